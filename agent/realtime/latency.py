@@ -1,0 +1,135 @@
+"""What the clock charges for an encode and for a run of the head, whatever the host really took."""
+
+from __future__ import annotations
+
+import math
+import os.path
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+import numpy as np
+
+from agent.realtime.profile import available_profiles, load_profile
+from sim.clock import ms_to_ns
+from sim.errors import UsageError
+
+MAX_MS = 3_600_000.0  # an hour: beyond any episode
+
+
+class LatencyStream(Protocol):
+    """The latencies of one episode, job after job [ns]."""
+
+    def encode_ns(self) -> int:
+        """Latency of the next encode: from the exposure until the features can be used."""
+
+    def head_ns(self) -> int:
+        """Latency of the next run of the head: from reading the sensors until the command applies."""
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A stream in which every job takes its nominal time."""
+
+    vl_ms: float
+    head_ms: float
+
+    def encode_ns(self) -> int:
+        return ms_to_ns(self.vl_ms)
+
+    def head_ns(self) -> int:
+        return ms_to_ns(self.head_ms)
+
+
+@dataclass(frozen=True)
+class _Steady:
+    """What the models here share: every job takes its nominal time."""
+
+    vl_ms: float
+    head_ms: float
+
+    def stream(self, rng: np.random.Generator) -> LatencyStream:
+        """The latencies of one episode; a model whose jobs vary draws them from `rng`."""
+        return Constant(self.vl_ms, self.head_ms)
+
+
+@dataclass(frozen=True)
+class NoLatency(_Steady):
+    """Thinking takes no time."""
+
+    vl_ms: float = field(default=0.0, init=False)
+    head_ms: float = field(default=0.0, init=False)
+
+    def describe(self) -> str:
+        """One line for the header."""
+        return "none: VL 0 ms, sensor + head 0 ms"
+
+
+@dataclass(frozen=True)
+class FixedLatency(_Steady):
+    """Two numbers that the user chose."""
+
+    def describe(self) -> str:
+        """One line for the header."""
+        return f"fixed: VL {_figure(self.vl_ms)} ms, sensor + head {_figure(self.head_ms)} ms"
+
+
+@dataclass(frozen=True)
+class ProfileLatency(_Steady):
+    """What a device took for this configuration, measured or scaled from what was measured."""
+
+    profile: str
+    device: str
+    measured: bool
+
+    def describe(self) -> str:
+        """One line for the header."""
+        origin = "measured" if self.measured else "scaled by TFLOP"
+        times = f"VL {_figure(self.vl_ms)} ms, sensor + head {_figure(self.head_ms)} ms"
+        return f"{self.profile} ({self.device}, {origin}): {times}"
+
+
+LatencyModel: TypeAlias = NoLatency | FixedLatency | ProfileLatency
+
+
+def parse_latency(text: str, *, views: int, res: tuple[int, int], encoding: str) -> LatencyModel:
+    """The latency model a user names: `none`, `fixed:VL_MS,HEAD_MS`, a shipped profile, or a path to a profile's JSON.
+
+    `views`, `res` ((width, height) [pixels]) and `encoding` say what a profile is asked for. UsageError otherwise.
+    """
+    if text == "none":
+        return NoLatency()
+    if text.startswith("fixed:"):
+        return _parse_fixed(text)
+    profiles = available_profiles()
+    path = profiles.get(text, Path(text))
+    if not os.path.isfile(path):  # unlike Path.is_file, never raises
+        raise UsageError(
+            f"unknown latency {text!r}; use none, fixed:VL_MS,HEAD_MS (such as fixed:380,11), "
+            f"a profile ({', '.join(profiles) or 'none found'}) or the path of a profile's JSON file"
+        )
+    profile = load_profile(path)
+    measured = profile.measured_ms(views, res, encoding)
+    return ProfileLatency(
+        profile=profile.name,
+        device=profile.device,
+        measured=measured is not None,
+        vl_ms=profile.scaled_ms(views, res, encoding) if measured is None else measured,
+        head_ms=profile.head_ms,
+    )
+
+
+def _parse_fixed(text: str) -> FixedLatency:
+    try:
+        vl_ms, head_ms = (float(number) for number in text.removeprefix("fixed:").split(","))
+    except ValueError:
+        vl_ms = head_ms = math.nan
+    if not (0 <= vl_ms <= MAX_MS and 0 <= head_ms <= MAX_MS):  # also refuses NaN
+        raise UsageError(
+            f"bad latency {text!r}; fixed:VL_MS,HEAD_MS needs two numbers from 0 to {MAX_MS:.0f}, such as fixed:380,11"
+        )
+    return FixedLatency(vl_ms, head_ms)
+
+
+def _figure(ms: float) -> str:
+    return f"{ms:.1f}" if ms >= 100 else f"{ms:.4g}"

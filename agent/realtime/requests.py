@@ -1,0 +1,38 @@
+"""What a running episode asks of the policy: an episode yields these, and a driver sends the answers back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from sim.sensors import Readings
+
+
+@dataclass(frozen=True, eq=False)
+class Encode:
+    """Look: turn the views into vision-language features (slow). The answer is opaque to the clock."""
+
+    images: Mapping[str, np.ndarray]
+    """Camera name to uint8 (H, W, 3), all exposed at one instant."""
+    instruction: str
+    readings: Readings
+    """The sensors at the instant of the exposure; they travel with the features, because the wrist camera moves."""
+
+
+@dataclass(frozen=True, eq=False)
+class Act:
+    """Move: turn features and fresh sensors into a chunk (fast). The answer is (8, 5) absolute set-points at 10 Hz."""
+
+    features: object
+    """The answer to an earlier `Encode` of the same episode."""
+    readings: Readings
+    """The sensors now."""
+    age_ns: int
+    """How long ago the views behind the features were taken [ns]."""
+
+
+Request: TypeAlias = Encode | Act

@@ -1,0 +1,105 @@
+"""The record of one episode in simulated time: what ran when, and how old the information was at every control tick."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Span:
+    """One job of a server."""
+
+    name: Literal["encode", "head"]
+    start_ns: int
+    end_ns: int
+    """When its result is due; later than the end of the episode for a job that was cut off."""
+    capture_ns: int
+    """When the views that it works on were exposed."""
+
+
+@dataclass(frozen=True)
+class CommandRecord:
+    """One set-point that took effect."""
+
+    applied_ns: int
+    capture_ns: int
+    """When the views behind it were exposed."""
+    vl_ns: int
+    """Latency charged for encoding them."""
+    head_ns: int
+    """Latency charged for the head."""
+
+
+@dataclass(frozen=True)
+class Tick:
+    """One tick of the control grid. An age is None before there is anything to be old."""
+
+    t_ns: int
+    image_age_ns: int | None
+    """Since the newest exposure, encoded or not."""
+    feature_age_ns: int | None
+    """Since the exposure behind the newest features that can be used."""
+    command_latency_ns: int | None
+    """From exposure to effect of the command that this tick led to; None if it led to none."""
+    overrun: bool
+    """The head took longer than a control period."""
+    missed: bool
+    """The head did not start between this tick and the next."""
+
+
+@dataclass(frozen=True)
+class EpisodeTrace:
+    """One episode: the mode it ran in, every job, every command, every control tick."""
+
+    mode: str
+    period_ns: int
+    end_ns: int
+    ticks: tuple[Tick, ...]
+    spans: tuple[Span, ...]
+    commands: tuple[CommandRecord, ...]
+
+    @property
+    def missed(self) -> int:
+        """Control ticks without a new command."""
+        return sum(tick.missed for tick in self.ticks)
+
+    @property
+    def overruns(self) -> int:
+        """Control ticks whose command came later than one control period."""
+        return sum(tick.overrun for tick in self.ticks)
+
+
+def control_ticks(
+    instants: Sequence[int], spans: Sequence[Span], commands: Sequence[CommandRecord], period_ns: int
+) -> tuple[Tick, ...]:
+    """What was known and done at each of the `instants` [ns] of the control grid.
+
+    `spans` in the order of their start, of which the n-th head run led to the n-th command, if the episode lasted.
+    """
+    encodes = [span for span in spans if span.name == "encode"]
+    heads = [span for span in spans if span.name == "head"]
+    exposures = [span.start_ns for span in encodes]
+    finishes = [span.end_ns for span in encodes]
+    starts = [span.start_ns for span in heads]
+
+    ticks = []
+    for t_ns, following_ns in zip_longest(instants, instants[1:]):
+        exposed, finished = bisect_right(exposures, t_ns), bisect_right(finishes, t_ns)
+        run = bisect_left(starts, t_ns)
+        missed = run == len(heads) or (following_ns is not None and starts[run] >= following_ns)
+        command = None if missed or run >= len(commands) else commands[run]
+        ticks.append(
+            Tick(
+                t_ns=t_ns,
+                image_age_ns=t_ns - exposures[exposed - 1] if exposed else None,
+                feature_age_ns=t_ns - encodes[finished - 1].capture_ns if finished else None,
+                command_latency_ns=command.applied_ns - command.capture_ns if command else None,
+                overrun=not missed and heads[run].end_ns - heads[run].start_ns > period_ns,
+                missed=missed,
+            )
+        )
+    return tuple(ticks)

@@ -1,0 +1,141 @@
+"""Qwen2.5-VL backbones: the tiny one from a configuration, or a pretrained one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+from torch import nn
+from torch.nn import functional as F
+from transformers import Qwen2_5_VLConfig, Qwen2_5_VLModel
+from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionPatchEmbed
+
+from agent.vla.attention import GroupedVisionAttention, register
+from agent.vla.config import PolicyConfig
+from agent.vla.views import normalisation
+from sim.errors import UsageError
+
+
+class PatchProjection(nn.Module):
+    """`Qwen2_5_VisionPatchEmbed` as a matrix product, with the same weights.
+
+    It takes the bytes of still images: their normalisation and the sum over the repeated frames happen
+    once on the weights instead of on every pixel, and bytes are exact in bfloat16.
+    """
+
+    def __init__(self, embed: Qwen2_5_VisionPatchEmbed) -> None:
+        super().__init__()
+        self.proj = embed.proj
+
+    def forward(self, patches: torch.Tensor) -> torch.Tensor:
+        """Patches (S, 3 * P * P) int8 from `views.pack`, or (S, 3 * T * P * P) normalised, to (S, hidden)."""
+        weight, bias = self.proj.weight, None
+        dtype, device = weight.dtype, weight.device.type
+        if patches.dtype == torch.int8:
+            scale, shift = normalisation(weight.device)
+            still = weight.float().sum(dim=2).flatten(2)
+            bias = (still.sum(dim=2) @ shift).to(dtype)
+            weight = (still * scale.view(3, 1)).to(dtype)
+        # Straight to the type of the product: a detour over float32 would cost more than the product itself.
+        patches = patches.to(torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else dtype)
+        embedded = F.linear(patches, weight.flatten(1), bias)
+        # Under autocast the residual stream would otherwise be rounded to bfloat16 at every block.
+        return embedded.to(dtype)
+
+
+def speed_up(model: Qwen2_5_VLModel) -> Qwen2_5_VLModel:
+    """Replaces the slow parts of the vision tower in place; weights and their names stay."""
+    model.visual.patch_embed = PatchProjection(model.visual.patch_embed)
+    for block in model.visual.blocks:
+        block.attn = GroupedVisionAttention(block.attn)
+    return model
+
+
+def tiny_config(config: PolicyConfig, tokenizer: Tokenizer) -> Qwen2_5_VLConfig:
+    """transformers' configuration of the tiny backbone: every vision block attends to the whole image."""
+    vision, text = config.vision, config.text
+    half = text.hidden_size // text.num_attention_heads // 2
+    # Qwen's own split of the rotary frequencies between time, height and width is 16:24:24.
+    side = half * 3 // 8
+    return Qwen2_5_VLConfig(
+        vision_config=dict(
+            depth=vision.depth,
+            hidden_size=vision.hidden_size,
+            num_heads=vision.num_heads,
+            intermediate_size=vision.intermediate_size,
+            out_hidden_size=text.hidden_size,
+            patch_size=config.patch_size,
+            spatial_merge_size=config.merge_size,
+            temporal_patch_size=config.temporal_patch_size,
+            window_size=config.patch_size * config.merge_size * 4,
+            fullatt_block_indexes=list(range(vision.depth)),
+        ),
+        text_config=dict(
+            vocab_size=tokenizer.get_vocab_size(),
+            hidden_size=text.hidden_size,
+            intermediate_size=text.intermediate_size,
+            num_hidden_layers=text.num_hidden_layers,
+            num_attention_heads=text.num_attention_heads,
+            num_key_value_heads=text.num_key_value_heads,
+            rope_parameters={
+                "rope_type": "default",
+                "rope_theta": 1e4,
+                "mrope_section": [half - 2 * side, side, side],
+            },
+            bos_token_id=None,
+            eos_token_id=tokenizer.token_to_id("<|im_end|>"),
+        ),
+        image_token_id=tokenizer.token_to_id("<|image_pad|>"),
+        video_token_id=tokenizer.token_to_id("<|video_pad|>"),
+        vision_start_token_id=tokenizer.token_to_id("<|vision_start|>"),
+        vision_end_token_id=tokenizer.token_to_id("<|vision_end|>"),
+        tie_word_embeddings=True,
+    )
+
+
+def tiny_backbone(config: PolicyConfig, tokenizer: Tokenizer) -> Qwen2_5_VLModel:
+    """Randomly initialised tiny Qwen2.5-VL."""
+    model = Qwen2_5_VLModel._from_config(tiny_config(config, tokenizer), attn_implementation=register())
+    return speed_up(model)
+
+
+def pretrained_backbone(name: str, dtype: torch.dtype = torch.bfloat16) -> tuple[Qwen2_5_VLModel, Tokenizer]:
+    """Qwen2.5-VL and its tokenizer from a local folder or the hub.
+
+    Raises:
+        UsageError: neither exists, or it is not a Qwen2.5-VL.
+    """
+    from huggingface_hub import hf_hub_download
+    from transformers import AutoConfig
+
+    try:
+        model_config = AutoConfig.from_pretrained(name)
+        if model_config.model_type != "qwen2_5_vl":
+            raise UsageError(f"backbone {name!r} is a {model_config.model_type}; expected a qwen2_5_vl")
+        local = Path(name) / "tokenizer.json"
+        tokenizer_file = local if Path(name).is_dir() else Path(hf_hub_download(name, "tokenizer.json"))
+        tokenizer = Tokenizer.from_file(str(tokenizer_file))
+        model = Qwen2_5_VLModel.from_pretrained(name, dtype=dtype, attn_implementation=register())
+    except UsageError:
+        raise
+    except Exception as error:  # the hub, the file system and the parsers each raise their own
+        reason = str(error).strip().split("\n")[0]
+        raise UsageError(
+            f"cannot load backbone {name!r}: give a local Qwen2.5-VL folder or a hub id such as "
+            f"Qwen/Qwen2.5-VL-3B-Instruct ({reason})"
+        ) from error
+    return speed_up(model), tokenizer
+
+
+def config_for_backbone(name: str, model: Qwen2_5_VLModel) -> PolicyConfig:
+    """Policy configuration around a pretrained backbone: its patch sizes, and Qwen's chat layout."""
+    vision = model.config.vision_config
+    return PolicyConfig(
+        backbone=name,
+        patch_size=vision.patch_size,
+        merge_size=vision.spatial_merge_size,
+        temporal_patch_size=vision.temporal_patch_size,
+        prompt="<|im_start|>user\n{instruction}",
+        view_prompt=" {camera}:<|vision_start|>",
+    )

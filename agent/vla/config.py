@@ -1,0 +1,99 @@
+"""Shape of a policy: everything needed to build its modules before the weights are read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from agent.config import CAMERA_ORDER
+from sim.errors import UsageError
+
+COLOURS = ("red", "green", "blue", "yellow", "magenta", "cyan")
+SHAPES = ("cube", "cylinder", "ball", "bar")
+TINY = "tiny"
+
+
+@dataclass(frozen=True)
+class VisionDims:
+    """Dimensions of the tiny vision tower (names as in transformers' `Qwen2_5_VLVisionConfig`)."""
+
+    depth: int = 4
+    hidden_size: int = 128
+    num_heads: int = 4
+    intermediate_size: int = 384
+
+
+@dataclass(frozen=True)
+class TextDims:
+    """Dimensions of the tiny language model (names as in transformers' `Qwen2_5_VLTextConfig`)."""
+
+    num_hidden_layers: int = 3
+    hidden_size: int = 128
+    num_attention_heads: int = 4
+    num_key_value_heads: int = 2
+    intermediate_size: int = 384
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """Configuration of a `VLA`, stored as `config.json` beside its weights.
+
+    `backbone` is `"tiny"` (built from the dimensions here and trained with the head) or a hub id or
+    local folder of a pretrained Qwen2.5-VL, whose own configuration then decides the dimensions.
+    """
+
+    backbone: str = TINY
+    vision: VisionDims = VisionDims()
+    text: TextDims = TextDims()
+    patch_size: int = 28
+    """Side of a vision patch [px]. Twice Qwen's: a tiny model at 224 px costs what patch 14 costs at 112 px."""
+    merge_size: int = 2
+    """Patches a visual token spans along each side."""
+    temporal_patch_size: int = 2
+    """Frames a patch spans; a still image is repeated."""
+    prompt: str = "<|im_start|>{instruction}"
+    """Opening of every sequence. Text precedes the image so that causal attention lets visual tokens read it."""
+    view_prompt: str = " {camera}<|vision_start|>"
+    """What precedes the visual tokens of one view."""
+    chunk: int = 8
+    """Set-points an action chunk holds, at 10 Hz."""
+    view_width: int = 256
+    """Width of a view's features in the head, before and after pooling."""
+    trunk_width: int = 320
+    """Width of the action head's hidden layers."""
+    sensor_width: int = 64
+    """Width of the encoded sensor readings."""
+    colours: tuple[str, ...] = COLOURS
+    shapes: tuple[str, ...] = SHAPES
+    cameras: tuple[str, ...] = CAMERA_ORDER
+    """Known views; a view's index here is its id."""
+
+    def view_ids(self, cameras: tuple[str, ...]) -> list[int]:
+        """Ids of the named views. Raises `UsageError` for a view the policy does not know."""
+        for camera in cameras:
+            if camera not in self.cameras:
+                raise UsageError(f"the policy does not know camera {camera!r}: choose from {', '.join(self.cameras)}")
+        return [self.cameras.index(camera) for camera in cameras]
+
+    def to_json(self) -> str:
+        """The configuration as the text of `config.json`."""
+        return json.dumps({"model_type": "vlatency", **asdict(self)}, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> PolicyConfig:
+        """Inverse of `to_json`. Raises `UsageError` if the text is not such a configuration."""
+        try:
+            data: dict[str, Any] = json.loads(text)
+            if data.pop("model_type", None) != "vlatency":
+                raise UsageError('not a policy of this project: "model_type" is not "vlatency"')
+            unknown = set(data) - {field.name for field in fields(cls)}
+            if unknown:
+                raise UsageError(f"unknown keys {', '.join(sorted(unknown))}")
+            data["vision"] = VisionDims(**data["vision"])
+            data["text"] = TextDims(**data["text"])
+            for name in ("colours", "shapes", "cameras"):
+                data[name] = tuple(data[name])
+            return cls(**data)
+        except (json.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
+            raise UsageError(f"not a policy configuration ({type(error).__name__}: {error})") from error

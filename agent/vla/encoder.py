@@ -1,0 +1,164 @@
+"""The slow half of the policy: views and instruction to a few numbers per view."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from transformers import Qwen2_5_VLModel
+from transformers.vision_utils import get_vision_position_ids, get_vision_window_index
+
+from agent.config import Encoding
+from agent.vla.config import PolicyConfig
+from agent.vla.layout import Layouts
+from agent.vla.text import Prompts
+from agent.vla.views import pack
+
+Grid = tuple[int, int]
+"""(rows, columns) of visual tokens in a view."""
+
+
+@dataclass(frozen=True)
+class ViewReadout:
+    """What the encoder reads off each view. B instructions, V views, T visual tokens."""
+
+    heat: torch.Tensor
+    """(B, V, T + 1) logits of the cell that holds the instructed object; the last is "not in this view"."""
+    offset: torch.Tensor
+    """(B, V, T, 2) right and down of each cell's centre, in cells."""
+    features: torch.Tensor
+    """(B, V, F) heat-pooled hidden state, image coordinates u, v in [-1, 1], probability of absence."""
+
+
+def cell_centres(grid: Grid, device: torch.device | None = None) -> torch.Tensor:
+    """(T, 2) centres (right, down) of the cells in raster order, in cells from the image's upper left corner."""
+    rows, columns = grid
+    down, right = torch.meshgrid(torch.arange(rows, device=device), torch.arange(columns, device=device), indexing="ij")
+    return torch.stack([right, down], dim=-1).reshape(-1, 2) + 0.5
+
+
+class DenseHead(nn.Module):
+    """What lies in each cell, whatever the instruction: the auxiliary task that makes the vision tower learn."""
+
+    def __init__(self, width: int, config: PolicyConfig) -> None:
+        super().__init__()
+        self.sizes = [1, 2, len(config.colours), len(config.shapes)]
+        self.norm = nn.LayerNorm(width)
+        self.out = nn.Linear(width, sum(self.sizes))
+
+    def forward(self, tokens: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Tokens (N, T, d) to objectness logits (N, T), offset (N, T, 2) [cells], colour and shape logits."""
+        objectness, offset, colour, shape = self.out(self.norm(tokens)).split(self.sizes, dim=-1)
+        return {"objectness": objectness.squeeze(-1), "offset": offset, "colour": colour, "shape": shape}
+
+
+class Readout(nn.Module):
+    """Soft-argmax over visual tokens with a "not in this view" class."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.cell = nn.Linear(width, 3)
+        self.absent = nn.Linear(width, 1)
+
+    def forward(self, hidden: torch.Tensor, grid: Grid) -> ViewReadout:
+        """Hidden states (B, V, T, d) of visual tokens in raster order."""
+        hidden = hidden.to(self.cell.weight.dtype)
+        cells = self.cell(hidden).float()
+        absent = self.absent(hidden.mean(dim=2)).float()
+        logits, offset = cells[..., 0], cells[..., 1:]
+        heat = torch.cat([logits, absent], dim=-1)
+        weights = logits.softmax(dim=-1)
+        rows, columns = grid
+        places = cell_centres(grid, hidden.device) + offset
+        place = (weights.unsqueeze(-1) * places).sum(dim=2)
+        coordinates = place * place.new_tensor([2 / columns, 2 / rows]) - 1
+        pooled = (weights.unsqueeze(2) @ hidden.float()).squeeze(2)
+        probability_absent = heat.softmax(dim=-1)[..., -1:]
+        return ViewReadout(heat, offset, torch.cat([pooled, coordinates, probability_absent], dim=-1))
+
+
+class VLEncoder(nn.Module):
+    """Vision tower, language model and readout; separable, so that instructions can share one pass of vision."""
+
+    def __init__(self, config: PolicyConfig, backbone: Qwen2_5_VLModel, prompts: Prompts) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = backbone
+        self.layouts = Layouts(prompts)
+        self.width: int = backbone.config.text_config.hidden_size
+        self.feature_width = self.width + 3
+        self.dense_head = DenseHead(self.width, config)
+        self.readout_head = Readout(self.width)
+        self._vision_plans: dict[tuple, dict[str, torch.Tensor]] = {}
+
+    def vision(self, pixels: torch.Tensor) -> tuple[torch.Tensor, Grid]:
+        """Pixels (N, H, W, 3) uint8, whole cells, to tokens (N, T, d) in raster order and their grid."""
+        count = pixels.shape[0]
+        patches, (rows, columns) = pack(pixels, self.config)
+        plan = self._vision_plan(count, rows, columns, pixels.device)
+        tokens = self.backbone.visual(patches, **plan).pooler_output
+        merge = self.config.merge_size
+        return tokens.view(count, -1, self.width), (rows // merge, columns // merge)
+
+    # Kept for training too, which cannot use tensors made in inference mode.
+    @torch.inference_mode(False)
+    def _vision_plan(self, count: int, rows: int, columns: int, device: torch.device) -> dict[str, torch.Tensor]:
+        """What transformers derives from the image sizes, computed once."""
+        key = (count, rows, columns, device)
+        if key not in self._vision_plans:
+            visual = self.backbone.visual
+            grid_thw = torch.tensor([[1, rows, columns]] * count)
+            window_index, cu_window_seqlens = get_vision_window_index(
+                grid_thw, visual.spatial_merge_size, visual.window_size, visual.patch_size
+            )
+            self._vision_plans[key] = {
+                "grid_thw": grid_thw,
+                "position_ids": get_vision_position_ids(grid_thw, visual.spatial_merge_size).to(device),
+                "window_index": window_index.to(device),
+                # Bounds stay on the CPU, where the grouped attention reads them without waiting for the device.
+                "cu_window_seqlens": cu_window_seqlens,
+                "cu_seqlens": torch.arange(count + 1, dtype=torch.int32) * (rows * columns),
+            }
+        return dict(self._vision_plans[key])
+
+    def dense(self, tokens: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Auxiliary predictions for every cell, see `DenseHead`."""
+        return self.dense_head(tokens.to(self.dense_head.out.weight.dtype))
+
+    def language(
+        self,
+        tokens: torch.Tensor,
+        instructions: Sequence[str],
+        cameras: tuple[str, ...],
+        encoding: Encoding,
+        grid: Grid,
+    ) -> torch.Tensor:
+        """Hidden states (B, V, T, d) of the visual tokens (B, V, T, d) after reading B instructions."""
+        layout = self.layouts(self.backbone, tuple(instructions), cameras, grid, encoding)
+        model = self.backbone.language_model
+        embeddings = model.embed_tokens(layout.ids)
+        flat = embeddings.flatten(0, 1)
+        flat = flat.index_copy(0, layout.visual, tokens.reshape(-1, self.width).to(flat.dtype))
+        hidden = model(
+            inputs_embeds=flat.view_as(embeddings),
+            position_ids=layout.positions,
+            # None selects the kernel's own causal mask.
+            attention_mask={"full_attention": None, "sliding_attention": None},
+            use_cache=False,
+        ).last_hidden_state
+        return hidden.flatten(0, 1).index_select(0, layout.visual).view_as(tokens)
+
+    def readout(self, hidden: torch.Tensor, grid: Grid) -> ViewReadout:
+        """Features of each view, see `Readout`."""
+        return self.readout_head(hidden, grid)
+
+    def forward(
+        self, pixels: torch.Tensor, instructions: Sequence[str], cameras: tuple[str, ...], encoding: Encoding
+    ) -> ViewReadout:
+        """Pixels (B, V, H, W, 3) uint8 and B instructions to the readout of every view."""
+        count, views = pixels.shape[:2]
+        tokens, grid = self.vision(pixels.flatten(0, 1))
+        hidden = self.language(tokens.unflatten(0, (count, views)), instructions, cameras, encoding, grid)
+        return self.readout(hidden, grid)

@@ -1,0 +1,171 @@
+"""The fast half of the policy: features of the views, fresh sensor readings and the features' age to set-points."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from agent.config import Pool
+from agent.vla.config import PolicyConfig
+
+WORKSPACE_CENTRE = (0.5, 0.0, 0.1)
+WORKSPACE_SCALE = 0.2
+STEP_SCALE = 0.1
+"""Natural size of what the head predicts [m], so that an untrained head starts near the right magnitude."""
+HAND_WIDTH = 6
+WRENCH_BLOCK = 5
+# Contact forces and torques reach about this much [N, N m].
+WRENCH_SCALE = (20.0, 20.0, 20.0, 2.0, 2.0, 2.0)
+AGE_WIDTH = 8
+
+
+@dataclass(frozen=True)
+class SensorBatch:
+    """`sim.sensors.Readings` of B moments as float tensors, in the same units."""
+
+    ee_pose: torch.Tensor
+    """(B, 4) end-effector x, y, z [m], yaw [rad]."""
+    gripper_pos: torch.Tensor
+    """(B,) 0 open .. 1 closed."""
+    gripper_vel: torch.Tensor
+    """(B,) [1/s]."""
+    joint_pos: torch.Tensor
+    """(B, 6) [rad]."""
+    joint_vel: torch.Tensor
+    """(B, 6) [rad/s]."""
+    wrench: torch.Tensor
+    """(B, 50, 6) [N, N m], oldest first."""
+
+
+@dataclass(frozen=True)
+class ViewBatch:
+    """Encoded views of B moments. All views of a moment were captured at the same instant."""
+
+    features: torch.Tensor
+    """(B, V, F) from `ViewReadout.features`."""
+    view_ids: torch.Tensor
+    """(V,) or (B, V) long, indices in `PolicyConfig.cameras`."""
+    ee_at_capture: torch.Tensor
+    """(B, 5) end-effector x, y, z [m], yaw [rad] and gripper position at the capture (where the wrist view was)."""
+    present: torch.Tensor | None = None
+    """(B, V) bool, views to use, at least one a row; None for all."""
+
+
+@dataclass(frozen=True)
+class HeadOutput:
+    """Prediction of B moments."""
+
+    target: torch.Tensor
+    """(B, 3) instructed object, robot base frame [m]."""
+    target_in_hand: torch.Tensor
+    """(B, 3) the same minus the end-effector position now [m]."""
+    chunk_xyz: torch.Tensor
+    """(B, chunk, 3) set-points minus the end-effector position now [m]."""
+    chunk_yaw: torch.Tensor
+    """(B, chunk, 2) cosine and sine (not normalised) of the set-points' yaw minus the yaw now."""
+    gripper: torch.Tensor
+    """(B, chunk) logits of "closed"."""
+
+
+def hand_features(xyz: torch.Tensor, yaw: torch.Tensor, gripper: torch.Tensor) -> torch.Tensor:
+    """(B, HAND_WIDTH) normalised position, cosine and sine of the yaw, gripper opening."""
+    place = (xyz - xyz.new_tensor(WORKSPACE_CENTRE)) / WORKSPACE_SCALE
+    return torch.cat([place, yaw.cos().unsqueeze(-1), yaw.sin().unsqueeze(-1), gripper.unsqueeze(-1)], dim=-1)
+
+
+def age_features(age_s: torch.Tensor) -> torch.Tensor:
+    """(B,) ages [s] to (B, AGE_WIDTH): linear, logarithmic and periodic."""
+    angles = age_s.unsqueeze(-1) * (2 * math.pi / age_s.new_tensor([0.8, 1.6, 3.2]))
+    return torch.cat([torch.stack([age_s, age_s.log1p()], dim=-1), angles.sin(), angles.cos()], dim=-1)
+
+
+class SensorEncoder(nn.Module):
+    """Readings to one vector; the force/torque window is averaged over blocks of 10 ms first."""
+
+    def __init__(self, config: PolicyConfig) -> None:
+        super().__init__()
+        self.wrench = nn.Sequential(nn.Linear(60, 32), nn.GELU())
+        self.out = nn.Sequential(
+            nn.Linear(HAND_WIDTH + 1 + 12 + 32, 128), nn.GELU(), nn.Linear(128, config.sensor_width), nn.GELU()
+        )
+
+    def forward(self, sensors: SensorBatch) -> torch.Tensor:
+        """(B, sensor_width)."""
+        blocks = sensors.wrench.unflatten(1, (-1, WRENCH_BLOCK)).mean(dim=2)
+        # Impacts are brief and large; tanh keeps them from drowning everything else.
+        wrench = torch.tanh(blocks / blocks.new_tensor(WRENCH_SCALE)).flatten(1)
+        state = [
+            hand_features(sensors.ee_pose[:, :3], sensors.ee_pose[:, 3], sensors.gripper_pos),
+            sensors.gripper_vel.unsqueeze(-1),
+            sensors.joint_pos / math.pi,
+            sensors.joint_vel,
+            self.wrench(wrench),
+        ]
+        return self.out(torch.cat(state, dim=-1))
+
+
+class ViewPool(nn.Module):
+    """Combines any number of views in any order; one set of weights serves the three ways of pooling."""
+
+    def __init__(self, config: PolicyConfig, feature_width: int) -> None:
+        super().__init__()
+        width, self.heads = config.view_width, 4
+        self.embedding = nn.Embedding(len(config.cameras), 16)
+        self.norm = nn.LayerNorm(feature_width - 3)
+        self.view = nn.Sequential(
+            nn.Linear(feature_width + 16 + HAND_WIDTH, width), nn.GELU(), nn.Linear(width, width), nn.GELU()
+        )
+        self.score = nn.Linear(width, self.heads)
+
+    def forward(self, views: ViewBatch, pool: Pool) -> torch.Tensor:
+        """(B, view_width)."""
+        count, number = views.features.shape[:2]
+        # The heat-pooled hidden state has the backbone's scale; coordinates and probability already have their own.
+        features = torch.cat([self.norm(views.features[..., :-3]), views.features[..., -3:]], dim=-1)
+        embedding = self.embedding(views.view_ids).expand(count, number, -1)
+        capture = views.ee_at_capture
+        hand = hand_features(capture[:, :3], capture[:, 3], capture[:, 4]).unsqueeze(1).expand(-1, number, -1)
+        encoded = self.view(torch.cat([features, embedding, hand], dim=-1))
+        absent = None if views.present is None else ~views.present.unsqueeze(-1)
+        if pool == "max":
+            return (encoded if absent is None else encoded.masked_fill(absent, -torch.inf)).amax(dim=1)
+        scores = self.score(encoded).float() if pool == "attention" else encoded.new_zeros(count, number, self.heads)
+        if absent is not None:
+            scores = scores.masked_fill(absent, -torch.inf)
+        weights = scores.softmax(dim=1).unsqueeze(-1)
+        return (weights * encoded.unflatten(-1, (self.heads, -1))).sum(dim=1).flatten(1)
+
+
+class ActionHead(nn.Module):
+    """Pooled views, sensors and age to the target and a chunk of set-points."""
+
+    def __init__(self, config: PolicyConfig, feature_width: int) -> None:
+        super().__init__()
+        self.chunk = config.chunk
+        self.pool = ViewPool(config, feature_width)
+        self.sensors = SensorEncoder(config)
+        width = config.trunk_width
+        inputs = config.view_width + config.sensor_width + HAND_WIDTH + AGE_WIDTH
+        self.trunk = nn.Sequential(
+            nn.Linear(inputs, width), nn.GELU(), nn.Linear(width, width), nn.GELU(), nn.Linear(width, width), nn.GELU()
+        )
+        self.out = nn.Linear(width, 6 + 6 * config.chunk)
+
+    def forward(self, views: ViewBatch, sensors: SensorBatch, age_s: torch.Tensor, pool: Pool) -> HeadOutput:
+        """`age_s` (B,): time since the capture of the views [s]."""
+        hand = hand_features(sensors.ee_pose[:, :3], sensors.ee_pose[:, 3], sensors.gripper_pos)
+        inputs = [self.pool(views, pool), self.sensors(sensors), hand, age_features(age_s)]
+        out = self.out(self.trunk(torch.cat(inputs, dim=-1))).float()
+        places, chunk = out[:, :6], out[:, 6:].unflatten(-1, (self.chunk, 6))
+        centre = places.new_tensor(WORKSPACE_CENTRE)
+        upright = torch.stack([torch.ones_like(chunk[..., 3]), torch.zeros_like(chunk[..., 3])], dim=-1)
+        return HeadOutput(
+            target=centre + WORKSPACE_SCALE * places[:, :3],
+            target_in_hand=WORKSPACE_SCALE * places[:, 3:],
+            chunk_xyz=STEP_SCALE * chunk[..., :3],
+            chunk_yaw=upright + chunk[..., 3:5],
+            gripper=chunk[..., 5],
+        )

@@ -1,0 +1,245 @@
+"""The policy: VL encoder and action head, loaded from a folder, answering `Encode` and `Act` requests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+from torch import nn
+
+from agent.config import Optimization
+from agent.vla.backbones import config_for_backbone, pretrained_backbone, tiny_backbone
+from agent.vla.config import TINY, PolicyConfig
+from agent.vla.encoder import VLEncoder
+from agent.vla.heads import ActionHead, HeadOutput, SensorBatch, ViewBatch
+from agent.vla.text import Prompts, instruction_corpus, train_tokenizer
+from agent.vla.views import resize
+from sim.errors import UsageError
+
+if TYPE_CHECKING:
+    from transformers import Qwen2_5_VLModel
+
+    from agent.realtime.requests import Act, Encode
+    from sim.sensors import Readings
+
+CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE = "config.json", "model.safetensors", "tokenizer.json"
+_BACKBONE = "encoder.backbone."
+
+
+class VLA(nn.Module):
+    """Vision-language-action model: `encoder` (slow) and `head` (fast)."""
+
+    def __init__(self, config: PolicyConfig, tokenizer: Tokenizer, backbone: Qwen2_5_VLModel | None = None) -> None:
+        super().__init__()
+        self.config = config
+        self.tokenizer = tokenizer
+        backbone = tiny_backbone(config, tokenizer) if backbone is None else backbone
+        self.encoder = VLEncoder(config, backbone, Prompts(tokenizer, config))
+        self.head = ActionHead(config, self.encoder.feature_width)
+
+    @classmethod
+    def tiny(cls, config: PolicyConfig | None = None) -> VLA:
+        """Untrained tiny model with a tokenizer trained on the instructions."""
+        return cls(config or PolicyConfig(), train_tokenizer(instruction_corpus()))
+
+
+@dataclass(frozen=True)
+class Features:
+    """Answer to `Encode`: all that `act` later needs from the images."""
+
+    cameras: tuple[str, ...]
+    views: np.ndarray
+    """(V, F) float32, see `ViewReadout.features`."""
+    ee_at_capture: np.ndarray
+    """(5,) x, y, z [m], yaw [rad] and gripper position when the images were taken."""
+
+
+def sensor_batch(readings: Sequence[Readings], device: torch.device | str = "cpu") -> SensorBatch:
+    """Stacks readings into float32 tensors."""
+
+    def stack(name: str) -> torch.Tensor:
+        values = np.stack([np.asarray(getattr(reading, name), dtype=np.float32) for reading in readings])
+        return torch.from_numpy(values).to(device)
+
+    return SensorBatch(
+        ee_pose=stack("ee_pose"),
+        gripper_pos=stack("gripper_pos"),
+        gripper_vel=stack("gripper_vel"),
+        joint_pos=stack("joint_pos"),
+        joint_vel=stack("joint_vel"),
+        wrench=stack("wrench"),
+    )
+
+
+def set_points(output: HeadOutput, ee_pose: torch.Tensor) -> torch.Tensor:
+    """Absolute set-points (B, chunk, 5) [m, rad, 0 open or 1 closed] given the pose (B, 4) that `output` refers to."""
+    xyz = ee_pose[:, None, :3] + output.chunk_xyz
+    yaw = ee_pose[:, None, 3] + torch.atan2(output.chunk_yaw[..., 1], output.chunk_yaw[..., 0])
+    gripper = (output.gripper > 0).to(xyz.dtype)
+    return torch.cat([xyz, yaw.unsqueeze(-1), gripper.unsqueeze(-1)], dim=-1)
+
+
+class VLAPolicy:
+    """A `VLA` under one `Optimization`.
+
+    Requests are answered one by one: what an episode gets never depends on which others run beside it.
+    """
+
+    def __init__(self, model: VLA, optimization: Optimization | None = None) -> None:
+        self.model = model.eval()
+        self.optimization = optimization or Optimization()
+        self.device = next(model.parameters()).device
+        self._view_ids = torch.tensor(model.config.view_ids(self.optimization.cameras), device=self.device)
+
+    @classmethod
+    def from_pretrained(
+        cls, folder: str | Path, optimization: Optimization | None = None, device: str = "cpu"
+    ) -> VLAPolicy:
+        """Policy from a folder written by `save_pretrained`; no network is needed for a tiny one.
+
+        Raises:
+            UsageError: the folder or a file in it is missing, corrupt, a pickle, or does not fit the configuration.
+        """
+        folder = Path(folder)
+        config = PolicyConfig.from_json(_read(folder, CONFIG_FILE))
+        state = _load_weights(folder)
+        if config.backbone == TINY:
+            model = VLA(config, _load_tokenizer(folder))
+        else:
+            backbone, tokenizer = pretrained_backbone(config.backbone, _backbone_dtype(device))
+            model = VLA(config, tokenizer, backbone)
+        _fill(model, state, folder)
+        return cls(model.to(device), optimization)
+
+    @classmethod
+    def from_backbone(cls, name: str, optimization: Optimization | None = None, device: str = "cpu") -> VLAPolicy:
+        """Pretrained Qwen2.5-VL (hub id or local folder) under an untrained head: for timing, or to train from.
+
+        Raises:
+            UsageError: there is no such model.
+        """
+        backbone, tokenizer = pretrained_backbone(name, _backbone_dtype(device))
+        model = VLA(config_for_backbone(name, backbone), tokenizer, backbone)
+        return cls(model.to(device), optimization)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Writes configuration, weights (float16) and tokenizer; a pretrained backbone is stored by name only."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        tiny = self.model.config.backbone == TINY
+        state = {
+            name: tensor.detach().to("cpu", torch.float16).contiguous()
+            for name, tensor in self.model.state_dict().items()
+            if tiny or not name.startswith(_BACKBONE)
+        }
+        save_file(state, folder / WEIGHTS_FILE)
+        (folder / CONFIG_FILE).write_text(self.model.config.to_json())
+        (folder / TOKENIZER_FILE).write_text(self.model.tokenizer.to_str(pretty=True) + "\n")
+
+    @torch.inference_mode()
+    def encode(self, requests: Sequence[Encode]) -> list[Features]:
+        """Features of each request. Raises `ValueError` if a configured camera's image is missing or not an image."""
+        return [self._encode(request) for request in requests]
+
+    def _encode(self, request: Encode) -> Features:
+        chosen = self.optimization
+        pixels = []
+        for camera in chosen.cameras:
+            image = request.images.get(camera)
+            if image is None:
+                raise ValueError(f"no image of camera {camera!r} among {', '.join(request.images)}")
+            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+                raise ValueError(f"image of {camera!r}: {image.dtype} {image.shape}, expected uint8 (H, W, 3)")
+            pixels.append(resize(image, chosen.width, chosen.height, self.model.config))
+        readout = self.model.encoder(
+            torch.from_numpy(np.stack(pixels))[None].to(self.device),
+            [request.instruction],
+            chosen.cameras,
+            chosen.encoding,
+        )
+        readings = request.readings
+        return Features(
+            cameras=chosen.cameras,
+            views=readout.features[0].cpu().numpy(),
+            ee_at_capture=np.append(readings.ee_pose, readings.gripper_pos),
+        )
+
+    @torch.inference_mode()
+    def act(self, requests: Sequence[Act]) -> list[np.ndarray]:
+        """Chunk (chunk, 5) float64 of absolute set-points at 10 Hz for each request.
+
+        Raises:
+            TypeError: the features of a request are not an answer of `encode`.
+        """
+        return [self._act(request) for request in requests]
+
+    def _act(self, request: Act) -> np.ndarray:
+        features = request.features
+        if not isinstance(features, Features):
+            raise TypeError(f"features are a {type(features).__name__}, expected an answer of encode")
+        sensors = sensor_batch([request.readings], self.device)
+        capture = torch.as_tensor(features.ee_at_capture, dtype=torch.float32, device=self.device)
+        output = self.model.head(
+            ViewBatch(torch.from_numpy(features.views).to(self.device)[None], self._view_ids, capture[None]),
+            sensors,
+            torch.tensor([request.age_ns * 1e-9], dtype=torch.float32, device=self.device),
+            self.optimization.pool,
+        )
+        return set_points(output, sensors.ee_pose)[0].double().cpu().numpy()
+
+
+def _backbone_dtype(device: str) -> torch.dtype:
+    return torch.float32 if device == "cpu" else torch.bfloat16
+
+
+def _read(folder: Path, name: str) -> str:
+    if not folder.is_dir():
+        raise UsageError(
+            f"no policy folder {folder}: give one that holds {CONFIG_FILE}, {WEIGHTS_FILE}, {TOKENIZER_FILE}"
+        )
+    try:
+        return (folder / name).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"policy {folder}: cannot read {name} ({error})") from error
+
+
+def _load_tokenizer(folder: Path) -> Tokenizer:
+    text = _read(folder, TOKENIZER_FILE)
+    try:
+        return Tokenizer.from_str(text)
+    except Exception as error:  # tokenizers raises bare Exception
+        raise UsageError(f"policy {folder}: {TOKENIZER_FILE} is not a tokenizer ({error})") from error
+
+
+def _load_weights(folder: Path) -> dict[str, torch.Tensor]:
+    path = folder / WEIGHTS_FILE
+    if not path.is_file():
+        pickles = sorted(file.name for suffix in ("bin", "pt", "pth", "pkl") for file in folder.glob(f"*.{suffix}"))
+        found = f"; {', '.join(pickles)} is a pickle and is never loaded" if pickles else ""
+        raise UsageError(f"policy {folder}: {WEIGHTS_FILE} is missing{found}")
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise UsageError(f"policy {folder}: {WEIGHTS_FILE} is not a readable safetensors file ({error})") from error
+
+
+def _fill(model: VLA, state: dict[str, torch.Tensor], folder: Path) -> None:
+    """Loads `state` as far as the model's parameters go, at the model's precision."""
+    expected = model.state_dict()
+    if model.config.backbone != TINY:
+        expected = {name: tensor for name, tensor in expected.items() if not name.startswith(_BACKBONE)}
+    wrong = sorted(set(expected) ^ set(state)) or [
+        name for name, tensor in expected.items() if tensor.shape != state[name].shape
+    ]
+    if wrong:
+        raise UsageError(
+            f"policy {folder}: {WEIGHTS_FILE} does not fit {CONFIG_FILE} in {len(wrong)} tensors ({wrong[0]})"
+        )
+    model.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in state.items()}, strict=False)

@@ -1,0 +1,86 @@
+"""From camera images to Qwen2.5-VL's patches, equal to transformers' `Qwen2VLImageProcessorPil` but faster."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from PIL import Image
+
+from agent.vla.config import PolicyConfig
+
+# CLIP's normalisation, which Qwen2.5-VL uses, on the 0..1 scale.
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+STD = (0.26862954, 0.26130258, 0.27577711)
+MIN_PIXELS = 56 * 56
+MAX_PIXELS = 28 * 28 * 1280
+
+
+def rounded_size(width: int, height: int, config: PolicyConfig) -> tuple[int, int]:
+    """`(width, height)` [px] that Qwen's `smart_resize` gives: whole visual tokens, bounded area."""
+    unit = config.patch_size * config.merge_size
+    columns, rows = max(1, round(width / unit)), max(1, round(height / unit))
+    area = columns * rows * unit * unit
+    if area > MAX_PIXELS:
+        shrink = math.sqrt(width * height / MAX_PIXELS)
+        columns, rows = (max(1, math.floor(side / shrink / unit)) for side in (width, height))
+    elif area < MIN_PIXELS:
+        grow = math.sqrt(MIN_PIXELS / (width * height))
+        columns, rows = (math.ceil(side * grow / unit) for side in (width, height))
+    return columns * unit, rows * unit
+
+
+def token_grid(width: int, height: int, config: PolicyConfig) -> tuple[int, int]:
+    """`(rows, columns)` of visual tokens for a view resized to `width` x `height` [px]."""
+    unit = config.patch_size * config.merge_size
+    rounded_width, rounded_height = rounded_size(width, height, config)
+    return rounded_height // unit, rounded_width // unit
+
+
+def resize(image: np.ndarray, width: int, height: int, config: PolicyConfig) -> np.ndarray:
+    """View `image` (H, W, 3) uint8 resampled (bicubic) to `rounded_size(width, height)`; itself if it has that size."""
+    size = rounded_size(width, height, config)
+    if image.shape[1::-1] == size:
+        return image
+    return np.asarray(Image.fromarray(image).resize(size, resample=Image.Resampling.BICUBIC))
+
+
+def pack(images: torch.Tensor, config: PolicyConfig) -> tuple[torch.Tensor, tuple[int, int]]:
+    """Patches of still images as bytes; `PatchProjection` folds the normalisation into its weights.
+
+    Args:
+        images: (N, H, W, 3) uint8, sides whole multiples of `patch_size * merge_size`.
+        config: gives patch and merge size.
+
+    Returns:
+        Patches (N * rows * columns, 3 * P * P) int8, pixel minus 128, in Qwen's order (the patches of one
+        visual token are neighbours), and the patch grid `(rows, columns)`.
+    """
+    count, height, width, channels = images.shape
+    patch, merge = config.patch_size, config.merge_size
+    unit = patch * merge
+    if height % unit or width % unit or channels != 3 or images.dtype != torch.uint8:
+        raise ValueError(f"{images.dtype} {tuple(images.shape)}: need uint8 (N, H, W, 3), sides multiples of {unit}")
+    rows, columns = height // patch, width // patch
+    blocks = (images ^ 128).view(torch.int8)
+    blocks = blocks.reshape(count, rows // merge, merge, patch, columns // merge, merge, patch, 3)
+    blocks = blocks.permute(0, 1, 4, 2, 5, 7, 3, 6)
+    return blocks.reshape(count * rows * columns, 3 * patch * patch), (rows, columns)
+
+
+def normalisation(device: torch.device | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    """`(scale, shift)`, each (3,): a packed byte b of channel c stands for `b * scale[c] + shift[c]`."""
+    mean, std = torch.tensor(MEAN, device=device), torch.tensor(STD, device=device)
+    return 1 / (255 * std), (128 / 255 - mean) / std
+
+
+def patchify(images: torch.Tensor, config: PolicyConfig) -> tuple[torch.Tensor, tuple[int, int]]:
+    """Normalised patches (N * rows * columns, 3 * T * P * P) float32 of still images (N, H, W, 3), and their grid.
+
+    These are the `pixel_values` that transformers' processor makes: every patch repeats its frame T times.
+    """
+    packed, grid = pack(images, config)
+    scale, shift = normalisation(images.device)
+    patches = packed.unflatten(1, (3, 1, -1)).float() * scale.view(3, 1, 1) + shift.view(3, 1, 1)
+    return patches.expand(-1, -1, config.temporal_patch_size, -1).reshape(len(packed), -1), grid

@@ -1,0 +1,330 @@
+"""The pick environment: a Gymnasium environment that is also a plant in simulated time."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
+import mujoco
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import ArrayLike, NDArray
+
+from envs.tasks import Task, draw_layout, find_task, instruct
+from sim.arm import PADS
+from sim.cameras import CAMERA_ORDER, HEIGHT, WIDTH, check_cameras
+from sim.errors import UsageError
+from sim.plant import STEP_NS, WORKSPACE_HIGH, WORKSPACE_LOW, ArmPlant, ArmState
+from sim.sensors import WRENCH_SAMPLES, Readings
+from sim.world import Thing
+
+HOME_POSE = np.array([0.40, 0.0, 0.28, 0.0])
+"""Where the hand starts: x, y, z [m], yaw [rad]; above the back of the table, out of the cameras' way."""
+LIFTED_M = 0.08
+"""The object's centre must be this much higher than where it rested."""
+STILL_M_S = 0.05
+"""Hand and object slower than this are at rest."""
+HOLD_NS = 500_000_000
+"""Grasped, lifted and at rest for this long without a break is success."""
+
+Observation = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class PickState:
+    """All that the future of an episode depends on."""
+
+    arm: ArmState
+    task: str
+    target: int
+    held_ns: int
+    success_ns: int | None
+
+
+class PickEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
+    """Pick one of several objects off a table with a UR5e and a parallel gripper.
+
+    **Task**: "Pick up the {colour} {shape}".
+
+    **Randomizations**: number, colour, shape, size, place and yaw of the objects (table in `envs/tasks.py`).
+
+    **Success conditions**: the target touches the pads of both fingers, its centre is at least 8 cm above where it
+    rests on the table, hand and object are slower than 5 cm/s, all for 0.5 s without a break.
+
+    | space | content |
+    |---|---|
+    | action (5,) | absolute set-point: x, y, z [m], yaw [rad], gripper (0 open to 1 closed), one control period ahead |
+    | pixels/{camera} | uint8 (360, 640, 3) |
+    | agent_pos (5,) | end effector x, y, z [m], yaw [rad], gripper |
+    | sensors/... | joint_pos, joint_vel (6,), gripper_pos, gripper_vel (1,), ee_pose (4,), wrench (50, 6) at 500 Hz |
+
+    Args:
+        task: a row of `envs.tasks.TASKS`.
+        cameras: the views in `pixels`; only these are ever rendered.
+        control_hz: set-points per simulated second; divides 500 Hz.
+        render_mode: "rgb_array" (the front view), "human" (a window) or None.
+
+    Raises:
+        UsageError: an unknown task or camera, or a control rate that is no whole number of physics steps.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array", "human"], "render_fps": 10}
+
+    def __init__(
+        self,
+        task: str = "static",
+        cameras: Sequence[str] = CAMERA_ORDER,
+        control_hz: float = 10,
+        render_mode: str | None = None,
+    ) -> None:
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise UsageError(f"unknown render mode '{render_mode}'; modes are rgb_array, human")
+        steps = 1e9 / control_hz / STEP_NS if control_hz > 0 else 0.5
+        if abs(steps - round(steps)) > 1e-9 or steps < 1:
+            raise UsageError(f"control_hz={control_hz} is not a divisor of 500 Hz; 10, 20, 25 and 50 are")
+        self.task: Task = find_task(task)
+        self.cameras = check_cameras(cameras)
+        self.control_hz = control_hz
+        self.metadata = {**self.metadata, "render_fps": control_hz}
+        self.render_mode = render_mode
+        self._period_ns = round(steps) * STEP_NS
+        self._arm = ArmPlant(control_hz)
+        self._viewer: Any = None
+        self._target = self._held_ns = 0
+        self._success_ns: int | None = None
+        model = self._arm.world.model
+        self._pads = {side: {model.geom(name).id for name in names} for side, names in PADS.items()}
+
+        def box(*shape: int) -> spaces.Box:
+            return spaces.Box(-np.inf, np.inf, shape, np.float64)
+
+        self.action_space = spaces.Box(
+            np.append(WORKSPACE_LOW, [-np.pi / 2, 0]), np.append(WORKSPACE_HIGH, [np.pi / 2, 1]), dtype=np.float64
+        )
+        self.observation_space = spaces.Dict(
+            {
+                "pixels": spaces.Dict(
+                    {name: spaces.Box(0, 255, (HEIGHT, WIDTH, 3), np.uint8) for name in self.cameras}
+                ),
+                "agent_pos": box(5),
+                "sensors": spaces.Dict(
+                    {
+                        "joint_pos": box(6),
+                        "joint_vel": box(6),
+                        "gripper_pos": box(1),
+                        "gripper_vel": box(1),
+                        "ee_pose": box(4),
+                        "wrench": box(WRENCH_SAMPLES, 6),
+                    }
+                ),
+            }
+        )
+
+    # The ordinary Gymnasium contract.
+
+    def reset(
+        self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Begin an episode.
+
+        Args:
+            seed: of the scene.
+            options: `state` (a `PickState` to go back to) or `task` (another row of the table).
+
+        Raises:
+            UsageError: an unknown option or task.
+        """
+        super().reset(seed=seed)
+        self.begin(self.np_random, options or {})
+        return self._observe(), self._info()
+
+    def step(self, action: ArrayLike) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Command a set-point and let one control period pass. The reward is 1 on success, else 0.
+
+        Raises:
+            ValueError: the action is not five finite numbers.
+        """
+        self.command(action)
+        self.advance_to(self.now_ns + self._period_ns)
+        if self.render_mode == "human":
+            self.render()
+        return self._observe(), float(self.success), self.success, self.done and not self.success, self._info()
+
+    def render(self) -> NDArray[np.uint8] | None:
+        """The front view (360, 640, 3), or a refresh of the window."""
+        if self.render_mode == "human":
+            if self._viewer is None:
+                import mujoco.viewer
+
+                self._viewer = mujoco.viewer.launch_passive(self._arm.world.model, self._arm.world.data)
+            self._viewer.sync()
+            return None
+        return self.capture(("front",))["front"] if self.render_mode == "rgb_array" else None
+
+    def close(self) -> None:
+        """Free the GL context and the window."""
+        if self._viewer is not None:
+            self._viewer.close()
+            self._viewer = None
+        self._arm.close()
+
+    # The plant in simulated time (`sim.plant.Plant`).
+
+    def begin(self, rng: np.random.Generator, options: Mapping[str, Any]) -> None:
+        """`reset` without rendering an observation."""
+        if unknown := set(options) - {"state", "task"}:
+            raise UsageError(f"unknown reset option {sorted(unknown)[0]!r}; options are 'state', 'task'")
+        if "task" in options:
+            self.task = find_task(options["task"])
+        if "state" in options:
+            self.set_state(options["state"])
+            return
+        self.lay_out(draw_layout(self.task, rng))
+
+    def lay_out(self, things: Sequence[Thing], target: int = 0, pose: NDArray[np.float64] = HOME_POSE) -> None:
+        """Begin an episode with `things` on the table, the hand at `pose` and thing number `target` to be picked."""
+        self._arm.begin(things, pose)
+        self._target, self._held_ns, self._success_ns = target, 0, None
+
+    @property
+    def now_ns(self) -> int:
+        """Simulated time since the episode began [ns]."""
+        return self._arm.now_ns
+
+    @property
+    def success(self) -> bool:
+        """Whether the target has been held, lifted and at rest for long enough, at any time so far."""
+        return self._success_ns is not None
+
+    @property
+    def success_ns(self) -> int | None:
+        """When that was, in simulated time."""
+        return self._success_ns
+
+    @property
+    def done(self) -> bool:
+        """Success, or out of time."""
+        return self.success or self.now_ns >= self.task.time_limit_s * 1e9
+
+    @property
+    def target(self) -> Thing:
+        """The object to be picked."""
+        return self._arm.world.things[self._target]
+
+    @property
+    def target_index(self) -> int:
+        """Its place in `things`."""
+        return self._target
+
+    @property
+    def things(self) -> tuple[Thing, ...]:
+        """All objects on the table, as they were laid out."""
+        return self._arm.world.things
+
+    @property
+    def instruction(self) -> str:
+        """What the robot is told."""
+        return instruct(self.target)
+
+    @property
+    def task_description(self) -> str:
+        """The instruction, under the name that LeRobot reads."""
+        return self.instruction
+
+    @property
+    def trajectory_hash(self) -> str:
+        """Equal for equal trajectories, and only for them."""
+        return self._arm.trajectory_hash
+
+    @property
+    def arm(self) -> ArmPlant:
+        """The physical half, with its privileged state: for experts and tests, not for policies."""
+        return self._arm
+
+    def advance_to(self, t_ns: int) -> None:
+        """Step the physics to the first step boundary at or after `t_ns`.
+
+        Raises:
+            ValueError: `t_ns` is in the past.
+        """
+        if t_ns < self.now_ns:
+            raise ValueError(f"cannot advance to {t_ns} ns: it is already {self.now_ns} ns")
+        while self.now_ns < t_ns:
+            self._arm.step()
+            self._held_ns = self._held_ns + STEP_NS if all(self.subgoals().values()) else 0
+            if self._held_ns >= HOLD_NS and self._success_ns is None:
+                self._success_ns = self.now_ns
+
+    def command(self, action: ArrayLike) -> None:
+        """Follow a new set-point from now on; ValueError unless it is five finite numbers."""
+        self._arm.command(action)
+
+    def capture(self, cameras: Sequence[str]) -> dict[str, NDArray[np.uint8]]:
+        """What the cameras see now: (360, 640, 3) each."""
+        return self._arm.eyes.look(self._arm.world.data, cameras)
+
+    def sensors(self) -> Readings:
+        """What the robot feels now."""
+        return self._arm.sensors()
+
+    # Success, and the state.
+
+    def subgoals(self) -> dict[str, bool]:
+        """`is_grasped`, `is_lifted`, `is_static`: together, for long enough, they are success."""
+        lifted = self.lifted(self._target)
+        # Contacts are searched only while the object is in the air: this runs at every physics step.
+        return {
+            "is_grasped": lifted and self._grasped(),
+            "is_lifted": lifted,
+            "is_static": self._still(),
+        }
+
+    def lifted(self, thing: int) -> bool:
+        """Whether the centre of thing number `thing` is `LIFTED_M` above where it would rest."""
+        body = self._arm.world.bodies[thing]
+        return bool(self._arm.world.data.xpos[body, 2] > self.things[thing].half_height + LIFTED_M)
+
+    def _grasped(self) -> bool:
+        """The target touches pads of both fingers."""
+        data, geom = self._arm.world.data, self._arm.world.geoms[self._target]
+        pairs = data.contact.geom[: data.ncon]
+        others = set(pairs[pairs[:, 0] == geom, 1]) | set(pairs[pairs[:, 1] == geom, 0])
+        return all(others & pads for pads in self._pads.values())
+
+    def _still(self) -> bool:
+        arm = self._arm
+        hand = np.empty(6)
+        mujoco.mj_objectVelocity(
+            arm.world.model, arm.world.data, mujoco.mjtObj.mjOBJ_BODY, arm.world.model.body("gripper/base").id, hand, 0
+        )
+        return bool(
+            np.linalg.norm(hand[3:]) < STILL_M_S and np.linalg.norm(arm.world.velocities()[self._target]) < STILL_M_S
+        )
+
+    def get_state(self) -> PickState:
+        """Everything the future of the episode depends on; `set_state` brings it back bit for bit."""
+        return PickState(self._arm.get_state(), self.task.name, self._target, self._held_ns, self._success_ns)
+
+    def set_state(self, state: PickState) -> None:
+        """Go back to `state`."""
+        self._arm.set_state(state.arm)
+        self.task = find_task(state.task)
+        self._target, self._held_ns, self._success_ns = state.target, state.held_ns, state.success_ns
+
+    def _observe(self) -> Observation:
+        readings = self.sensors()
+        return {
+            "pixels": self.capture(self.cameras),
+            "agent_pos": np.append(readings.ee_pose, readings.gripper_pos),
+            "sensors": {
+                "joint_pos": readings.joint_pos,
+                "joint_vel": readings.joint_vel,
+                "gripper_pos": np.array([readings.gripper_pos]),
+                "gripper_vel": np.array([readings.gripper_vel]),
+                "ee_pose": readings.ee_pose,
+                "wrench": readings.wrench,
+            },
+        }
+
+    def _info(self) -> dict[str, Any]:
+        return {"is_success": self.success, "instruction": self.instruction, **self.subgoals()}

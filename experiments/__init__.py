@@ -1,0 +1,1 @@
+"""What a person runs: evaluate, collect, train, and what those share. Nothing imports `experiments`."""

@@ -1,0 +1,75 @@
+"""Command lines: a dataclass becomes flags; what goes wrong becomes one line on stderr and an exit status."""
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Callable
+from typing import NoReturn, TypeVar
+
+import tyro
+
+from sim.errors import UsageError
+
+T = TypeVar("T")
+
+BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
+"""Exit statuses."""
+
+
+class RunError(RuntimeError):
+    """Something broke while running. The message is one line; command lines print it and exit with 1."""
+
+
+def parse(config: type[T], args: list[str] | None = None) -> T:
+    """The command line as an instance of the dataclass `config`.
+
+    Raises:
+        UsageError: unknown flag, missing or malformed value.
+    """
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(config, args=args, config=(tyro.conf.FlagCreatePairsOff,))
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise UsageError(_one_line(complaint.getvalue())) from None
+
+
+def _one_line(box: str) -> str:
+    """The message in one of tyro's boxes, without the frame, the help text and the suggestions below it."""
+    words: list[str] = []
+    for line in box.splitlines():
+        text = line.strip(" │|")
+        if text.startswith(("╭", "+")) or not text:
+            continue
+        if text.startswith(("─", "╰", "--------")):
+            break
+        words.append(text)
+    message = " ".join(words) or "bad command line"
+    return f"{message[0].lower()}{message[1:].rstrip('.')}; see --help"
+
+
+def run(main: Callable[[T], None], config: type[T]) -> NoReturn:
+    """Parse the command line, call `main` with it and exit; never with a traceback for what a person can mend."""
+    try:
+        main(parse(config))
+    except UsageError as error:
+        _fail(str(error), BAD_INPUT)
+    except RunError as error:
+        _fail(str(error), FAILED)
+    except KeyboardInterrupt:
+        _fail("interrupted; what is finished is kept, --resume continues it", INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output left (`| head`); Python would complain once more while it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(FAILED)
+    except OSError as error:
+        _fail(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""), FAILED)
+    sys.exit(0)
+
+
+def _fail(message: str, status: int) -> NoReturn:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(status)

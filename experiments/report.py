@@ -1,0 +1,114 @@
+"""Summaries of run folders: written at the end of a run, printed again by this command."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from experiments import cli
+
+
+@dataclass(frozen=True)
+class Args:
+    """Print the table of runs, finished or not, and write their summary.json and summary.md anew."""
+
+    runs: tyro.conf.Positional[tuple[str, ...]]
+    """Run folders, such as runs/static-3v-224-7f3a."""
+
+
+def summary(config: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """What summary.json holds: provenance, one cell a mode, and the comparisons on shared seeds.
+
+    Args:
+        config: config.json of the run.
+        rows: its episodes.jsonl.
+    """
+    from experiments.table import compare, summarize
+
+    return {
+        **{key: config[key] for key in ("name", "hash", "setting", "policy", "latency", "command", "gl_renderer")},
+        "cells": summarize(rows, config["setting"]["vl_ms"]),
+        "against_pause": {mode: asdict(result) for mode, result in compare(rows).items()},
+    }
+
+
+def conclusions(config: dict[str, Any], rows: list[dict[str, Any]]) -> list[str]:
+    """The sentences under the table."""
+    from experiments.table import compare, swap_line, verdict
+
+    lines = [verdict(mode, result) for mode, result in compare(rows).items()]
+    if config["setting"]["swap_instruction"] and rows:
+        lines.append(swap_line(rows))
+    return lines
+
+
+def markdown(config: dict[str, Any], rows: list[dict[str, Any]]) -> str:
+    """What summary.md holds."""
+    from experiments.table import markdown_table, summarize
+
+    setting, optimization = config["setting"], config["setting"]["optimization"]
+    lines = [f"# {config['name']}", "", *markdown_table(summarize(rows, setting["vl_ms"])), ""]
+    lines += [f"- {line}" for line in conclusions(config, rows)]
+    lines += [
+        f"- task {setting['task']}; cameras {', '.join(optimization['cameras'])} at "
+        f"{optimization['width']}x{optimization['height']}, {optimization['encoding']}, pool {optimization['pool']}; "
+        f"seeds from {setting['seed']}; {setting['control_hz']:g} Hz control; reuse {setting['reuse']}",
+        f"- policy {policy_line(config['policy'])}. {_meaning(config['policy'])}",
+        f"- latency {config['latency']}",
+        f"- drawn by {config['gl_renderer']}; revision {config['git_revision'] or 'unknown'}; "
+        + ", ".join(f"{name} {version}" for name, version in config["versions"].items()),
+    ]
+    if setting["blackout"]:
+        lines.append("- control: the policy saw black images")
+    lines += ["", f"    {config['command']}", ""]
+    return "\n".join(lines)
+
+
+def policy_line(policy: dict[str, Any]) -> str:
+    """The policy in a few words."""
+    size = f"{policy['parameters'] / 1e6:.1f} M"
+    return f"{Path(policy['folder']).name} ({size}{', stand-in for Qwen2.5-VL-3B' * policy['stand_in']})"
+
+
+def _meaning(policy: dict[str, Any]) -> str:
+    if policy["stand_in"]:
+        return "Success is the tiny stand-in's; Qwen2.5-VL-3B itself was not run"
+    return "Success is this policy's own"
+
+
+def write_summary(folder: Path, config: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    """Write summary.json and summary.md."""
+    from experiments.store import SUMMARY_JSON, SUMMARY_MD, write_text
+
+    write_text(folder / SUMMARY_JSON, json.dumps(summary(config, rows), indent=2, ensure_ascii=False) + "\n")
+    write_text(folder / SUMMARY_MD, markdown(config, rows))
+
+
+def text(config: dict[str, Any], rows: list[dict[str, Any]]) -> str:
+    """The table and the sentences under it, for a terminal."""
+    from experiments.table import summarize, text_table
+
+    lines = text_table(summarize(rows, config["setting"]["vl_ms"])) + conclusions(config, rows)
+    return "\n".join(f"  {line}" for line in lines)
+
+
+def main(args: Args) -> None:
+    """Print every run's table."""
+    from experiments.store import RunFolder
+    from sim.errors import UsageError
+
+    if not args.runs:
+        raise UsageError("name at least one run folder, such as runs/static-3v-224-7f3a")
+    for run in [RunFolder(Path(name)) for name in args.runs]:
+        print(f"{run.path}\n  policy {policy_line(run.config['policy'])} · {run.config['latency']}")
+        if run.rows:
+            write_summary(run.path, run.config, run.rows)
+            print(f"\n{text(run.config, run.rows)}")
+        else:
+            print("  no episode is finished yet")
+
+
+if __name__ == "__main__":
+    cli.run(main, Args)

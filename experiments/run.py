@@ -1,0 +1,229 @@
+"""Evaluate a policy in simulated real time: task success, with its uncertainty, under a latency."""
+
+import platform
+import sys
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from experiments import cli
+
+if TYPE_CHECKING:
+    from experiments.engine import Workers
+    from experiments.setting import Setting
+    from experiments.store import RunFolder
+    from experiments.trial import Facts
+
+RUNS = Path("runs")
+FILM_ORDER = ("async", "sync", "pause")
+
+
+@dataclass(frozen=True)
+class Args:
+    """Run a vision-language-action policy on a pick task in simulated real time, and say how often it succeeds.
+
+    What decides a result is the seed and these options, never how fast the machine is.
+    """
+
+    task: str = "static"
+    """Pick task."""
+    views: int = 3
+    """Use the first N of the cameras top, wrist, front, left, right."""
+    cameras: str = ""
+    """Use these cameras instead, joined by commas: top,front."""
+    res: str = "224"
+    """What the encoder gets of each 640x360 view: 224 for 224x224, or WIDTHxHEIGHT."""
+    encoding: str = "batched"
+    """All views in one sequence (joint) or one sequence a view (batched)."""
+    pool: str = "attention"
+    """How the views' features are combined: mean, max, attention."""
+    mode: str = "all"
+    """pause (the world stops while the model thinks), sync, async, several joined by commas, or all."""
+    reuse: str = "latest"
+    """async: encode again as soon as the last encode is done (latest), or every K control ticks (K)."""
+    latency: str = "insertion_vla"
+    """What the clock charges: none, fixed:VL_MS,HEAD_MS, or a profile (a name in assets/latency or a path)."""
+    control_hz: float = 10.0
+    """Control ticks a second of simulated time [Hz]."""
+    episodes: int = 20
+    """Episodes of each mode, on the same seeds."""
+    seed: int = 10_000
+    """Seed of the first episode, below 1000000, where the training seeds begin."""
+    policy: str = "tiny"
+    """A policy in assets/policies, or the folder of another one."""
+    workers: int = 0
+    """Processes; 0 takes one a CPU core. Results do not depend on it."""
+    videos: int = 2
+    """Film so many episodes, successes and failures in turn."""
+    out: str = ""
+    """Folder of this run; default is runs/NAME with a name made from these options."""
+    resume: bool = False
+    """Continue the run in that folder (or raise its --episodes)."""
+    blackout: bool = False
+    """Control: the policy sees black images."""
+    swap_instruction: bool = False
+    """Control: the policy is told another object of the scene, and the row says which one it lifted."""
+
+
+def main(args: Args) -> None:
+    """Check everything, run what is missing, write and print the summary."""
+    # Imported here, so that --help answers at once.
+    from experiments import provenance, report
+    from experiments.engine import Workers
+    from experiments.screen import header
+    from experiments.store import RunFolder, find_run
+    from experiments.trial import Job, probe
+
+    setting, policy = resolve(args)
+    place = find_run(Path(args.out) if args.out else None, RUNS, setting.name, setting.as_json(), args.resume)
+    with Workers(args.workers or provenance.cores()) as workers:
+        # A worker opens the world and loads the policy, so that what is wrong with them is said before we write.
+        facts = workers.call(probe, Job(setting, str(policy), setting.modes[0], setting.seed))
+        config = _config(args, setting, policy, facts)
+        if isinstance(place, RunFolder):
+            place.extend(args.episodes)
+            _warn_of_changes(place.config, config)
+        folder = place if isinstance(place, RunFolder) else RunFolder.create(place, config)
+        print("\n".join(header(config)), flush=True)
+        _run_missing(workers, folder, setting, str(policy))
+        _film(workers, folder, setting, str(policy), args.videos)
+    report.write_summary(folder.path, folder.config, folder.rows)
+    print(f"\n{report.text(folder.config, folder.rows)}")
+    print(_closing(folder))
+
+
+def resolve(args: Args) -> tuple["Setting", Path]:
+    """The setting that the options ask for, and the policy's folder. UsageError if one of them is wrong."""
+    from agent.config import Optimization, parse_res
+    from agent.realtime.latency import parse_latency
+    from agent.realtime.reuse import parse_reuse
+    from experiments import setting
+
+    setting.check_range("episodes", args.episodes, 1)
+    setting.check_range("workers", args.workers, 0)
+    setting.check_range("videos", args.videos, 0)
+    setting.check_range("seed", args.seed, 0, setting.FIRST_TRAINING_SEED - args.episodes)
+    setting.check_range("control-hz", args.control_hz, setting.MIN_CONTROL_HZ, setting.MAX_CONTROL_HZ)
+    parse_reuse(args.reuse)
+    width, height = parse_res(args.res)
+    cameras = setting.parse_cameras(args.cameras, args.views)
+    optimization = Optimization(cameras, width, height, args.encoding, args.pool)  # type: ignore[arg-type]  # it checks
+    latency = parse_latency(args.latency, views=len(cameras), res=(width, height), encoding=args.encoding)
+    modes = setting.parse_modes(args.mode)
+    policy = setting.find_policy(args.policy)
+    resolved = setting.Setting(
+        task=args.task,
+        optimization=optimization,
+        modes=modes,
+        reuse=args.reuse,
+        latency=args.latency,
+        vl_ms=latency.vl_ms,
+        head_ms=latency.head_ms,
+        control_hz=args.control_hz,
+        seed=args.seed,
+        policy_sha256=setting.hash_policy(policy),
+        blackout=args.blackout,
+        swap_instruction=args.swap_instruction,
+    )
+    return resolved, policy
+
+
+def _config(args: Args, setting: "Setting", policy: Path, facts: "Facts") -> dict[str, Any]:
+    """What config.json holds."""
+    from agent.realtime.latency import parse_latency
+    from experiments import provenance
+
+    o = setting.optimization
+    latency = parse_latency(setting.latency, views=len(o.cameras), res=(o.width, o.height), encoding=o.encoding)
+    return {
+        "name": setting.name,
+        "hash": setting.hash,
+        "setting": setting.as_json(),
+        "episodes": args.episodes,
+        "command": provenance.command_line(sys.argv),
+        "instruction": facts.instruction,
+        "camera_px": facts.camera_px,
+        "policy": {"folder": str(policy), "parameters": facts.parameters, "stand_in": facts.stand_in},
+        "latency": latency.describe(),
+        "gl_renderer": facts.gl_renderer,
+        "machine": {"cores": provenance.cores(), "platform": platform.platform()},
+        "versions": provenance.versions(),
+        "git_revision": provenance.git_revision(),
+    }
+
+
+def _warn_of_changes(then: dict[str, Any], now: dict[str, Any]) -> None:
+    """Say that a run goes on under other software than it began with: its episodes may not repeat there."""
+    changed = [key for key in ("versions", "git_revision", "gl_renderer") if then.get(key) != now[key]]
+    if changed:
+        print(f"warning: {', '.join(changed)} changed since this run began; see its config.json", file=sys.stderr)
+
+
+def _run_missing(workers: "Workers", folder: "RunFolder", setting: "Setting", policy: str) -> None:
+    """Run the episodes that have no row yet, and append their rows in order: mode by mode, seed by seed."""
+    from experiments.screen import bars
+    from experiments.trial import Job, run
+
+    done = {(row["mode"], row["seed"]) for row in folder.rows}
+    seeds = range(setting.seed, setting.seed + folder.config["episodes"])
+    jobs = [Job(setting, policy, mode, seed) for mode in setting.modes for seed in seeds if (mode, seed) not in done]
+    with bars() as progress:
+        for mode in setting.modes:
+            progress.add(mode, len(seeds), len(seeds) - sum(job.mode == mode for job in jobs))
+        for row in workers.map(run, jobs):
+            folder.append(row)
+            progress.advance(row["mode"])
+
+
+def choose_films(rows: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
+    """The rows of the episodes to film: success, failure, success, ..., the modes in turn.
+
+    Async comes first, because there the timeline has most to show; within a mode the lowest seeds do.
+    """
+    rows = sorted(rows, key=lambda row: row["seed"])
+    queues = []
+    for success in (True, False):
+        kinds = [[row for row in rows if row["mode"] == mode and row["success"] is success] for mode in FILM_ORDER]
+        queues.append([row for turn in zip_longest(*kinds) for row in turn if row])
+    return [row for turn in zip_longest(*queues) for row in turn if row][:count]
+
+
+def _film(workers: "Workers", folder: "RunFolder", setting: "Setting", policy: str, count: int) -> None:
+    """Run the chosen episodes once more, from their seeds, under film."""
+    from experiments.screen import bars
+    from experiments.store import VIDEOS
+    from experiments.trial import Job, run
+
+    wanted = {}
+    for row in choose_films(folder.rows, count):
+        outcome = "success" if row["success"] else "failure"
+        path = folder.path / VIDEOS / f"{row['mode']}-{row['seed']}-{outcome}.mp4"
+        if not path.exists():
+            wanted[path] = row
+    if not wanted:
+        return
+    jobs = [Job(setting, policy, row["mode"], row["seed"], str(path)) for path, row in wanted.items()]
+    with bars() as progress:
+        progress.add("film", len(jobs))
+        for again, row in zip(workers.map(run, jobs), wanted.values(), strict=True):
+            progress.advance("film")
+            if again["trajectory_hash"] != row["trajectory_hash"]:
+                print(f"warning: {row['mode']}, seed {row['seed']} did not repeat when filmed", file=sys.stderr)
+
+
+def _closing(folder: "RunFolder") -> str:
+    """Where the results are, and what to type next."""
+    from experiments import provenance
+    from experiments.store import EPISODES, SUMMARY_JSON, SUMMARY_MD, VIDEOS
+
+    films = len(list((folder.path / VIDEOS).glob("*.mp4")))
+    more = provenance.with_episodes(sys.argv, 10 * folder.config["episodes"])
+    return (
+        f"{folder.path}/  {SUMMARY_MD} · {SUMMARY_JSON} · {EPISODES}{f' · {VIDEOS}/ ({films})' if films else ''}\n"
+        f"next: {more}     python experiments/report.py {folder.path}"
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main, Args)

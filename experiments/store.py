@@ -1,0 +1,171 @@
+"""A run folder: config.json, episodes.jsonl, summary.json, summary.md, videos/.
+
+Rows are appended and flushed one by one, so that a run killed at any moment is continued without losing or repeating
+one.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from experiments.setting import differences
+from sim.errors import UsageError
+
+CONFIG, EPISODES, SUMMARY_JSON, SUMMARY_MD, VIDEOS = (
+    "config.json",
+    "episodes.jsonl",
+    "summary.json",
+    "summary.md",
+    "videos",
+)
+Row = dict[str, Any]
+
+
+class RunFolder:
+    """An existing run.
+
+    Args:
+        path: the folder; it holds a config.json.
+
+    Raises:
+        UsageError: it does not, or a file in it is damaged beyond a cut-off last row.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self.config: dict[str, Any] = json.loads((path / CONFIG).read_text(encoding="utf-8"))
+            self.setting: dict[str, Any] = self.config["setting"]
+        except FileNotFoundError:
+            raise UsageError(f"{path} holds no run: it has no {CONFIG}") from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UsageError(f"{path / CONFIG} cannot be used ({error!r}); choose another --out") from None
+        self.rows = self._read_rows()
+
+    @classmethod
+    def create(cls, path: Path, config: dict[str, Any]) -> "RunFolder":
+        """Start a run in a new or empty folder.
+
+        Raises:
+            UsageError: the folder cannot be made or written to.
+        """
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            write_text(path / CONFIG, json.dumps(config, indent=2, ensure_ascii=False) + "\n")
+        except OSError as error:
+            raise UsageError(f"cannot write to {path} ({error.strerror}); choose another --out") from None
+        return cls(path)
+
+    def check_continues(self, setting: dict[str, Any]) -> None:
+        """UsageError, naming the fields, unless this run has the given setting."""
+        fields = differences(self.setting, setting)
+        if fields:
+            raise UsageError(
+                f"{self.path} was run with another configuration: {', '.join(fields)}; "
+                "give the same options, or leave --resume out to start a new run"
+            )
+
+    def extend(self, episodes: int) -> None:
+        """Ask for `episodes` episodes of each mode. UsageError when the run already asked for more."""
+        asked = int(self.config["episodes"])
+        if episodes < asked:
+            raise UsageError(f"{self.path} has {asked} episodes a mode: --episodes can only raise that, not {episodes}")
+        if episodes > asked:
+            self.config["episodes"] = episodes
+            write_text(self.path / CONFIG, json.dumps(self.config, indent=2, ensure_ascii=False) + "\n")
+
+    def append(self, row: Row) -> None:
+        """Add one episode, on disk before this returns. OSError when it cannot be; no row is lost or cut by that."""
+        line = json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+        path = self.path / EPISODES
+        try:
+            with path.open("ab") as file:
+                file.truncate(self._whole_bytes)
+                file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:  # the disk is full: Python does not say which file met it
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        self._whole_bytes += len(line)
+        self.rows.append(row)
+
+    def _read_rows(self) -> list[Row]:
+        path = self.path / EPISODES
+        self._whole_bytes = 0
+        if not path.is_file():
+            return []
+        data = path.read_bytes()
+        whole, _, rest = data.rpartition(b"\n")
+        # What follows the last line break is the row that was being written when the run was killed.
+        self._whole_bytes = len(data) - len(rest)
+        rows: list[Row] = []
+        for number, line in enumerate(whole.splitlines(), 1):
+            try:
+                row = json.loads(line)
+                row["mode"], row["seed"], row["success"]
+            except (ValueError, KeyError, TypeError):
+                raise UsageError(f"{path} line {number} is no episode; mend or remove the line") from None
+            rows.append(row)
+        if len({(row["mode"], row["seed"]) for row in rows}) < len(rows):
+            raise UsageError(f"{path} holds an episode twice; mend it or choose another --out")
+        return rows
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file so that a reader, or a crash, meets the old one or the new one and nothing between."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+def check_writable(path: Path) -> None:
+    """UsageError unless `path`, or the first folder above it that exists, is a folder we may write to."""
+    try:
+        existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    except OSError as error:
+        raise UsageError(f"cannot write to {path} ({error.strerror}); choose another --out") from None
+    if not existing.is_dir():
+        raise UsageError(f"cannot write to {path}: {existing} is not a folder; choose another --out")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise UsageError(f"cannot write to {path}: no permission for {existing}; choose another --out")
+
+
+def find_run(out: Path | None, root: Path, name: str, setting: dict[str, Any], resume: bool) -> Path | RunFolder:
+    """Where to write: the run to continue, or the path of one to create.
+
+    Args:
+        out: the folder the user named, if any.
+        root, name: default folder and the run's own name; a number is appended while the name is taken.
+        setting: of the run that is about to start.
+        resume: continue what is there.
+
+    Raises:
+        UsageError: there is something that may not be continued, or not be written to.
+    """
+    check_writable(out or root)
+    if out is not None:
+        if not out.exists() or not any(out.iterdir()):
+            return out
+        if not resume:
+            raise UsageError(f"{out} is not empty; add --resume to continue its run, or choose another --out")
+        return _continued(RunFolder(out), setting)
+
+    family = [root / name]
+    while family[-1].exists():
+        family.append(root / f"{name}-{len(family) + 1}")
+    free = family.pop()
+    if not resume:
+        return free
+    if family:
+        return _continued(RunFolder(family[-1]), setting)
+    # No run of this configuration: the newest one is probably meant, and an option differs.
+    newest = max(root.glob(f"*/{CONFIG}"), key=lambda path: path.stat().st_mtime, default=None)
+    if newest is not None:
+        RunFolder(newest.parent).check_continues(setting)
+    raise UsageError(f"no run to resume: there is no {root / name}; leave --resume out to start it")
+
+
+def _continued(run: RunFolder, setting: dict[str, Any]) -> RunFolder:
+    run.check_continues(setting)
+    return run

@@ -1,0 +1,289 @@
+"""Train the tiny policy by imitation: the vision tower alone, then everything, then the action head on frozen features.
+
+python experiments/train.py --data runs/demos --out runs/policy
+"""
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from experiments.cli import run
+from sim.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from agent.config import Encoding, Pool
+    from agent.vla.policy import VLA
+    from experiments.lessons import Demonstrations
+
+STAGES = ("vision", "joint", "head")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Imitation of the expert. A training that was stopped goes on where it stopped."""
+
+    data: tuple[Path, ...] = (Path("runs/demos"),)
+    """Folders of demonstrations, written by collect.py."""
+    out: Path = Path("runs/policy")
+    """Folder for checkpoints and, at the end, the policy."""
+    start_from: Path | None = None
+    """A policy whose encoder and head to start from (to correct it on its own states, say)."""
+    vision_steps: int = 900
+    """Steps of the vision tower alone."""
+    joint_steps: int = 9000
+    """Steps of the whole model."""
+    head_steps: int = 8000
+    """Steps of the action head on frozen features."""
+    batch: int = 16
+    """Moments a step, two instructions each."""
+    lr: float = 1.5e-3
+    """Highest learning rate."""
+    seed: int = 0
+    """Of initialisation and batches."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """How one step looks at the demonstrations: every configuration a flag can ask for is met in training."""
+
+    cameras: tuple[str, ...]
+    encoding: "Encoding"
+    pool: "Pool"
+
+    @classmethod
+    def random(cls, rng: "np.random.Generator") -> "Draw":
+        """The default three views most of the time, any one to five otherwise."""
+        from sim.cameras import CAMERA_ORDER
+
+        cameras = CAMERA_ORDER[:3]
+        if rng.random() < 0.35:
+            chosen = rng.permutation(len(CAMERA_ORDER))[: rng.integers(1, 6)]
+            cameras = tuple(CAMERA_ORDER[i] for i in sorted(chosen))
+        pools: tuple[Pool, ...] = ("attention", "mean", "max")
+        return cls(
+            cameras=cameras,
+            encoding="joint" if rng.random() < 0.15 else "batched",
+            pool=pools[rng.choice(3, p=[0.6, 0.2, 0.2])],
+        )
+
+
+def main(config: Config) -> None:
+    """Run the stages that are not finished."""
+    import torch
+
+    from agent.config import Optimization
+    from agent.vla.policy import VLA, VLAPolicy
+    from experiments.lessons import Demonstrations
+
+    if min(config.vision_steps, config.joint_steps, config.head_steps) < 0 or config.batch < 2:
+        raise UsageError("steps are whole numbers from 0, batch from 2")
+    demonstrations = Demonstrations(list(config.data))
+    torch.manual_seed(config.seed)
+    if config.start_from is None:
+        model = VLA.tiny()
+    else:
+        model = VLAPolicy.from_pretrained(config.start_from, Optimization()).model
+    config.out.mkdir(parents=True, exist_ok=True)
+    moments = len(demonstrations.training)
+    parameters = sum(p.numel() for p in model.parameters()) / 1e6
+    print(f"{moments} moments with images, {parameters:.2f} M parameters, {torch.get_num_threads()} threads")
+    for stage, steps in zip(STAGES, (config.vision_steps, config.joint_steps, config.head_steps), strict=True):
+        if steps:
+            _run_stage(config, model, demonstrations, stage, steps)
+    VLAPolicy(model, Optimization()).save_pretrained(config.out)
+    score = evaluate(model, demonstrations)
+    (config.out / "score.json").write_text(json.dumps(score, indent=2) + "\n")
+    print(", ".join(f"{name} {value:.3f}" for name, value in score.items()))
+    print(f"{config.out}/    next: python experiments/run.py --policy {config.out} --mode pause")
+
+
+def _run_stage(config: Config, model: "VLA", demos: "Demonstrations", stage: str, steps: int) -> None:
+    import numpy as np
+    import torch
+
+    from experiments import checkpoint
+    from experiments.screen import bars
+
+    parts = {"vision": model.encoder, "joint": model, "head": model.head}
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    trained = list(parts[stage].parameters())
+    for parameter in trained:
+        parameter.requires_grad_(True)
+    optimizer = torch.optim.AdamW(trained, lr=config.lr, weight_decay=0.02)
+    path = config.out / f"{stage}.safetensors"
+    start = checkpoint.load(path, model, optimizer) if path.exists() else 0
+    if start >= steps:
+        return
+    bank = _Bank(model, demos) if stage == "head" else None
+    model.train()
+    saved = shown = time.monotonic()
+    running: list[float] = []
+    with bars() as progress:
+        progress.add(stage, steps, start)
+        for step in range(start, steps):
+            rng = np.random.default_rng([config.seed, STAGES.index(stage), step])
+            warm = min(1.0, (step + 1) / 200)
+            for group in optimizer.param_groups:
+                group["lr"] = config.lr * warm * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * step / steps)))
+            if bank is None:
+                with torch.autocast("cpu", torch.bfloat16):
+                    loss = _lesson(model, demos, rng, config.batch, stage)
+            else:
+                loss = bank.lesson(rng, 256)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(trained, 1.0)
+            optimizer.step()
+            running.append(loss.item())
+            progress.advance(stage)
+            now = time.monotonic()
+            if now - shown > 60:
+                print(f"  {stage} {step + 1}/{steps}: loss {np.mean(running):.3f}")
+                running, shown = [], now
+            if now - saved > 180:
+                checkpoint.save(path, model, optimizer, step + 1)
+                saved = now
+    checkpoint.save(path, model, optimizer, steps)
+    print(f"{stage}: " + ", ".join(f"{name} {value:.3f}" for name, value in evaluate(model, demos).items()))
+
+
+def _lesson(
+    model: "VLA", demos: "Demonstrations", rng: "np.random.Generator", batch: int, stage: str
+) -> "torch.Tensor":
+    import numpy as np
+    import torch
+
+    from agent.vla.heads import ViewBatch
+    from experiments.lessons import MAX_AGE_TICKS, dense_loss, head_loss, view_loss
+
+    draw = Draw.random(rng)
+    views = model.config.view_ids(draw.cameras)
+    seen = rng.choice(demos.training, batch)
+    tokens, grid = model.encoder.vision(demos.pixels(seen, views).flatten(0, 1))
+    loss = dense_loss(model.encoder.dense(tokens), demos.dense(seen, views, grid))
+    if stage == "vision":
+        return loss
+    # Two instructions share the vision of a moment: what the demonstration was told, and another object.
+    told = np.concatenate([np.zeros(batch, np.int64), demos.other(seen, rng)])
+    both = np.concatenate([seen, seen])
+    shared = tokens.unflatten(0, (batch, len(views)))
+    hidden = model.encoder.language(
+        torch.cat([shared, shared]),
+        demos.instructions(both, told),
+        draw.cameras,
+        draw.encoding,
+        grid,
+    )
+    readout = model.encoder.readout(hidden, grid)
+    ticks = rng.integers(1, MAX_AGE_TICKS + 1, 2 * batch) * (rng.random(2 * batch) < 0.4)
+    now = demos.later(both, ticks)
+    output = model.head(
+        ViewBatch(readout.features, torch.tensor(views), demos.hands(both)),
+        demos.sensors(now),
+        torch.from_numpy((now - both) * 0.1).float(),
+        draw.pool,
+    )
+    loss = 0.5 * loss + view_loss(readout, *demos.cells(both, told, views, grid))
+    return loss + head_loss(output, demos.labels(now, told, model.config.chunk))
+
+
+class _Bank:
+    """Features of every pictured moment under two instructions, computed once with the encoder as it stands."""
+
+    def __init__(self, model: "VLA", demos: "Demonstrations") -> None:
+        import numpy as np
+        import torch
+
+        from experiments.screen import bars
+        from sim.cameras import CAMERA_ORDER
+
+        self._model, self._demos = model, demos
+        rng = np.random.default_rng(0)
+        self._seen = np.concatenate([demos.training, demos.training])
+        self._told = np.concatenate([np.zeros(len(demos.training), np.int64), demos.other(demos.training, rng)])
+        features = []
+        model.eval()
+        with bars() as progress, torch.inference_mode():
+            blocks = np.array_split(np.arange(len(self._seen)), max(1, len(self._seen) // 32))
+            progress.add("features", len(blocks))
+            for block in blocks:
+                features.append(
+                    model.encoder(
+                        demos.pixels(self._seen[block], list(range(len(CAMERA_ORDER)))),
+                        demos.instructions(self._seen[block], self._told[block]),
+                        CAMERA_ORDER,
+                        "batched",
+                    ).features
+                )
+                progress.advance("features")
+        self._features = torch.cat(features).clone()
+
+    def lesson(self, rng: "np.random.Generator", batch: int) -> "torch.Tensor":
+        """Loss of the head on one batch."""
+        import torch
+
+        from agent.vla.heads import ViewBatch
+        from experiments.lessons import MAX_AGE_TICKS, head_loss
+
+        draw = Draw.random(rng)
+        views = torch.tensor(self._model.config.view_ids(draw.cameras))
+        rows = rng.integers(0, len(self._seen), batch)
+        seen, told = self._seen[rows], self._told[rows]
+        ticks = rng.integers(1, MAX_AGE_TICKS + 1, batch) * (rng.random(batch) < 0.4)
+        now = self._demos.later(seen, ticks)
+        output = self._model.head(
+            ViewBatch(self._features[torch.from_numpy(rows)][:, views], views, self._demos.hands(seen)),
+            self._demos.sensors(now),
+            torch.from_numpy((now - seen) * 0.1).float(),
+            draw.pool,
+        )
+        return head_loss(output, self._demos.labels(now, told, self._model.config.chunk))
+
+
+def evaluate(model: "VLA", demos: "Demonstrations", limit: int = 320) -> dict[str, float]:
+    """Accuracy on episodes kept aside, three default views: errors of the target and of the next set-point [cm]."""
+    import numpy as np
+    import torch
+
+    from agent.vla.heads import ViewBatch
+    from sim.cameras import CAMERA_ORDER
+
+    cameras = CAMERA_ORDER[:3]
+    seen = demos.validation[:: max(1, len(demos.validation) // limit)]
+    told = demos.other(seen, np.random.default_rng(0))
+    errors, steps, fingers = [], [], []
+    model.eval()
+    with torch.inference_mode():
+        for block in np.array_split(np.arange(len(seen)), max(1, len(seen) // 16)):
+            moments, things = seen[block], told[block]
+            readout = model.encoder(
+                demos.pixels(moments, [0, 1, 2]), demos.instructions(moments, things), cameras, "batched"
+            )
+            output = model.head(
+                ViewBatch(readout.features, torch.arange(3), demos.hands(moments)),
+                demos.sensors(moments),
+                torch.zeros(len(moments)),
+                "attention",
+            )
+            labels = demos.labels(moments, things, model.config.chunk)
+            errors.append((output.target_in_hand - labels.target_in_hand).norm(dim=-1))
+            steps.append((output.chunk_xyz - labels.chunk_xyz)[:, 0].norm(dim=-1))
+            fingers.append(((output.gripper > 0).float() == labels.gripper)[:, 0].float())
+    model.train()
+    error = torch.cat(errors)
+    return {
+        "target_cm_median": 100 * float(error.median()),
+        "target_cm_p90": 100 * float(error.quantile(0.9)),
+        "set_point_cm_mean": 100 * float(torch.cat(steps).mean()),
+        "gripper_accuracy": float(torch.cat(fingers).mean()),
+    }
+
+
+if __name__ == "__main__":
+    run(main, Config)

@@ -1,0 +1,121 @@
+#!/usr/bin/env bash
+# Makes .venv with the versions of constraints.txt, and installs the OpenGL libraries if they are missing and apt may be used.
+# Does nothing if nothing changed since the last time. PYTHON, if set, is the Python to use.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+venv=.venv
+stamp=$venv/set-up
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
+
+say() { echo "setup: $*"; }
+die() { echo "error: $*" >&2; exit 2; }
+version() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null; }
+fingerprint() { { cat pyproject.toml constraints.txt setup.sh; "$venv/bin/python" -VV; pwd; } 2>/dev/null | cksum; }
+
+suitable() { case "$(version "$1")" in 3.11 | 3.12) ;; *) return 1 ;; esac }
+
+# A torch that we must not replace: outside .venv, or built for an accelerator. The bounds are those of pyproject.toml.
+own_torch() {
+    "$1" - <<'PYTHON' 2>/dev/null
+import sys
+import torch
+
+usable = (2, 10) <= tuple(int(part) for part in torch.__version__.split(".")[:2]) < (3,)
+inside_venv = sys.prefix != sys.base_prefix and torch.__file__.startswith(sys.prefix)
+sys.exit(not (usable and (not inside_venv or torch.version.cuda or torch.version.hip)))
+PYTHON
+}
+
+# A Python with its own torch is preferred. One that is itself a virtual environment cannot lend its packages to .venv.
+find_python() {
+    local name path found=
+    if [ -n "${PYTHON:-}" ]; then
+        suitable "$PYTHON" || die "PYTHON=$PYTHON does not run as Python 3.11 or 3.12"
+        echo "$PYTHON"
+        return
+    fi
+    for name in python3.11 python3.12 python3 python; do
+        path=$(command -v "$name") || continue
+        case "$path" in "$PWD/$venv"/*) continue ;; esac
+        suitable "$path" || continue
+        if "$path" -c 'import sys; sys.exit(sys.prefix != sys.base_prefix)' && own_torch "$path"; then
+            echo "$path"
+            return
+        fi
+        found=${found:-$path}
+    done
+    [ -n "$found" ] || die "Python 3.11 or 3.12 not found; install one (Debian 12: apt-get install python3.11-venv," \
+        "Ubuntu 24.04: python3.12-venv) or name it: make PYTHON=/path/to/python"
+    echo "$found"
+}
+
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi; }
+may_install() { command -v apt-get >/dev/null && as_root true 2>/dev/null; }
+apt_install() {
+    say "installing $* with apt-get"
+    as_root apt-get update -qq || true
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+
+# The library check is the program's own, and it comes first: it fails in a second, not after the downloads.
+check_gl() {
+    local problem
+    problem=$("$1" -m sim.gl 2>&1 >/dev/null) && return
+    if [ -z "${MUJOCO_GL:-}" ] && may_install && apt_install libegl1 libgl1-mesa-dri libopengl0; then
+        problem=$("$1" -m sim.gl 2>&1 >/dev/null) && return
+    fi
+    echo "$problem" >&2
+    exit 2
+}
+
+make_venv() {
+    local python=$1 package options=(--clear)
+    package=python$(version "$python")-venv
+    if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+        case "$(command -v "$python")" in /usr/bin/*) may_install && apt_install "$package" ;; *) false ;; esac ||
+            die "$python cannot make virtual environments; on Debian or Ubuntu: apt-get install $package"
+    fi
+    if own_torch "$python"; then options+=(--system-site-packages); fi
+    say "making $venv with $("$python" -V)"
+    "$python" -m venv "${options[@]}" "$venv"
+}
+
+pip_install() { "$venv/bin/python" -m pip install -q "$@"; }
+
+# The torch of the package index brings several GB of CUDA libraries on Linux: without an NVIDIA GPU take the CPU build,
+# from the indexes that pip is set up with or else from PyTorch's. The pin alone decides if neither has it.
+install_cpu_torch() {
+    local pin
+    pin=$(grep '^torch==' constraints.txt)
+    [ "$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null || return 0
+    say "installing $pin (CPU build)"
+    pip_install -c constraints.txt "$pin+cpu" 2>/dev/null ||
+        pip_install -c constraints.txt "$pin+cpu" --retries 1 --extra-index-url https://download.pytorch.org/whl/cpu 2>/dev/null ||
+        say "no CPU build of $pin found; pip takes its default build"
+}
+
+up_to_date() {
+    [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(fingerprint)" ] &&
+        { [ -z "${PYTHON:-}" ] || [ "$(version "$PYTHON")" = "$(version "$venv/bin/python")" ]; }
+}
+
+up_to_date && exit
+rm -f "$stamp"
+python=$(find_python)
+check_gl "$python"
+if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1 || [ "$(version "$venv/bin/python")" != "$(version "$python")" ]; then
+    make_venv "$python"
+fi
+constraints=constraints.txt
+if own_torch "$venv/bin/python"; then
+    say "keeping torch $("$venv/bin/python" -c 'import torch; print(torch.__version__)')"
+    constraints=$venv/constraints.txt
+    grep -vE '^(torch|transformers|tokenizers|huggingface_hub|safetensors)==' constraints.txt >"$constraints"
+else
+    install_cpu_torch
+fi
+say "installing the other packages (a few minutes the first time)"
+pip_install -c "$constraints" -e '.[dev]'
+fingerprint >"$stamp"
+say "done"

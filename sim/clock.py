@@ -1,0 +1,67 @@
+"""Simulated time: integer nanoseconds since the episode began, and the queue of what happens when.
+
+Integers add without rounding, so the order of events is the same on every machine and a run repeats bit for bit.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from operator import index
+from typing import Generic, TypeVar
+
+from sim.errors import UsageError
+
+NS_PER_MS = 1_000_000
+NS_PER_S = 1_000_000_000
+
+T = TypeVar("T")
+
+
+def ms_to_ns(ms: float) -> int:
+    """Milliseconds to the nearest nanosecond. ValueError for NaN, OverflowError for infinity."""
+    return round(ms * NS_PER_MS)
+
+
+def s_to_ns(s: float) -> int:
+    """Seconds to the nearest nanosecond. ValueError for NaN, OverflowError for infinity."""
+    return round(s * NS_PER_S)
+
+
+def ns_to_ms(ns: int) -> float:
+    """Nanoseconds to milliseconds."""
+    return ns / NS_PER_MS
+
+
+def ns_to_s(ns: int) -> float:
+    """Nanoseconds to seconds."""
+    return ns / NS_PER_S
+
+
+def hz_to_period_ns(hz: float) -> int:
+    """The period of a rate, to the nearest nanosecond. UsageError unless 0 < hz <= 1e9."""
+    if not (math.isfinite(hz) and 0 < hz <= NS_PER_S):
+        raise UsageError(f"a rate must be above 0 and at most {NS_PER_S} Hz, not {hz}")
+    return round(NS_PER_S / hz)
+
+
+class EventQueue(Generic[T]):
+    """Events ordered by time [ns], then by priority (smaller first), then by the order in which they were pushed."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[int, int, int, T]] = []
+        self._pushed = 0
+
+    def push(self, t_ns: int, priority: int, item: T) -> None:
+        """Schedule `item`. TypeError when the time is not an integer: one float would end reproducibility."""
+        # The sequence number is unique, so the heap never compares two items.
+        heapq.heappush(self._heap, (index(t_ns), priority, self._pushed, item))
+        self._pushed += 1
+
+    def pop(self) -> tuple[int, int, T]:
+        """Remove and return the first event as (t_ns, priority, item). IndexError when there is none."""
+        t_ns, priority, _, item = heapq.heappop(self._heap)
+        return t_ns, priority, item
+
+    def __len__(self) -> int:
+        return len(self._heap)

@@ -1,0 +1,85 @@
+"""Lighter visual meshes: decimated once, kept in the user's cache folder.
+
+Software rendering is bound by triangles. The menagerie UR5e and 2F-85 draw 193,000 faces; a fifth of them looks
+the same at 640x360. Only meshes that are drawn are touched: a collision mesh keeps every vertex.
+"""
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+KEPT_FRACTION = 0.2
+MIN_FACES = 1000
+WELD_M = 5e-4
+
+
+def cache_folder() -> Path:
+    """The folder for derived files that may be deleted at any time (XDG base directory specification)."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vlatency"
+
+
+def decimate_visuals(spec: mujoco.MjSpec, folder: Path) -> None:
+    """Give each large drawn mesh of `spec` a decimated copy, in place.
+
+    Args:
+        spec: a robot description whose visual geoms are in group 2 and take no part in collisions.
+        folder: where the mesh files of `spec` lie (their bytes are part of the cache key).
+    """
+    model = spec.copy().compile()
+    for mesh in list(spec.meshes):
+        index = model.mesh(mesh.name).id
+        # `base_mount` has no inertial of its own: its visual mesh sets its mass and must stay exact.
+        if model.mesh_facenum[index] < MIN_FACES or mesh.name == "base_mount":
+            continue
+        vertices, faces = _cached(model, index, folder / mesh.file)
+        light = spec.add_mesh(name=f"{mesh.name}_visual")
+        light.uservert = vertices.ravel()
+        light.userface = faces.ravel()
+        light.inertia = mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL
+        for geom in spec.geoms:
+            if geom.meshname == mesh.name and geom.group == 2:
+                geom.meshname = light.name
+        if not any(geom.meshname == mesh.name for geom in spec.geoms):
+            spec.delete(mesh)
+
+
+def _cached(model: mujoco.MjModel, index: int, source: Path) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+    key = hashlib.sha256(source.read_bytes() + f"{KEPT_FRACTION} {WELD_M}".encode()).hexdigest()[:16]
+    path = cache_folder() / "meshes" / f"{source.stem}-{key}.npz"
+    if not path.exists():
+        vertices, faces = _decimate(*_original_frame(model, index))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Written aside and renamed, so that two workers starting together never read half a file.
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npz", delete=False) as file:
+            np.savez(file, vertices=vertices, faces=faces)
+        os.replace(file.name, path)
+    with np.load(path) as stored:
+        return stored["vertices"], stored["faces"]
+
+
+def _original_frame(model: mujoco.MjModel, index: int) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+    """Vertices (n, 3) [m] and faces (m, 3) as in the mesh file: MuJoCo stores them in the frame of inertia."""
+    start, count = model.mesh_vertadr[index], model.mesh_vertnum[index]
+    first, faces = model.mesh_faceadr[index], model.mesh_facenum[index]
+    rotation = np.empty(9)
+    mujoco.mju_quat2Mat(rotation, model.mesh_quat[index])
+    vertices = model.mesh_vert[start : start + count] @ rotation.reshape(3, 3).T + model.mesh_pos[index]
+    return vertices, model.mesh_face[first : first + faces].astype(np.int32)
+
+
+def _decimate(vertices: NDArray[np.float64], faces: NDArray[np.int32]) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+    import fast_simplification
+
+    # Exported meshes repeat vertices at every crease; unwelded seams would tear open when faces are removed.
+    _, first, inverse = np.unique(np.round(vertices / WELD_M), axis=0, return_index=True, return_inverse=True)
+    welded = inverse.reshape(-1)[faces]
+    distinct = (welded[:, 0] != welded[:, 1]) & (welded[:, 1] != welded[:, 2]) & (welded[:, 2] != welded[:, 0])
+    points, triangles = fast_simplification.simplify(
+        vertices[first].astype(np.float32), welded[distinct].astype(np.int32), target_reduction=1 - KEPT_FRACTION
+    )
+    return points.astype(np.float64), triangles.astype(np.int32)

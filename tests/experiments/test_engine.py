@@ -1,0 +1,90 @@
+"""Workers give results in order, pass errors on, and do not outlive their parent."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from experiments.cli import RunError
+from experiments.engine import Workers
+from sim.errors import UsageError
+
+
+def square(seconds: float) -> float:
+    time.sleep(seconds)
+    return seconds * seconds
+
+
+def refuse(name: str) -> None:
+    raise UsageError(f"unknown {name}")
+
+
+def die(_: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_results_come_in_the_order_of_the_jobs() -> None:
+    jobs = [0.3, 0.0, 0.1, 0.0]
+    with Workers(2) as workers:
+        assert list(workers.map(square, jobs)) == [square(job) for job in jobs]
+
+
+def test_errors_and_deaths_become_one_line() -> None:
+    with Workers(1) as workers:
+        with pytest.raises(UsageError, match="^unknown camera$"):
+            workers.call(refuse, "camera")
+        with pytest.raises(RunError, match="worker process died"):
+            workers.call(die, 1)
+
+
+def test_leaving_early_stops_the_workers() -> None:
+    with pytest.raises(KeyboardInterrupt), Workers(1) as workers:
+        assert workers.call(square, 0.0) == 0.0
+        children = multiprocessing.active_children()
+        raise KeyboardInterrupt
+    for child in children:
+        child.join(5)
+        assert not child.is_alive()
+
+
+PARENT = """
+import os
+from experiments.engine import Workers
+from tests.experiments.test_engine import own_pid, square
+if __name__ == "__main__":
+    with Workers(1) as workers:
+        print(workers.call(own_pid, 0), flush=True)
+        workers.call(square, 60.0)
+"""
+
+
+def own_pid(_: int) -> int:
+    return os.getpid()
+
+
+def test_a_killed_parent_takes_its_workers_along(tmp_path_factory: pytest.TempPathFactory) -> None:
+    script = tmp_path_factory.mktemp("parent") / "parent.py"
+    script.write_text(PARENT)
+    env = os.environ | {"PYTHONPATH": os.getcwd()}
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True, env=env) as parent:
+        assert parent.stdout is not None
+        worker = int(parent.stdout.readline())
+        os.kill(worker, 0)
+        parent.kill()
+        parent.wait(10)
+    deadline = time.monotonic() + 10
+    while _alive(worker) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not _alive(worker)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

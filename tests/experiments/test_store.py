@@ -1,0 +1,155 @@
+"""A run folder loses nothing and repeats nothing, whatever moment it is killed at."""
+
+import json
+import resource
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiments.store import CONFIG, EPISODES, RunFolder, find_run
+from sim.errors import UsageError
+
+SETTING: dict[str, Any] = {"task": "static", "modes": ["pause"], "optimization": {"width": 224, "cameras": ["top"]}}
+CONFIGURATION = {"setting": SETTING, "episodes": 4}
+
+
+def row(seed: int, mode: str = "pause") -> dict[str, Any]:
+    return {"mode": mode, "seed": seed, "success": bool(seed % 2), "trajectory_hash": f"{seed:064x}"}
+
+
+def filled(path: Path, count: int) -> RunFolder:
+    run = RunFolder.create(path, CONFIGURATION)
+    for seed in range(count):
+        run.append(row(seed))
+    return run
+
+
+def test_rows_come_back_as_they_went_in(tmp_path: Path) -> None:
+    run = filled(tmp_path / "a", 3)
+    assert RunFolder(run.path).rows == run.rows == [row(0), row(1), row(2)]
+
+
+def test_cut_at_any_byte_a_run_ends_equal(tmp_path: Path) -> None:
+    whole = (filled(tmp_path / "whole", 3).path / EPISODES).read_bytes()
+    run = filled(tmp_path / "cut", 0)
+    for size in range(len(whole) + 1):
+        (run.path / EPISODES).write_bytes(whole[:size])
+        again = RunFolder(run.path)
+        assert len(again.rows) == whole[:size].count(b"\n")
+        for seed in range(len(again.rows), 3):
+            again.append(row(seed))
+        assert (run.path / EPISODES).read_bytes() == whole
+
+
+def test_looking_at_a_run_changes_nothing(tmp_path: Path) -> None:
+    path = filled(tmp_path / "a", 2).path / EPISODES
+    path.write_bytes(path.read_bytes()[:-5])
+    before = path.read_bytes()
+    RunFolder(tmp_path / "a")
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("damage", [b"not json\n", b"[1]\n", b'{"seed": 1}\n'])
+def test_a_damaged_row_is_named(tmp_path: Path, damage: bytes) -> None:
+    path = filled(tmp_path / "a", 1).path / EPISODES
+    path.write_bytes(path.read_bytes() + damage + path.read_bytes())
+    with pytest.raises(UsageError, match="line 2"):
+        RunFolder(tmp_path / "a")
+
+
+def test_a_repeated_row_is_refused(tmp_path: Path) -> None:
+    path = filled(tmp_path / "a", 1).path / EPISODES
+    path.write_bytes(2 * path.read_bytes())
+    with pytest.raises(UsageError, match="twice"):
+        RunFolder(tmp_path / "a")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "null"])
+def test_a_damaged_config_is_refused(tmp_path: Path, text: str) -> None:
+    filled(tmp_path / "a", 1)
+    (tmp_path / "a" / CONFIG).write_text(text)
+    with pytest.raises(UsageError, match=CONFIG):
+        RunFolder(tmp_path / "a")
+
+
+def test_resume_names_every_field_that_differs(tmp_path: Path) -> None:
+    run = filled(tmp_path / "a", 1)
+    other = {"task": "belt", "modes": ["pause"], "optimization": {"width": 640, "cameras": ["top"]}}
+    with pytest.raises(UsageError) as error:
+        find_run(run.path, tmp_path, "x", other, resume=True)
+    assert "width (224 there, 640 here)" in str(error.value)
+    assert "task (static there, belt here)" in str(error.value)
+    assert "cameras" not in str(error.value)
+
+
+def test_resume_continues_the_named_run(tmp_path: Path) -> None:
+    run = filled(tmp_path / "a", 2)
+    found = find_run(run.path, tmp_path, "x", SETTING, resume=True)
+    assert isinstance(found, RunFolder) and found.rows == run.rows
+
+
+def test_resume_before_anything_was_written_starts_the_run(tmp_path: Path) -> None:
+    assert find_run(tmp_path / "new", tmp_path, "x", SETTING, resume=True) == tmp_path / "new"
+
+
+def test_a_folder_with_something_in_it_is_never_written_to(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match="not empty"):
+        find_run(tmp_path, tmp_path, "x", SETTING, resume=False)
+    with pytest.raises(UsageError, match="holds no run"):
+        find_run(tmp_path, tmp_path, "x", SETTING, resume=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_the_same_command_again_gets_its_own_folder_and_resume_the_last(tmp_path: Path) -> None:
+    assert find_run(None, tmp_path, "x", SETTING, resume=False) == tmp_path / "x"
+    filled(tmp_path / "x", 1)
+    assert find_run(None, tmp_path, "x", SETTING, resume=False) == tmp_path / "x-2"
+    filled(tmp_path / "x-2", 1)
+    found = find_run(None, tmp_path, "x", SETTING, resume=True)
+    assert isinstance(found, RunFolder) and found.path == tmp_path / "x-2"
+
+
+def test_resume_without_a_run_says_what_is_there_instead(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no run to resume"):
+        find_run(None, tmp_path, "y", SETTING, resume=True)
+    filled(tmp_path / "x", 1)
+    with pytest.raises(UsageError, match=r"x was run with another configuration: task \(static there, belt here\)"):
+        find_run(None, tmp_path, "y", SETTING | {"task": "belt"}, resume=True)
+
+
+def test_a_file_is_no_place_for_a_run(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(UsageError, match="not a folder"):
+            find_run(out, tmp_path, "x", SETTING, resume=False)
+
+
+def test_episodes_can_be_raised_and_not_lowered(tmp_path: Path) -> None:
+    run = filled(tmp_path / "a", 1)
+    run.extend(10)
+    assert json.loads((run.path / CONFIG).read_text())["episodes"] == 10
+    with pytest.raises(UsageError, match="10 episodes"):
+        run.extend(3)
+
+
+def test_a_failed_write_leaves_no_row_behind(tmp_path: Path) -> None:
+    run = filled(tmp_path / "a", 1)
+    with pytest.raises(ValueError):
+        run.append(row(1) | {"sim_time_s": float("nan")})
+    assert RunFolder(run.path).rows == [row(0)]
+
+
+def test_a_full_disk_names_the_file_and_costs_no_row(tmp_path: Path) -> None:
+    run = filled(tmp_path / "a", 2)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((run.path / EPISODES).stat().st_size + 10, limits[1]))
+    try:
+        with pytest.raises(OSError, match="episodes.jsonl"):
+            run.append(row(2))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    again = RunFolder(run.path)
+    again.append(row(2))
+    assert RunFolder(run.path).rows == [row(0), row(1), row(2)]

@@ -1,0 +1,124 @@
+"""One episode in the real world, with a policy that follows a fixed rule."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from agent.config import Optimization
+from agent.realtime.requests import Act, Encode
+from envs.pick import PickEnv
+from experiments import trial
+from experiments.setting import Setting
+from experiments.trial import Job, run
+
+SETTING = Setting(
+    task="static",
+    optimization=Optimization(cameras=("top",)),
+    modes=("pause", "sync", "async"),
+    reuse="latest",
+    latency="fixed:130,11",
+    vl_ms=130.0,
+    head_ms=11.0,
+    control_hz=10.0,
+    seed=10_000,
+    policy_sha256="",
+)
+
+
+class Rule:
+    """Moves by what it sees: a stand-in whose every command depends on the images and the time."""
+
+    def __init__(self) -> None:
+        self.seen: list[Encode] = []
+
+    def encode(self, requests: Sequence[Encode]) -> list[float]:
+        self.seen += requests
+        return [float(request.images["top"].mean()) for request in requests]
+
+    def act(self, requests: Sequence[Act]) -> list[np.ndarray]:
+        points = []
+        for request in requests:
+            assert isinstance(request.features, float)
+            side = 0.2 * np.sin(request.features + request.readings.t_ns * 1e-9)
+            points.append(np.tile([0.5, side, 0.25, 0.0, 0.0], (8, 1)))
+        return points
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[PickEnv]:
+    env = PickEnv(cameras=("top",))
+    env.task = replace(env.task, time_limit_s=0.8)
+    yield env
+    env.close()
+
+
+@pytest.fixture
+def rule(world: PickEnv, monkeypatch: pytest.MonkeyPatch) -> Rule:
+    rule = Rule()
+    monkeypatch.setattr(trial, "_stage", lambda setting, policy: (world, rule))
+    return rule
+
+
+def job(mode: str = "async", **change: Any) -> Job:
+    return Job(replace(SETTING, **change), policy="", mode=mode, seed=10_003)
+
+
+def scientific(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if "wall" not in key}
+
+
+def test_an_episode_repeats_and_its_row_is_json(rule: Rule) -> None:
+    first, second = run(job()), run(job())
+    assert scientific(first) == scientific(second)
+    assert json.loads(json.dumps(first, allow_nan=False)) == first
+    assert (first["seed"], first["mode"], first["success"], first["ticks"]) == (10_003, "async", False, 8)
+    assert first["sim_time_s"] == pytest.approx(0.8)
+    assert first["missed"] == 2 and first["feature_age_ms_p50"] >= 130
+
+
+def test_filming_changes_nothing(rule: Rule, tmp_path: Path) -> None:
+    for mode in ("pause", "async"):
+        path = tmp_path / f"{mode}.mp4"
+        assert scientific(run(replace(job(mode), video=str(path)))) == scientific(run(job(mode)))
+        assert path.stat().st_size > 1000
+
+
+def test_without_latency_async_is_pause(rule: Rule) -> None:
+    rows = [run(job(mode, latency="none")) for mode in ("pause", "async")]
+    assert rows[0]["trajectory_hash"] == rows[1]["trajectory_hash"]
+
+
+def test_latency_changes_the_trajectory_and_not_the_scene(rule: Rule) -> None:
+    fast, slow = run(job("sync", latency="fixed:10,1")), run(job("sync"))
+    assert fast["trajectory_hash"] != slow["trajectory_hash"]
+    one, two = (request.images["top"] for request in rule.seen if request.readings.t_ns == 0)
+    assert np.array_equal(one, two)
+
+
+def test_blackout_hides_the_views_and_nothing_else(rule: Rule) -> None:
+    row = run(job(blackout=True))
+    assert all(not request.images["top"].any() for request in rule.seen)
+    assert all(request.instruction == row["instruction"] for request in rule.seen)
+
+
+def test_a_swapped_instruction_names_another_object_of_the_same_scene(rule: Rule, world: PickEnv) -> None:
+    plain = run(job())
+    things = world.things
+    swapped = run(job(swap_instruction=True))
+    assert world.things == things and world.target in things[1:]
+    assert swapped["instruction"] == world.instruction != plain["instruction"]
+    assert (swapped["instructed_lifted"], swapped["former_target_lifted"]) == (False, False)
+    one, two = (request.images["top"] for request in rule.seen if request.readings.t_ns == 0)
+    assert np.array_equal(one, two)
+    assert run(job(swap_instruction=True))["instruction"] == swapped["instruction"]
+
+
+def test_what_breaks_is_told_in_one_line(rule: Rule, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rule, "act", lambda requests: [np.full((8, 5), np.nan)])
+    with pytest.raises(trial.RunError, match=r"^pause, seed 10003: ValueError: an action is .* \(plant.py:\d+\)$"):
+        run(job("pause"))

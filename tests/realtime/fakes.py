@@ -1,0 +1,121 @@
+"""A world and a policy small enough to follow by hand."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from agent.realtime.driver import run_episodes
+from agent.realtime.episode import episode
+from agent.realtime.latency import Constant, LatencyStream
+from agent.realtime.requests import Act, Encode
+from agent.realtime.reuse import Latest, Reuse
+from agent.realtime.trace import EpisodeTrace
+from sim.clock import ms_to_ns, s_to_ns
+
+STEP_NS = ms_to_ns(2)
+CAMERAS = ("top", "wrist")
+
+
+class FakePlant:
+    """A point mass on a spring whose rest is the set-point. Its hash covers every step, its views show the time."""
+
+    instruction = "Pick up the blue object"
+
+    def __init__(self, seconds: float = 2.0, start: float = 0.3) -> None:
+        self.now_ns = 0
+        self.end_ns = s_to_ns(seconds)
+        self.position, self.velocity, self.setpoint = start, 0.0, np.zeros(5)
+        self.log: list[tuple[int, str]] = []
+        self.captured: list[int] = []
+        self.commanded: list[tuple[int, np.ndarray]] = []
+        self._hash = hashlib.sha256()
+
+    @property
+    def done(self) -> bool:
+        return self.now_ns >= self.end_ns
+
+    @property
+    def trajectory_hash(self) -> str:
+        return self._hash.hexdigest()
+
+    def advance_to(self, t_ns: int) -> None:
+        if t_ns < self.now_ns:
+            raise ValueError(f"{t_ns} is in the past of {self.now_ns}")
+        while self.now_ns < t_ns:
+            self.velocity += 0.002 * (40 * (self.setpoint.sum() - self.position) - 3 * self.velocity)
+            self.position += 0.002 * self.velocity
+            self.now_ns += STEP_NS
+            self._hash.update(np.array([self.now_ns, self.position, self.velocity, *self.setpoint]).tobytes())
+
+    def command(self, action: ArrayLike) -> None:
+        self.setpoint = np.array(action)
+        self.log.append((self.now_ns, "command"))
+        self.commanded.append((self.now_ns, self.setpoint))
+
+    def capture(self, cameras: Sequence[str]) -> dict[str, np.ndarray]:
+        self.log.append((self.now_ns, "capture"))
+        self.captured.append(self.now_ns)
+        shown = np.array([self.now_ns, self.position]).view(np.uint8)
+        return {camera: shown.reshape(1, 16, 1).repeat(3, axis=2) for camera in cameras}
+
+    def sensors(self) -> Any:
+        self.log.append((self.now_ns, "sensors"))
+        return SimpleNamespace(t_ns=self.now_ns, position=self.position)
+
+
+@dataclass
+class FakePolicy:
+    """Puts into the set-point when it looked and when it felt, so that the plant can tell, and where the mass was."""
+
+    widest: int = 0
+
+    def encode(self, requests: list[Encode]) -> list[object]:
+        self.widest = max(self.widest, len(requests))
+        return [next(iter(request.images.values()))[..., 0].copy().view(np.float64) for request in requests]
+
+    def act(self, requests: list[Act]) -> list[np.ndarray]:
+        chunks = []
+        for request in requests:
+            looked_ns, position = np.ravel(request.features)  # type: ignore[call-overload]
+            readings: Any = request.readings
+            felt_ns = readings.t_ns
+            assert request.age_ns == felt_ns - looked_ns
+            chunks.append(np.tile([looked_ns / 1e9, felt_ns / 1e9, -position, readings.position, 0.1], (8, 1)))
+        return chunks
+
+
+class Jitter:
+    """Latencies of whole nanoseconds, off the lattice of physics steps, some of them zero."""
+
+    def __init__(self, seed: int, vl_ms: float = 300, head_ms: float = 120) -> None:
+        self._rng = np.random.default_rng(seed)
+        self._vl_ns, self._head_ns = ms_to_ns(vl_ms), ms_to_ns(head_ms)
+
+    def encode_ns(self) -> int:
+        return int(self._rng.integers(self._vl_ns)) if self._rng.random() < 0.9 else 0
+
+    def head_ns(self) -> int:
+        return int(self._rng.integers(self._head_ns)) if self._rng.random() < 0.9 else 0
+
+
+NO_LATENCY = Constant(0, 0)
+
+
+def play(
+    mode: str,
+    latency: LatencyStream = NO_LATENCY,
+    reuse: Reuse = Latest(),  # noqa: B008
+    control_hz: float = 10,
+    plant: FakePlant | None = None,
+) -> tuple[FakePlant, EpisodeTrace]:
+    """One whole episode with `FakePolicy`."""
+    plant = plant or FakePlant()
+    (trace,) = run_episodes([episode(plant, CAMERAS, mode, reuse, latency, control_hz)], FakePolicy())
+    return plant, trace

@@ -1,0 +1,122 @@
+"""Laws of latency models and of the profiles behind them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import assets
+from agent.realtime.latency import FixedLatency, LatencyModel, NoLatency, parse_latency
+from agent.realtime.profile import available_profiles, load_profile
+from agent.realtime.roofline import encode_tflop
+from sim.errors import UsageError
+
+PROFILE = assets.FOLDER / "latency" / "insertion_vla.json"
+
+
+def parse(text: str, views: int = 3, res: tuple[int, int] = (224, 224), encoding: str = "batched") -> LatencyModel:
+    return parse_latency(text, views=views, res=res, encoding=encoding)
+
+
+def charged(model: LatencyModel) -> tuple[int, int]:
+    stream = model.stream(np.random.default_rng(0))
+    return stream.encode_ns(), stream.head_ns()
+
+
+def test_a_model_charges_what_it_says() -> None:
+    assert parse("none") == NoLatency()
+    assert charged(parse("none")) == (0, 0)
+    assert parse("fixed:1450,11") == FixedLatency(1450, 11)
+    assert charged(parse("fixed:1450,10.97")) == (1_450_000_000, 10_970_000)
+    assert charged(parse("insertion_vla", 5, (640, 360), "joint")) == (381_303_000, 10_970_000)
+
+
+def test_a_header_is_one_line_that_says_where_the_times_come_from() -> None:
+    assert parse("none").describe() == "none: VL 0 ms, sensor + head 0 ms"
+    assert parse("fixed:1450,11").describe() == "fixed: VL 1450.0 ms, sensor + head 11 ms"
+    measured = parse("insertion_vla", 5, (640, 360), "joint").describe()
+    assert measured == "insertion_vla (GPU not recorded, measured): VL 381.3 ms, sensor + head 10.97 ms"
+    assert parse("insertion_vla").describe().startswith("insertion_vla (GPU not recorded, scaled by TFLOP): VL ")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "None", "h100", "fixed", "fixed:", "fixed:1", "fixed:1,2,3", "fixed:a,b", "fixed:-1,2", "fixed:1,-2"),
+        *("fixed:nan,1", "fixed:1,inf", "fixed:1e99,1", "no/such.json", "assets", "x" * 9999, "a\0b"),
+    ],
+)
+def test_a_bad_latency_is_one_line_with_the_valid_values(text: str) -> None:
+    with pytest.raises(UsageError) as error:
+        parse(text)
+    message = str(error.value)
+    assert "\n" not in message
+    assert "fixed:VL_MS,HEAD_MS" in message
+    if not text.startswith("fixed:"):
+        assert all(name in message for name in ("none", *available_profiles()))
+
+
+def test_a_profile_may_be_a_path(tmp_path: Path) -> None:
+    copy = tmp_path / "mine.json"
+    copy.write_bytes(PROFILE.read_bytes())
+    assert parse(str(copy)).vl_ms == parse("insertion_vla").vl_ms
+    assert parse(str(copy)).describe().startswith("mine (")
+
+
+def broken_profiles() -> list[object]:
+    good: dict[str, Any] = json.loads(PROFILE.read_text())
+    without_head = {key: value for key, value in good.items() if key != "head_ms"}
+    point = good["encode"][0]
+    return [
+        *([], "text", None, {}, without_head, good | {"head_ms": -1}, good | {"head_ms": float("nan")}),
+        *(
+            good | {"realised_tflops": 0},
+            good | {"overhead_ms": "soon"},
+            good | {"encode": 3},
+            good | {"encode": {"a": 1}},
+        ),
+        *(good | {"encode": [point | {"mean_ms": -5}]}, good | {"encode": [{"views": 1}]}),
+    ]
+
+
+@pytest.mark.parametrize("content", [*map(json.dumps, broken_profiles()), "", "{", "\udcff"])
+def test_a_broken_profile_is_one_line_with_its_path(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "broken.json"
+    path.write_bytes(content.encode(errors="surrogateescape"))
+    with pytest.raises(UsageError) as error:
+        parse(str(path))
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("path", available_profiles().values(), ids=lambda path: path.stem)
+def test_every_shipped_profile_names_its_source_and_has_one_point_a_configuration(path: Path) -> None:
+    data = json.loads(path.read_text())
+    assert data["device"] and data["model"] and data["source"]
+    points = load_profile(path).points
+    assert len({(point.views, point.res, point.encoding) for point in points}) == len(points) > 0
+
+
+def test_the_constants_of_the_profile_are_the_fit_of_its_points() -> None:
+    profile = load_profile(PROFILE)
+    measured = np.array([point.mean_ms for point in profile.points])
+    tflop = np.array([encode_tflop(point.views, point.res, point.encoding) for point in profile.points])
+    columns = np.stack([np.ones_like(tflop), tflop], axis=1) / measured[:, None]  # relative errors, hence the division
+    overhead_ms, ms_per_tflop = np.linalg.lstsq(columns, np.ones_like(tflop))[0]
+    assert profile.overhead_ms == pytest.approx(overhead_ms, abs=0.05)
+    assert profile.realised_tflops == pytest.approx(1e3 / ms_per_tflop, abs=0.05)
+    scaled = [profile.scaled_ms(point.views, point.res, point.encoding) for point in profile.points]
+    np.testing.assert_allclose(scaled, measured, rtol=0.07)
+
+
+def test_a_measured_point_is_used_as_it_is_and_other_configurations_are_scaled() -> None:
+    profile = load_profile(PROFILE)
+    for point in profile.points:
+        assert parse("insertion_vla", point.views, point.res, point.encoding).vl_ms == point.mean_ms
+    assert parse("insertion_vla", 5, (640, 360), "batched").vl_ms == profile.scaled_ms(5, (640, 360), "batched")
+
+
+def test_one_view_is_the_same_measurement_either_way() -> None:
+    assert parse("insertion_vla", 1, (1280, 720), "batched") == parse("insertion_vla", 1, (1280, 720), "joint")

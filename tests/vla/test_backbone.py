@@ -1,0 +1,118 @@
+"""Our faster parts compute what transformers' Qwen2.5-VL computes."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import Qwen2_5_VLModel
+
+from agent.config import Encoding
+from agent.vla.attention import GroupedVisionAttention, attend
+from agent.vla.backbones import pretrained_backbone, tiny_config
+from agent.vla.config import PolicyConfig
+from agent.vla.encoder import VLEncoder
+from agent.vla.policy import VLA, VLAPolicy
+from agent.vla.text import Prompts, instruction_corpus, train_tokenizer
+from agent.vla.views import patchify
+from sim.errors import UsageError
+
+CAMERAS = ("top", "wrist", "front", "left", "right")
+
+
+@pytest.fixture(scope="module")
+def original(model: VLA) -> Qwen2_5_VLModel:
+    """transformers' own model, with the weights of the tiny one."""
+    config = tiny_config(model.config, model.tokenizer)
+    plain = Qwen2_5_VLModel._from_config(config, attn_implementation="sdpa").eval()
+    plain.load_state_dict(model.encoder.backbone.state_dict())
+    return plain
+
+
+@pytest.mark.parametrize("lengths", [[64, 64, 64], [16, 4, 16, 9, 4, 16]])
+@torch.inference_mode()
+def test_grouped_attention_is_bit_equal_to_the_loop(original: Qwen2_5_VLModel, lengths: list[int]) -> None:
+    attention = original.visual.blocks[0].attn
+    bounds = torch.tensor([0, *lengths]).cumsum(0).int()
+    hidden = torch.randn(sum(lengths), 128)
+    angles = torch.randn(sum(lengths), 32)
+    rope = (angles.cos(), angles.sin())
+    grouped = GroupedVisionAttention(attention)
+    assert torch.equal(grouped(hidden, bounds, rope), attention(hidden, bounds, position_embeddings=rope))
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_training_and_inference_attention_agree(causal: bool) -> None:
+    query = torch.randn(3, 4, 24, 32, requires_grad=True)
+    key, value = torch.randn(2, 3, 2, 24, 32)
+    with torch.inference_mode():
+        expected = attend(query, key, value, causal)
+    torch.testing.assert_close(attend(query, key, value, causal), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("views", [1, 3, 5])
+@pytest.mark.parametrize("size", [(112, 112), (224, 224), (336, 616)])
+@pytest.mark.parametrize("encoding", ["batched", "joint"])
+@torch.inference_mode()
+def test_hidden_states_equal_those_of_the_original_model(
+    model: VLA, original: Qwen2_5_VLModel, views: int, size: tuple[int, int], encoding: Encoding
+) -> None:
+    """The whole path, against `Qwen2_5_VLModel.forward` on the processor's pixel values and our token rows."""
+    encoder, cameras, text = model.encoder, CAMERAS[:views], "Pick up the red cube"
+    pixels = torch.randint(0, 256, (views, *size, 3), dtype=torch.uint8)
+    tokens, grid = encoder.vision(pixels)
+    ours = encoder.language(tokens[None], [text], cameras, encoding, grid)
+
+    patches, (rows, columns) = patchify(pixels, model.config)
+    count = grid[0] * grid[1]
+    sequences = Prompts(model.tokenizer, model.config).rows(text, cameras, count, encoding)
+    per_row = views // len(sequences)
+    share = patches.shape[0] // len(sequences)
+    hidden = []
+    for index, row in enumerate(sequences):
+        visual = torch.tensor(row.visual)
+        output = original(
+            input_ids=torch.tensor([row.ids]),
+            mm_token_type_ids=visual.int()[None],
+            pixel_values=patches[index * share : (index + 1) * share],
+            image_grid_thw=torch.tensor([[1, rows, columns]] * per_row),
+        ).last_hidden_state
+        hidden.append(output[0, visual].view(per_row, count, -1))
+    torch.testing.assert_close(ours[0], torch.cat(hidden), rtol=1e-3, atol=1e-3)
+
+
+def test_a_pretrained_folder_with_windows_loads_as_backbone(tmp_path: Path) -> None:
+    """A miniature stand-in for Qwen2.5-VL-3B: patch 14, windowed blocks, its own tokenizer."""
+    tokenizer = train_tokenizer(instruction_corpus())
+    config = copy.deepcopy(tiny_config(PolicyConfig(patch_size=14), tokenizer))
+    config.vision_config.fullatt_block_indexes = [3]
+    config.vision_config.window_size = 112
+    plain = Qwen2_5_VLModel._from_config(config, attn_implementation="sdpa").eval()
+    plain.save_pretrained(tmp_path)
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+
+    policy = VLAPolicy.from_backbone(str(tmp_path))
+    pixels = torch.randint(0, 256, (3, 364, 644, 3), dtype=torch.uint8)
+    with torch.inference_mode():
+        tokens, grid = policy.model.encoder.vision(pixels)
+        patches, (rows, columns) = patchify(pixels, policy.model.config)
+        expected = plain.visual(patches, grid_thw=torch.tensor([[1, rows, columns]] * 3)).pooler_output
+    assert grid == (13, 23)
+    torch.testing.assert_close(tokens.flatten(0, 1), expected, rtol=1e-3, atol=1e-3)
+
+    folder = tmp_path / "policy"
+    policy.save_pretrained(folder)
+    again = VLAPolicy.from_pretrained(folder)
+    for name, tensor in policy.model.head.state_dict().items():
+        torch.testing.assert_close(again.model.head.state_dict()[name], tensor, rtol=1e-3, atol=1e-4)
+
+
+def test_missing_backbone_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="Qwen/Qwen2.5-VL-3B-Instruct") as caught:
+        pretrained_backbone(str(tmp_path / "nowhere"))
+    assert "\n" not in str(caught.value)
+
+
+def test_encoder_is_small(model: VLA) -> None:
+    assert isinstance(model.encoder, VLEncoder)
+    assert 2.2e6 < sum(parameter.numel() for parameter in model.parameters()) < 3.0e6

@@ -1,0 +1,233 @@
+"""Laws of the policy: requests, files, training."""
+
+import copy
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from agent.config import CAMERA_ORDER, Encoding, Optimization, parse_res
+from agent.realtime.requests import Act, Encode
+from agent.vla.config import PolicyConfig
+from agent.vla.heads import ViewBatch
+from agent.vla.policy import VLA, Features, VLAPolicy, sensor_batch
+from sim.errors import UsageError
+from sim.sensors import Readings
+
+Requests = Callable[..., Encode]
+
+
+def act_of(features: Features, readings: Readings, age_ns: int = 0) -> Act:
+    return Act(features=features, readings=readings, age_ns=age_ns)
+
+
+@pytest.mark.parametrize("encoding", ["batched", "joint"])
+@pytest.mark.parametrize(("views", "size"), [(1, (224, 224)), (3, (112, 112)), (5, (640, 360))])
+def test_every_configuration_acts(
+    model: VLA, request_of: Requests, readings: Readings, encoding: Encoding, views: int, size: tuple[int, int]
+) -> None:
+    policy = VLAPolicy(model, Optimization(CAMERA_ORDER[:views], *size, encoding))
+    (features,) = policy.encode([request_of(0)])
+    assert features.views.shape == (views, 131) and features.views.dtype == np.float32
+    (chunk,) = policy.act([act_of(features, readings, 10**8)])
+    assert chunk.shape == (8, 5) and chunk.dtype == np.float64 and np.isfinite(chunk).all()
+
+
+def test_answers_do_not_depend_on_batch_mates(model: VLA, request_of: Requests, readings: Readings) -> None:
+    policy = VLAPolicy(model)
+    requests = [request_of(0), request_of(1, "Lift it"), request_of(2)]
+    together = policy.encode(requests)
+    for request, features in zip(requests, together, strict=True):
+        (alone,) = policy.encode([request])
+        assert np.array_equal(alone.views, features.views)
+    chunks = policy.act([act_of(features, readings) for features in together])
+    for features, chunk in zip(together, chunks, strict=True):
+        assert np.array_equal(policy.act([act_of(features, readings)])[0], chunk)
+
+
+def test_image_and_instruction_both_reach_the_features(model: VLA, request_of: Requests) -> None:
+    policy = VLAPolicy(model)
+    base, image, text = policy.encode([request_of(0), request_of(1), request_of(0, "Pick up the blue ball")])
+    assert not np.allclose(base.views, image.views) and not np.allclose(base.views, text.views)
+
+
+def test_a_missing_or_malformed_image_is_refused(model: VLA, request_of: Requests) -> None:
+    request = request_of(0)
+    images = dict(request.images)
+    images["wrist"] = images["wrist"].astype(np.float32)
+    with pytest.raises(ValueError, match="uint8"):
+        VLAPolicy(model).encode([replace(request, images=images)])
+    del images["wrist"]
+    with pytest.raises(ValueError, match="no image of camera 'wrist'"):
+        VLAPolicy(model).encode([replace(request, images=images)])
+
+
+def test_a_saved_policy_acts_the_same(saved: Path, model: VLA, request_of: Requests, readings: Readings) -> None:
+    first = VLAPolicy.from_pretrained(saved)
+    first.save_pretrained(saved)
+    second = VLAPolicy.from_pretrained(saved)
+    a, b = first.encode([request_of(0)])[0], second.encode([request_of(0)])[0]
+    assert np.array_equal(a.views, b.views)
+    assert np.array_equal(first.act([act_of(a, readings)])[0], second.act([act_of(b, readings)])[0])
+    np.testing.assert_allclose(a.views, VLAPolicy(model).encode([request_of(0)])[0].views, atol=0.02)
+
+
+def test_configuration_round_trips() -> None:
+    config = PolicyConfig(trunk_width=99, prompt="x")
+    assert PolicyConfig.from_json(config.to_json()) == config
+
+
+def spoil_missing_folder(folder: Path) -> Path:
+    return folder / "nowhere"
+
+
+def spoil_truncated(folder: Path) -> Path:
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    return folder
+
+
+def spoil_pickle(folder: Path) -> Path:
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    return folder
+
+
+def spoil_disguised_pickle(folder: Path) -> Path:
+    torch.save({"a": torch.zeros(2)}, folder / "model.safetensors")
+    return folder
+
+
+def spoil_other_shape(folder: Path) -> Path:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "trunk_width": 64}))
+    return folder
+
+
+def spoil_other_keys(folder: Path) -> Path:
+    config = json.loads((folder / "config.json").read_text())
+    config["text"]["num_hidden_layers"] = 2
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def spoil_config(folder: Path) -> Path:
+    (folder / "config.json").write_text("{")
+    return folder
+
+
+def spoil_foreign_config(folder: Path) -> Path:
+    (folder / "config.json").write_text('{"model_type": "qwen2_5_vl"}')
+    return folder
+
+
+def spoil_tokenizer(folder: Path) -> Path:
+    (folder / "tokenizer.json").write_text("{}")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (spoil_missing_folder, "no policy folder"),
+        (spoil_truncated, "not a readable safetensors"),
+        (spoil_pickle, "pytorch_model.bin is a pickle"),
+        (spoil_disguised_pickle, "not a readable safetensors"),
+        (spoil_other_shape, "does not fit"),
+        (spoil_other_keys, "does not fit"),
+        (spoil_config, "not a policy configuration"),
+        (spoil_foreign_config, "not a policy of this project"),
+        (spoil_tokenizer, "is not a tokenizer"),
+    ],
+)
+def test_a_broken_folder_is_one_clear_line(saved: Path, spoil: Callable[[Path], Path], message: str) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
+        VLAPolicy.from_pretrained(spoil(saved))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_gradients_reach_every_part_and_a_few_steps_help(readings: Readings, autocast: bool) -> None:
+    """Two instructions share the vision features of each scene, as in training."""
+    torch.manual_seed(0)
+    model = VLA.tiny().train()
+    scenes, instructions, cameras = 2, 2, CAMERA_ORDER[:3]
+    pixels = torch.randint(0, 256, (scenes, 3, 224, 224, 3), dtype=torch.uint8)
+    texts = ["Pick up the red cube", "Pick up the blue ball"] * scenes
+    sensors = sensor_batch([readings] * scenes * instructions)
+    capture = torch.cat([sensors.ee_pose, sensors.gripper_pos[:, None]], dim=-1)
+    goal = 0.5 + 0.1 * torch.randn(scenes * instructions, 3)
+    cells = torch.arange(scenes * instructions * 3).view(-1, 3)
+    optimiser = torch.optim.AdamW(model.parameters(), 1e-3)
+    losses = []
+    for _ in range(6):
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            tokens, grid = model.encoder.vision(pixels.flatten(0, 1))
+            dense = model.encoder.dense(tokens)
+            shared = tokens.unflatten(0, (scenes, 3)).repeat_interleave(instructions, dim=0)
+            readout = model.encoder.readout(model.encoder.language(shared, texts, cameras, "batched", grid), grid)
+            batch = ViewBatch(readout.features, torch.arange(3), capture)
+            out = model.head(batch, sensors, torch.zeros(len(texts)), "attention")
+        loss = (out.target - goal).abs().mean() * 10 + out.target_in_hand.abs().mean() + out.chunk_xyz.abs().mean()
+        loss = loss + (out.chunk_yaw**2).mean() + torch.nn.functional.softplus(out.gripper).mean()
+        loss = loss + torch.nn.functional.cross_entropy(readout.heat.flatten(0, 1), cells.flatten())
+        loss = loss + sum(value.float().square().mean() for value in dense.values()) + readout.offset.square().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        untouched = [
+            name for name, parameter in model.named_parameters() if parameter.grad is None or not parameter.grad.any()
+        ]
+        # A constant added to a layer's keys, or to every view's score, cancels in the softmax.
+        assert [n for n in untouched if not n.endswith(("k_proj.bias", "score.bias"))] == []
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.9 * losses[0], losses
+
+
+def test_training_goes_on_after_an_evaluation(request_of: Requests) -> None:
+    model = VLA.tiny()
+    policy = VLAPolicy(model)
+    policy.encode([request_of(0)])
+    pixels = torch.zeros(1, 3, 224, 224, 3, dtype=torch.uint8)
+    readout = model.train().encoder(pixels, ["Pick up the red cube"], policy.optimization.cameras, "batched")
+    readout.features.sum().backward()
+    averaged = copy.deepcopy(model)
+    assert averaged.encoder(pixels, ["Lift it"], policy.optimization.cameras, "joint").heat.shape == (1, 3, 17)
+
+
+def test_resolutions_parse() -> None:
+    assert parse_res("224") == (224, 224) and parse_res("640x360") == (640, 360)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0", "-224", "abc", "4097", "640x0", "640x", "x360", "640x360x3", "22.4", "9" * 40]
+)
+def test_bad_resolutions_are_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="640x360"):
+        parse_res(text)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"cameras": ()},
+        {"cameras": ("top", "top")},
+        {"cameras": ("top", "rear")},
+        {"width": 0},
+        {"height": 5000},
+        {"encoding": "serial"},
+        {"pool": "median"},
+    ],
+)
+def test_bad_optimizations_are_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        Optimization(**values)
+
+
+def test_the_policy_knows_the_cameras_of_the_simulation_in_their_order() -> None:
+    cameras = pytest.importorskip("sim.cameras")
+    assert cameras.CAMERA_ORDER == CAMERA_ORDER == PolicyConfig().cameras

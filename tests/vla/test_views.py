@@ -1,0 +1,51 @@
+"""View preparation equals transformers' processor."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil, smart_resize
+
+from agent.vla.config import PolicyConfig
+from agent.vla.views import pack, patchify, resize, rounded_size, token_grid
+
+
+def processor(config: PolicyConfig) -> Qwen2VLImageProcessorPil:
+    return Qwen2VLImageProcessorPil(
+        patch_size=config.patch_size, merge_size=config.merge_size, temporal_patch_size=config.temporal_patch_size
+    )
+
+
+@pytest.mark.parametrize("patch_size", [14, 28])
+@pytest.mark.parametrize("size", [(112, 112), (224, 224), (640, 360), (320, 240)])
+def test_prepared_view_equals_the_processor(patch_size: int, size: tuple[int, int]) -> None:
+    config = PolicyConfig(patch_size=patch_size)
+    image = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    expected = processor(config)(images=[Image.fromarray(image)], return_tensors="pt")
+    ours = resize(image, *size, config)
+    patches, grid = patchify(torch.from_numpy(ours.copy())[None], config)
+    assert expected["image_grid_thw"].tolist() == [[1, *grid]]
+    torch.testing.assert_close(patches, expected["pixel_values"], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("unit", [(14, 2), (28, 2)])
+def test_rounding_is_that_of_smart_resize(unit: tuple[int, int]) -> None:
+    config = PolicyConfig(patch_size=unit[0], merge_size=unit[1])
+    for width, height in [(224, 224), (640, 360), (1280, 720), (1920, 1080), (57, 113), (56, 56), (30, 40)]:
+        rounded = smart_resize(height, width, unit[0] * unit[1], 56 * 56, 28 * 28 * 1280)
+        assert rounded_size(width, height, config) == rounded[::-1], f"{width=} {height=}"
+
+
+def test_true_backbone_sees_299_tokens_at_640x360() -> None:
+    rows, columns = token_grid(640, 360, PolicyConfig(patch_size=14))
+    assert rows * columns == 299
+
+
+def test_view_of_the_right_size_is_not_resampled() -> None:
+    image = np.zeros((224, 224, 3), dtype=np.uint8)
+    assert resize(image, 224, 224, PolicyConfig()) is image
+
+
+def test_partial_cells_are_refused() -> None:
+    with pytest.raises(ValueError, match="multiples of 56"):
+        pack(torch.zeros(1, 360, 640, 3, dtype=torch.uint8), PolicyConfig())

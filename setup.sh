@@ -83,16 +83,15 @@ make_venv() {
 
 pip_install() { "$venv/bin/python" -m pip install -q "$@"; }
 
-# The torch of the package index brings several GB of CUDA libraries on Linux: without an NVIDIA GPU take the CPU build,
-# from the indexes that pip is set up with or else from PyTorch's. The pin alone decides if neither has it.
+# The torch of the package index brings several GB of CUDA libraries on Linux: without an NVIDIA GPU take the CPU build, if an
+# index that pip is set up with has it (PIP_EXTRA_INDEX_URL may name PyTorch's own). The pin alone decides otherwise.
 install_cpu_torch() {
     local pin
     pin=$(grep '^torch==' constraints.txt)
     [ "$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null || return 0
     say "installing $pin (CPU build)"
     pip_install -c constraints.txt "$pin+cpu" 2>/dev/null ||
-        pip_install -c constraints.txt "$pin+cpu" --retries 1 --extra-index-url https://download.pytorch.org/whl/cpu 2>/dev/null ||
-        say "no CPU build of $pin found; pip takes its default build"
+        say "no CPU build of $pin found (PIP_EXTRA_INDEX_URL may name PyTorch's CPU index); pip takes its default build"
 }
 
 up_to_date() {

@@ -1,9 +1,9 @@
-"""Gymnasium pick tasks. Installed, they register themselves: `gymnasium.make("vlatency/Pick-v0")` needs no import."""
+"""Gymnasium pick tasks: `gymnasium.make("envs:vlatency/Pick-v0")`.
 
+Gymnasium 1.0 removed environment plug-ins (entry points); the module before the colon is what it imports instead.
+"""
 
-def register() -> None:
-    """Entry point of the group `gymnasium.envs`; Gymnasium calls it inside the namespace `vlatency`."""
-    import gymnasium
+import gymnasium
 
-    # Gymnasium's own time limit counts steps; ours is simulated time, checked by the environment itself.
-    gymnasium.register(id="vlatency/Pick-v0", entry_point="envs.pick:PickEnv")
+# Gymnasium's own time limit counts steps; ours is simulated time, checked by the environment itself.
+gymnasium.register(id="vlatency/Pick-v0", entry_point="envs.pick:PickEnv")

@@ -1,5 +1,7 @@
 """The pick environment: a Gymnasium environment that is also a plant in simulated time."""
 
+import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -79,6 +81,8 @@ class PickEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
     ) -> None:
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise UsageError(f"unknown render mode '{render_mode}'; modes are rgb_array, human")
+        if render_mode == "human" and sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ):
+            raise UsageError("render mode 'human' needs a screen (DISPLAY is not set); 'rgb_array' works without one")
         steps = 1e9 / control_hz / STEP_NS if control_hz > 0 else 0.5
         if abs(steps - round(steps)) > 1e-9 or steps < 1:
             raise UsageError(f"control_hz={control_hz} is not a divisor of 500 Hz; 10, 20, 25 and 50 are")

@@ -13,12 +13,12 @@ from sim.errors import UsageError
 
 T = TypeVar("T")
 
-BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
+FAILED, INTERRUPTED = 2, 130
 """Exit statuses."""
 
 
 class RunError(RuntimeError):
-    """Something broke while running. The message is one line; command lines print it and exit with 1."""
+    """Something broke while running. The message is one line; command lines print it and exit with 2."""
 
 
 def parse(config: type[T], args: list[str] | None = None) -> T:
@@ -55,9 +55,7 @@ def run(main: Callable[[T], None], config: type[T]) -> NoReturn:
     """Parse the command line, call `main` with it and exit; never with a traceback for what a person can mend."""
     try:
         main(parse(config))
-    except UsageError as error:
-        _fail(str(error), BAD_INPUT)
-    except RunError as error:
+    except (UsageError, RunError) as error:
         _fail(str(error), FAILED)
     except KeyboardInterrupt:
         _fail("interrupted; what is finished is kept, --resume continues it", INTERRUPTED)

@@ -76,7 +76,8 @@ def main(args: Args) -> None:
     from experiments.trial import Job, probe
 
     setting, policy = resolve(args)
-    place = find_run(Path(args.out) if args.out else None, RUNS, setting.name, setting.as_json(), args.resume)
+    out = Path(args.out) if args.out else None
+    place = find_run(out, RUNS, setting.name, setting.as_json(), args.episodes, args.resume)
     with Workers(args.workers or provenance.cores()) as workers:
         # A worker opens the world and loads the policy, so that what is wrong with them is said before we write.
         facts = workers.call(probe, Job(setting, str(policy), setting.modes[0], setting.seed))

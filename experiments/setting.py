@@ -82,6 +82,7 @@ def differences(theirs: dict[str, Any], ours: dict[str, Any]) -> list[str]:
 
 def _show(value: object) -> str:
     text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    text = f"{value:g}" if isinstance(value, float) else text
     return text if len(text) <= 40 else f"{text[:8]}..."
 
 

@@ -37,6 +37,7 @@ class RunFolder:
         try:
             self.config: dict[str, Any] = json.loads((path / CONFIG).read_text(encoding="utf-8"))
             self.setting: dict[str, Any] = self.config["setting"]
+            self.config["episodes"] = int(self.config["episodes"])
         except FileNotFoundError:
             raise UsageError(f"{path} holds no run: it has no {CONFIG}") from None
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -57,21 +58,21 @@ class RunFolder:
             raise UsageError(f"cannot write to {path} ({error.strerror}); choose another --out") from None
         return cls(path)
 
-    def check_continues(self, setting: dict[str, Any]) -> None:
-        """UsageError, naming the fields, unless this run has the given setting."""
+    def check_continues(self, setting: dict[str, Any], episodes: int) -> None:
+        """UsageError, naming the fields, unless this run has the given setting and no more than `episodes` a mode."""
         fields = differences(self.setting, setting)
         if fields:
             raise UsageError(
                 f"{self.path} was run with another configuration: {', '.join(fields)}; "
                 "give the same options, or leave --resume out to start a new run"
             )
+        if episodes < self.config["episodes"]:
+            asked = self.config["episodes"]
+            raise UsageError(f"{self.path} has {asked} episodes a mode; --episodes can raise that, not lower it")
 
     def extend(self, episodes: int) -> None:
-        """Ask for `episodes` episodes of each mode. UsageError when the run already asked for more."""
-        asked = int(self.config["episodes"])
-        if episodes < asked:
-            raise UsageError(f"{self.path} has {asked} episodes a mode: --episodes can only raise that, not {episodes}")
-        if episodes > asked:
+        """Ask for `episodes` episodes of each mode, no fewer than so far."""
+        if episodes > self.config["episodes"]:
             self.config["episodes"] = episodes
             write_text(self.path / CONFIG, json.dumps(self.config, indent=2, ensure_ascii=False) + "\n")
 
@@ -131,13 +132,15 @@ def check_writable(path: Path) -> None:
         raise UsageError(f"cannot write to {path}: no permission for {existing}; choose another --out")
 
 
-def find_run(out: Path | None, root: Path, name: str, setting: dict[str, Any], resume: bool) -> Path | RunFolder:
+def find_run(
+    out: Path | None, root: Path, name: str, setting: dict[str, Any], episodes: int, resume: bool
+) -> Path | RunFolder:
     """Where to write: the run to continue, or the path of one to create.
 
     Args:
         out: the folder the user named, if any.
         root, name: default folder and the run's own name; a number is appended while the name is taken.
-        setting: of the run that is about to start.
+        setting, episodes: of the run that is about to start.
         resume: continue what is there.
 
     Raises:
@@ -149,7 +152,7 @@ def find_run(out: Path | None, root: Path, name: str, setting: dict[str, Any], r
             return out
         if not resume:
             raise UsageError(f"{out} is not empty; add --resume to continue its run, or choose another --out")
-        return _continued(RunFolder(out), setting)
+        return _continued(RunFolder(out), setting, episodes)
 
     family = [root / name]
     while family[-1].exists():
@@ -158,14 +161,14 @@ def find_run(out: Path | None, root: Path, name: str, setting: dict[str, Any], r
     if not resume:
         return free
     if family:
-        return _continued(RunFolder(family[-1]), setting)
+        return _continued(RunFolder(family[-1]), setting, episodes)
     # No run of this configuration: the newest one is probably meant, and an option differs.
     newest = max(root.glob(f"*/{CONFIG}"), key=lambda path: path.stat().st_mtime, default=None)
     if newest is not None:
-        RunFolder(newest.parent).check_continues(setting)
+        RunFolder(newest.parent).check_continues(setting, episodes)
     raise UsageError(f"no run to resume: there is no {root / name}; leave --resume out to start it")
 
 
-def _continued(run: RunFolder, setting: dict[str, Any]) -> RunFolder:
-    run.check_continues(setting)
+def _continued(run: RunFolder, setting: dict[str, Any], episodes: int) -> RunFolder:
+    run.check_continues(setting, episodes)
     return run

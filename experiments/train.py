@@ -4,10 +4,11 @@ python experiments/train.py --data runs/demos --out runs/policy
 """
 
 import json
+import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from experiments.cli import run
 from sim.errors import UsageError
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from experiments.lessons import Demonstrations
 
 STAGES = ("vision", "joint", "head")
+HISTORY_FILE = "training.json"
+"""How a policy came to be, one entry a training; kept beside its weights."""
 
 
 @dataclass(frozen=True)
@@ -97,9 +100,25 @@ def main(config: Config) -> None:
             _run_stage(config, model, demonstrations, stage, steps)
     VLAPolicy(model, Optimization()).save_pretrained(config.out)
     score = evaluate(model, demonstrations)
-    (config.out / "score.json").write_text(json.dumps(score, indent=2) + "\n")
+    (config.out / HISTORY_FILE).write_text(json.dumps(_history(config, moments, score), indent=2) + "\n")
     print(", ".join(f"{name} {value:.3f}" for name, value in score.items()))
     print(f"{config.out}/    next: python experiments/run.py --policy {config.out} --mode pause")
+
+
+def _history(config: Config, moments: int, score: dict[str, float]) -> list[dict[str, Any]]:
+    """The history of the policy that this training started from, and this training."""
+    from experiments import provenance
+
+    before = config.start_from / HISTORY_FILE if config.start_from else None
+    entry = {
+        "command": provenance.command_line(sys.argv),
+        "config": asdict(config),
+        "moments": moments,
+        "score": score,
+        "versions": provenance.versions(),
+    }
+    history = json.loads(before.read_text()) if before and before.exists() else []
+    return [*history, json.loads(json.dumps(entry, default=str))]
 
 
 def _run_stage(config: Config, model: "VLA", demos: "Demonstrations", stage: str, steps: int) -> None:
@@ -116,7 +135,8 @@ def _run_stage(config: Config, model: "VLA", demos: "Demonstrations", stage: str
     for parameter in trained:
         parameter.requires_grad_(True)
     optimizer = torch.optim.AdamW(trained, lr=config.lr, weight_decay=0.02)
-    path = config.out / f"{stage}.safetensors"
+    path = config.out / "checkpoints" / f"{stage}.safetensors"
+    path.parent.mkdir(exist_ok=True)
     start = checkpoint.load(path, model, optimizer) if path.exists() else 0
     if start >= steps:
         return

@@ -150,7 +150,10 @@ class ArmPlant:
         rate = (end - start) / (duration * STEP_NS * 1e-9) if moving else 0.0
         self._steps += 1
         data.ctrl[self._servos] = self._reference() + SERVO_LAG_S * rate
-        mujoco.mj_step(self.world.model, data)
+        # In this order (and not mj_step) poses and velocities are those of the new state, so that what is captured,
+        # felt or restored between two steps belongs to one instant.
+        mujoco.mj_step2(self.world.model, data)
+        mujoco.mj_step1(self.world.model, data)
         self._reader.sample()
         self._digest = hashlib.sha256(self._digest + data.qpos.tobytes()).digest()
 

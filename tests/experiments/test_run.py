@@ -1,6 +1,8 @@
 """The command line: bad input is one line, exit status 2, nothing on stdout, nothing written."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -98,3 +100,49 @@ def test_the_next_command_continues_this_run() -> None:
     expected = "python experiments/run.py --out 'my runs' --episodes 200 --resume"
     assert provenance.with_episodes(argv, 200) == expected
     assert provenance.with_episodes(["r.py", "--episodes=20"], 200) == "python r.py --episodes 200 --resume"
+
+
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a policy that has learnt nothing: all that these tests need of it is its presence."""
+    from agent.vla.policy import VLA, VLAPolicy
+
+    folder = tmp_path_factory.mktemp("untrained")
+    VLAPolicy(VLA.tiny()).save_pretrained(folder)
+    return folder
+
+
+def test_what_only_a_worker_finds_is_one_line_too(untrained: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "policy" / "model.safetensors"
+    shutil.copytree(untrained, weights.parent)
+    weights.write_bytes(weights.read_bytes()[:1000])
+    for args, says in (
+        (["--policy", str(untrained), "--task", "belt"], "tasks are static"),
+        (["--policy", str(weights.parent)], "model.safetensors is not a readable safetensors file"),
+    ):
+        done = command(*args, folder=tmp_path)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1 and says in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["policy"]
+
+
+@pytest.mark.slow
+def test_a_run_from_start_to_end(untrained: Path, tmp_path: Path) -> None:
+    args = ["--policy", str(untrained), "--views", "1", "--mode", "pause,async", "--latency", "none", "--videos", "1"]
+    args += ["--episodes", "1", "--out", "run"]
+    done = command(*args, folder=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "pause    0/1" in done.stdout and "next: python" in done.stdout
+    run = tmp_path / "run"
+    lines = [json.loads(line) for line in (run / "episodes.jsonl").read_text().splitlines()]
+    assert [line["mode"] for line in lines] == ["pause", "async"]
+    assert lines[0]["trajectory_hash"] == lines[1]["trajectory_hash"]
+    assert [path.name for path in (run / "videos").iterdir()] == ["async-10000-failure.mp4"]
+    assert len(json.loads((run / "summary.json").read_text())["cells"]) == 2
+
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    again = command(*args, folder=tmp_path)
+    other = command(*args, "--resume", "--res", "448", folder=tmp_path)
+    assert (again.returncode, other.returncode) == (2, 2)
+    assert "not empty" in again.stderr and "height (224 there, 448 here)" in other.stderr
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before

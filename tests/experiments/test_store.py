@@ -15,7 +15,7 @@ CONFIGURATION = {"setting": SETTING, "episodes": 4}
 
 
 def row(seed: int, mode: str = "pause") -> dict[str, Any]:
-    return {"mode": mode, "seed": seed, "success": bool(seed % 2), "trajectory_hash": f"{seed:064x}"}
+    return {"mode": mode, "seed": seed, "success": bool(seed % 2), "trajectory_hash": f"{seed:04x}"}
 
 
 def filled(path: Path, count: int) -> RunFolder:
@@ -77,7 +77,7 @@ def test_resume_names_every_field_that_differs(tmp_path: Path) -> None:
     run = filled(tmp_path / "a", 1)
     other = {"task": "belt", "modes": ["pause"], "optimization": {"width": 640, "cameras": ["top"]}}
     with pytest.raises(UsageError) as error:
-        find_run(run.path, tmp_path, "x", other, resume=True)
+        find_run(run.path, tmp_path, "x", other, 4, resume=True)
     assert "width (224 there, 640 here)" in str(error.value)
     assert "task (static there, belt here)" in str(error.value)
     assert "cameras" not in str(error.value)
@@ -85,45 +85,45 @@ def test_resume_names_every_field_that_differs(tmp_path: Path) -> None:
 
 def test_resume_continues_the_named_run(tmp_path: Path) -> None:
     run = filled(tmp_path / "a", 2)
-    found = find_run(run.path, tmp_path, "x", SETTING, resume=True)
+    found = find_run(run.path, tmp_path, "x", SETTING, 4, resume=True)
     assert isinstance(found, RunFolder) and found.rows == run.rows
 
 
 def test_resume_before_anything_was_written_starts_the_run(tmp_path: Path) -> None:
-    assert find_run(tmp_path / "new", tmp_path, "x", SETTING, resume=True) == tmp_path / "new"
+    assert find_run(tmp_path / "new", tmp_path, "x", SETTING, 4, resume=True) == tmp_path / "new"
 
 
 def test_a_folder_with_something_in_it_is_never_written_to(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(UsageError, match="not empty"):
-        find_run(tmp_path, tmp_path, "x", SETTING, resume=False)
+        find_run(tmp_path, tmp_path, "x", SETTING, 4, resume=False)
     with pytest.raises(UsageError, match="holds no run"):
-        find_run(tmp_path, tmp_path, "x", SETTING, resume=True)
+        find_run(tmp_path, tmp_path, "x", SETTING, 4, resume=True)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
 def test_the_same_command_again_gets_its_own_folder_and_resume_the_last(tmp_path: Path) -> None:
-    assert find_run(None, tmp_path, "x", SETTING, resume=False) == tmp_path / "x"
+    assert find_run(None, tmp_path, "x", SETTING, 4, resume=False) == tmp_path / "x"
     filled(tmp_path / "x", 1)
-    assert find_run(None, tmp_path, "x", SETTING, resume=False) == tmp_path / "x-2"
+    assert find_run(None, tmp_path, "x", SETTING, 4, resume=False) == tmp_path / "x-2"
     filled(tmp_path / "x-2", 1)
-    found = find_run(None, tmp_path, "x", SETTING, resume=True)
+    found = find_run(None, tmp_path, "x", SETTING, 4, resume=True)
     assert isinstance(found, RunFolder) and found.path == tmp_path / "x-2"
 
 
 def test_resume_without_a_run_says_what_is_there_instead(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no run to resume"):
-        find_run(None, tmp_path, "y", SETTING, resume=True)
+        find_run(None, tmp_path, "y", SETTING, 4, resume=True)
     filled(tmp_path / "x", 1)
     with pytest.raises(UsageError, match=r"x was run with another configuration: task \(static there, belt here\)"):
-        find_run(None, tmp_path, "y", SETTING | {"task": "belt"}, resume=True)
+        find_run(None, tmp_path, "y", SETTING | {"task": "belt"}, 4, resume=True)
 
 
 def test_a_file_is_no_place_for_a_run(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for out in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(UsageError, match="not a folder"):
-            find_run(out, tmp_path, "x", SETTING, resume=False)
+            find_run(out, tmp_path, "x", SETTING, 4, resume=False)
 
 
 def test_episodes_can_be_raised_and_not_lowered(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_episodes_can_be_raised_and_not_lowered(tmp_path: Path) -> None:
     run.extend(10)
     assert json.loads((run.path / CONFIG).read_text())["episodes"] == 10
     with pytest.raises(UsageError, match="10 episodes"):
-        run.extend(3)
+        RunFolder(run.path).check_continues(SETTING, 4)
 
 
 def test_a_failed_write_leaves_no_row_behind(tmp_path: Path) -> None:

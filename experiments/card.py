@@ -1,0 +1,113 @@
+"""A policy's model card, written from its training history and from finished runs; nothing in it is typed by hand.
+
+python experiments/card.py assets/policies/tiny runs/static-3v-224-7f3a runs/...
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from experiments.cli import run
+from sim.errors import UsageError
+
+INTRODUCTION = """\
+# {name}
+
+A stand-in for Qwen2.5-VL-3B of {parameters:.2f} M parameters: transformers' Qwen2.5-VL classes with a small
+configuration, a sensor encoder and an action head, trained from scratch in this simulator. **Its success rates are its
+own, never those of the 3B**; what the latency profiles charge belongs to the real model.
+
+It sees camera pixels, the instruction and the robot's sensors, and emits 8 absolute set-points at 10 Hz. It was taught
+by a scripted expert with privileged state (`envs/expert.py`): first on demonstrations, then on the states that it ran
+into itself (DAgger). Weights are float16 safetensors.
+
+## Use
+
+    from agent.config import Optimization
+    from agent.vla.policy import VLAPolicy
+    policy = VLAPolicy.from_pretrained("assets/policies/{name}", Optimization())
+"""
+
+
+@dataclass(frozen=True)
+class Args:
+    """Write README.md into a policy's folder."""
+
+    policy: tyro.conf.Positional[Path]
+    """The policy."""
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Finished runs of this very policy, in the order of the table."""
+
+
+def main(args: Args) -> None:
+    """Check that the runs are of this policy, and write its card."""
+    from experiments.setting import hash_policy
+    from experiments.train import HISTORY_FILE
+
+    sha256 = hash_policy(args.policy)
+    history = json.loads(_read(args.policy / HISTORY_FILE))
+    results = []
+    for folder in args.runs:
+        config, summary = json.loads(_read(folder / "config.json")), json.loads(_read(folder / "summary.json"))
+        if config["setting"]["policy_sha256"] != sha256:
+            raise UsageError(f"{folder} is a run of other weights than {args.policy}; run it again")
+        results.append((config, summary))
+    parameters = results[0][0]["policy"]["parameters"] / 1e6 if results else float("nan")
+    parts = [INTRODUCTION.format(name=args.policy.name, parameters=parameters), *_results(results), *_training(history)]
+    path = args.policy / "README.md"
+    path.write_text("\n".join(parts) + "\n")
+    print(f"{path}  {len(results)} runs")
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _results(results: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[str]:
+    lines = [
+        "## Results",
+        "",
+        "| task | mode | views, encoder input | latency | control | success | 95 % interval | time to success |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for config, summary in results:
+        setting, o = config["setting"], config["setting"]["optimization"]
+        control = "black images" if setting["blackout"] else "swapped instruction" * setting["swap_instruction"]
+        for cell in summary["cells"]:
+            seconds = cell["time_to_success_s"]
+            lines.append(
+                f"| {setting['task']} | {cell['mode']} | {len(o['cameras'])}, {o['width']}x{o['height']} "
+                f"| {'none' if cell['mode'] == 'pause' else setting['latency']} | {control or '-'} "
+                f"| {cell['k']}/{cell['n']} | {100 * cell['ci_low']:.1f} to {100 * cell['ci_high']:.1f} % "
+                f"| {'-' if seconds is None else f'{seconds:.1f} s'} |"
+            )
+    machine = {(c["machine"]["cores"], c["gl_renderer"]) for c, _ in results}
+    where = "; ".join(f"{cores} cores, no GPU used by the policy, drawn by {gl}" for cores, gl in sorted(machine))
+    return [*lines, "", f"Machine: {where}. Commands, in the order of the table:", ""] + [
+        f"    {config['command']}" for config, _ in results
+    ]
+
+
+def _training(history: list[dict[str, Any]]) -> list[str]:
+    lines = ["", "## Training", ""]
+    for number, entry in enumerate(history, 1):
+        score = ", ".join(f"{name} {value:.3g}" for name, value in entry["score"].items())
+        lines += [
+            f"{number}. {entry['moments']} pictured moments, seed {entry['config']['seed']}; "
+            f"afterwards on episodes kept aside: {score}",
+            "",
+            f"       {entry['command']}",
+            "",
+        ]
+    versions = ", ".join(f"{name} {version}" for name, version in history[-1]["versions"].items())
+    return [*lines, f"Versions: {versions}.", "", "`make train` runs the whole recipe."]
+
+
+if __name__ == "__main__":
+    run(main, Args)

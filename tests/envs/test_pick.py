@@ -1,0 +1,160 @@
+"""Laws of the pick environment."""
+
+import subprocess
+import sys
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+from envs.expert import expert, look
+from envs.pick import HOLD_NS, PickEnv
+from sim.errors import UsageError
+from sim.plant import STEP_NS
+
+ALLOWED_WARNINGS = (
+    "minimum value is -infinity",
+    "maximum value is infinity",
+    "is not normalized",
+    "symmetric and normalized",
+)
+
+
+@pytest.fixture(scope="module")
+def env():
+    env = PickEnv(cameras=("top",))
+    yield env
+    env.close()
+
+
+def run_expert(env, ticks):
+    for _ in range(ticks):
+        env.command(expert(look(env))[0])
+        env.advance_to(env.now_ns + 100_000_000)
+
+
+def test_make_finds_the_environment_without_an_import_of_ours():
+    code = (
+        "import gymnasium; env = gymnasium.make('envs:vlatency/Pick-v0', cameras=('wrist',));"
+        "obs, info = env.reset(seed=1); print(obs['pixels']['wrist'].shape, env.unwrapped.task_description)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.startswith("(360, 640, 3) Pick up the ")
+
+
+def test_check_env_is_silent_but_for_unbounded_readings(recwarn):
+    env = gymnasium.make("envs:vlatency/Pick-v0", cameras=("top",), render_mode="rgb_array")
+    # The render check would open a window, which a machine without a screen cannot.
+    check_env(env.unwrapped, skip_render_check=True)
+    assert env.unwrapped.render().shape == (360, 640, 3)
+    unexpected = [str(w.message) for w in recwarn if not any(known in str(w.message) for known in ALLOWED_WARNINGS)]
+    assert unexpected == []
+    assert env.metadata["render_fps"] == 10
+    env.close()
+
+
+def test_two_environments_with_one_seed_agree_for_fifty_steps():
+    first, second = (PickEnv(cameras=("wrist",)) for _ in range(2))
+    rng = np.random.default_rng(0)
+    a, b = first.reset(seed=7)[0], second.reset(seed=7)[0]
+    for _ in range(50):
+        for key in ("agent_pos",):
+            np.testing.assert_array_equal(a[key], b[key])
+        np.testing.assert_array_equal(a["pixels"]["wrist"], b["pixels"]["wrist"])
+        for key in a["sensors"]:
+            np.testing.assert_array_equal(a["sensors"][key], b["sensors"][key])
+        action = first.action_space.low + rng.random(5) * (first.action_space.high - first.action_space.low)
+        a, b = first.step(action)[0], second.step(action)[0]
+    assert first.trajectory_hash == second.trajectory_hash
+    first.close(), second.close()
+
+
+def test_a_restored_state_has_the_same_future_bit_for_bit(env):
+    env.reset(seed=3)
+    run_expert(env, 9)
+    env.advance_to(env.now_ns + 7 * STEP_NS)
+    state = env.get_state()
+    image, readings = env.capture(("wrist",))["wrist"], env.sensors()
+    run_expert(env, 12)
+    future = (env.trajectory_hash, env.success_ns, env.now_ns)
+    env.reset(seed=99)
+    env.reset(options={"state": state})
+    np.testing.assert_array_equal(env.capture(("wrist",))["wrist"], image)
+    np.testing.assert_array_equal(env.sensors().wrench, readings.wrench)
+    run_expert(env, 12)
+    assert (env.trajectory_hash, env.success_ns, env.now_ns) == future
+
+
+def test_success_needs_half_a_second_of_holding_still_in_the_air(env):
+    env.reset(seed=10_000)
+    assert not env.success and not any([env.subgoals()["is_grasped"], env.subgoals()["is_lifted"]])
+    since = None
+    while not env.success and env.now_ns < 5e9:
+        env.command(expert(look(env))[0])
+        env.advance_to(env.now_ns + STEP_NS)
+        since = (since or env.now_ns) if all(env.subgoals().values()) else None
+    assert env.success and env.success_ns - since + STEP_NS == HOLD_NS
+
+
+def test_an_object_in_the_air_that_nobody_holds_is_no_success(env):
+    env.reset(seed=5)
+    world = env.arm.world
+    joint = world.model.joint("slot0").qposadr[0]
+    world.data.qpos[joint + 2] = 0.3
+    env.advance_to(STEP_NS)
+    assert env.subgoals()["is_lifted"] and not env.subgoals()["is_grasped"]
+    env.advance_to(1_000_000_000)
+    assert not env.success
+
+
+def test_the_expert_picks_ten_of_ten(env):
+    picked = 0
+    for seed in range(10_000, 10_010):
+        env.reset(seed=seed)
+        run_expert(env, 30)
+        picked += env.success
+    assert picked == 10
+
+
+@pytest.mark.parametrize("action", [[0.5, 0, 0.2, 0], [np.nan, 0, 0.2, 0, 0], [np.inf, 0, 0.2, 0, 0], "up"])
+def test_an_action_that_is_not_five_finite_numbers_is_refused(env, action):
+    env.reset(seed=1)
+    with pytest.raises(ValueError):
+        env.step(action)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "valid"),
+    [
+        ({"task": "fold"}, "static"),
+        ({"cameras": ("elbow",)}, "front"),
+        ({"cameras": ()}, "front"),
+        ({"control_hz": 0}, "10"),
+        ({"control_hz": 33}, "25"),
+        ({"render_mode": "ascii"}, "rgb_array"),
+    ],
+)
+def test_a_wrong_argument_is_told_with_what_would_work(arguments, valid):
+    with pytest.raises(UsageError, match=valid):
+        PickEnv(**arguments)
+
+
+def test_time_does_not_run_backwards(env):
+    env.reset(seed=1)
+    env.advance_to(10 * STEP_NS)
+    with pytest.raises(ValueError, match="past|already"):
+        env.advance_to(STEP_NS)
+
+
+def test_stepping_in_small_parts_changes_nothing(env):
+    hashes = []
+    for parts in (1, 7):
+        env.reset(seed=11)
+        for _ in range(5):
+            env.command([0.5, 0.1, 0.2, 0.3, 0])
+            start = env.now_ns
+            for part in range(1, parts + 1):
+                env.advance_to(start + 100_000_000 * part // parts)
+        hashes.append(env.trajectory_hash)
+    assert hashes[0] == hashes[1]

@@ -1,0 +1,73 @@
+"""A report is a function of config.json and episodes.jsonl."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiments.report import Args, main, summary
+from experiments.screen import header
+from experiments.store import SUMMARY_JSON, SUMMARY_MD, RunFolder
+from sim.errors import UsageError
+from tests.experiments.test_setting import SETTING
+from tests.experiments.test_table import ROWS
+
+CONFIG: dict[str, Any] = {
+    "name": "static-3v-224-7f3a",
+    "hash": "7f3a",
+    "setting": SETTING.as_json(),
+    "episodes": 20,
+    "command": "python experiments/run.py --views 3 --res 224",
+    "instruction": "Pick up the {colour} {shape}",
+    "camera_px": [640, 360],
+    "policy": {"folder": "assets/policies/tiny", "parameters": 2_400_000, "stand_in": True},
+    "latency": "fixed: VL 50 ms, sensor + head 10 ms",
+    "gl_renderer": "llvmpipe (LLVM 15.0.6, 256 bits)",
+    "machine": {"cores": 2, "platform": "Linux"},
+    "versions": {"python": "3.11.7", "vlatency": "0.1.0"},
+    "git_revision": None,
+}
+
+
+def test_the_header_looks_like_this() -> None:
+    assert header(CONFIG) == [
+        "vlatency 0.1 · policy tiny (2.4 M, stand-in for Qwen2.5-VL-3B) · GL llvmpipe (software) · 2 cores",
+        'task   static: "Pick up the {colour} {shape}"          cameras  top, wrist, front @ 640x360 -> 224x224',
+        "timing fixed: VL 50 ms, sensor + head 10 ms, 10 Hz control",
+    ]
+
+
+def test_controls_and_real_gpus_are_named() -> None:
+    setting = CONFIG["setting"] | {"blackout": True}
+    lines = header(CONFIG | {"setting": setting, "gl_renderer": "NVIDIA H100 80GB HBM3/PCIe/SSE2"})
+    assert lines[-1] == "control: the policy sees black images"
+    assert "GL NVIDIA H100 80GB HBM3/PCIe/SSE2 ·" in lines[0]
+
+
+def test_summary_json_has_the_cells_and_where_they_come_from() -> None:
+    content = json.loads(json.dumps(summary(CONFIG, ROWS), allow_nan=False))
+    cell = content["cells"][2]
+    assert (cell["mode"], cell["k"], cell["n"], cell["success"], cell["vl_ms"]) == ("async", 17, 20, 0.85, 50.0)
+    assert cell["ci_low"] < cell["success"] < cell["ci_high"]
+    assert content["against_pause"]["async"]["n"] == 20
+    assert content["latency"] == CONFIG["latency"] and content["policy"]["stand_in"]
+
+
+def test_the_command_writes_the_summary_of_a_run_cut_short(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = RunFolder.create(tmp_path / "run", CONFIG)
+    for row in ROWS[:30]:
+        run.append(row)
+    main(Args((str(run.path),)))
+    printed = capsys.readouterr().out
+    assert "pause  19/20" in printed and "sync    0/10" in printed and "async" not in printed
+    text = (run.path / SUMMARY_MD).read_text()
+    assert "the tiny stand-in's; Qwen2.5-VL-3B itself was not run" in text and CONFIG["command"] in text
+    assert len(json.loads((run.path / SUMMARY_JSON).read_text())["cells"]) == 2
+
+
+def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="holds no run"):
+        main(Args((str(tmp_path),)))
+    with pytest.raises(UsageError, match="at least one run folder"):
+        main(Args(()))

@@ -1,0 +1,120 @@
+"""Laws of demonstrations, lessons and checkpoints."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from envs.expert import Scene, chunk, expert
+from experiments import checkpoint
+from experiments.collect import Config, Job, write
+from experiments.demos import read_shards, shard_path
+from experiments.lessons import Demonstrations
+from sim.errors import UsageError
+
+
+@pytest.fixture(scope="module")
+def demos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demos")
+    write(Job(Config(out=folder, per_shard=2, every=4, seed=5), 0))
+    return folder
+
+
+def scene(**changes):
+    base = Scene(
+        ee=np.array([[0.4, 0.0, 0.3, 0.0]]),
+        gripper=np.zeros(1),
+        gripper_rate=np.zeros(1),
+        target=np.array([[0.5, 0.1, 0.02]]),
+        target_yaw=np.zeros(1),
+        yaw_period=np.zeros(1),
+    )
+    return replace(base, **changes)
+
+
+def test_a_shard_written_twice_is_the_same(demos, tmp_path):
+    write(Job(Config(out=tmp_path, per_shard=2, every=4, seed=5), 0))
+    assert (
+        shard_path(tmp_path, 0).with_suffix(".npy").read_bytes()
+        == shard_path(demos, 0).with_suffix(".npy").read_bytes()
+    )
+
+
+def test_shards_are_read_as_one(demos):
+    one, images = read_shards([demos])
+    two, more = read_shards([demos, demos])
+    assert len(two.episode) == 2 * len(one.episode) and len(more) == 2 * len(images)
+    assert two.episode.max() == 2 * one.episode.max() + 1
+    assert set(two.image[two.image >= 0]) == set(range(2 * len(images[0])))
+
+
+def test_a_folder_without_demonstrations_is_named(tmp_path):
+    with pytest.raises(UsageError, match="collect.py"):
+        read_shards([tmp_path])
+
+
+def test_later_moments_stay_in_their_episode(demos):
+    lessons = Demonstrations([demos])
+    moments = np.arange(len(lessons.moments.episode))
+    later = lessons.later(moments, np.full(len(moments), 5))
+    assert (lessons.moments.episode[later] == lessons.moments.episode[moments]).all()
+
+
+def test_the_expert_says_the_same_one_by_one_as_in_a_batch():
+    batch = scene(
+        ee=np.array([[0.4, 0.0, 0.3, 0.0], [0.5, 0.1, 0.025, 0.1]]),
+        gripper=np.array([0.0, 0.5]),
+        gripper_rate=np.zeros(2),
+        target=np.array([[0.5, 0.1, 0.02]] * 2),
+        target_yaw=np.zeros(2),
+        yaw_period=np.zeros(2),
+    )
+    single = expert(scene())
+    np.testing.assert_array_equal(expert(batch)[:1], single)
+
+
+def test_the_expert_closes_on_the_object_and_lifts_what_it_holds():
+    at = np.array([[0.5, 0.1, 0.022, 0.0]])
+    assert expert(scene(ee=at))[0, 4] == 1
+    held = expert(scene(ee=at, gripper=np.array([0.5])))[0]
+    assert held[4] == 1 and held[2] > at[0, 2] + 0.02
+    far = expert(scene(gripper=np.array([0.9])))[0]
+    assert far[4] == 0
+
+
+def test_the_first_set_point_of_a_chunk_is_the_expert_s():
+    np.testing.assert_array_equal(chunk(scene(), 8)[:, 0], expert(scene()))
+
+
+def test_an_interrupted_training_continues_bit_for_bit(tmp_path):
+    def steps(model, optimizer, numbers):
+        for number in numbers:
+            torch.manual_seed(number)
+            optimizer.zero_grad()
+            model(torch.randn(8, 4)).square().mean().backward()
+            optimizer.step()
+
+    def fresh():
+        torch.manual_seed(0)
+        model = torch.nn.Linear(4, 3)
+        return model, torch.optim.AdamW(model.parameters(), lr=0.01)
+
+    whole, optimizer = fresh()
+    steps(whole, optimizer, range(6))
+    part, optimizer = fresh()
+    steps(part, optimizer, range(3))
+    checkpoint.save(tmp_path / "c.safetensors", part, optimizer, 3)
+    again, optimizer = fresh()
+    assert checkpoint.load(tmp_path / "c.safetensors", again, optimizer) == 3
+    steps(again, optimizer, range(3, 6))
+    assert torch.equal(whole.weight, again.weight) and torch.equal(whole.bias, again.bias)
+
+
+def test_a_damaged_checkpoint_is_one_line(tmp_path):
+    path = tmp_path / "c.safetensors"
+    path.write_bytes(b"not safetensors")
+    model = torch.nn.Linear(2, 2)
+    with pytest.raises(UsageError, match="delete it") as error:
+        checkpoint.load(path, model, torch.optim.AdamW(model.parameters()))
+    assert "\n" not in str(error.value)

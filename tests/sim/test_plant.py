@@ -1,0 +1,136 @@
+"""Laws of the arm in its world."""
+
+import numpy as np
+import pytest
+
+from sim.arm import TCP
+from sim.cameras import CAMERA_ORDER, CAMERAS, check_cameras, project
+from sim.errors import UsageError
+from sim.kinematics import ArmKinematics
+from sim.plant import STEP_NS, WORKSPACE_LOW, ArmPlant
+from sim.world import COLOURS, SHAPES, Thing
+
+HOME = np.array([0.40, 0.0, 0.28, 0.0])
+LAYOUT = tuple(
+    Thing(shape, colour, 0.45 + 0.12 * (i % 2), 0.12 * (i // 2) - 0.1, 0.4)
+    for i, (shape, colour) in enumerate(zip(SHAPES, COLOURS, strict=False))
+)
+
+
+@pytest.fixture(scope="module")
+def arm():
+    arm = ArmPlant(control_hz=10)
+    yield arm
+    arm.close()
+
+
+def advance(arm, seconds):
+    for _ in range(round(seconds * 1e9 / STEP_NS)):
+        arm.step()
+
+
+@pytest.mark.parametrize("pose", [(0.36, 0.24, 0.02, 0.0), (0.68, -0.24, 0.02, 1.5), (0.5, 0.0, 0.4, -1.0)])
+def test_inverse_kinematics_reaches_the_pose_with_the_hand_down(pose):
+    import mujoco
+
+    from sim.arm import arm_spec
+
+    joints = ArmKinematics().solve(np.array(pose))
+    model = arm_spec().compile()
+    data = mujoco.MjData(model)
+    data.qpos[:6] = joints
+    mujoco.mj_forward(model, data)
+    np.testing.assert_allclose(data.site(TCP).xpos, pose[:3], atol=2e-4)
+    np.testing.assert_allclose(data.site(TCP).xmat[8], -1.0, atol=1e-5)
+
+
+def test_a_set_point_is_reached_and_held(arm):
+    arm.begin((), HOME)
+    goal = np.array([0.45, 0.04, 0.25, 0.2])
+    arm.command([*goal, 0])
+    advance(arm, 0.5)
+    np.testing.assert_allclose(arm.sensors().ee_pose, goal, atol=2e-3)
+    advance(arm, 1.0)
+    np.testing.assert_allclose(arm.sensors().ee_pose, goal, atol=1e-3)
+
+
+def test_following_set_points_the_hand_trails_by_less_than_a_centimetre(arm):
+    arm.begin((), HOME)
+    for tick in range(10):
+        arm.command([0.40 + 0.02 * (tick + 1), 0, 0.28, 0, 0])
+        advance(arm, 0.1)
+    assert abs(arm.sensors().ee_pose[0] - 0.60) < 0.01
+
+
+def test_a_set_point_below_the_table_is_clipped_above_it(arm):
+    arm.begin((), HOME)
+    arm.command([0.5, 0, -1.0, 0, 0])
+    advance(arm, 2.0)
+    assert abs(arm.sensors().ee_pose[2] - WORKSPACE_LOW[2]) < 2e-3
+
+
+def test_the_fingers_close_and_open(arm):
+    arm.begin((), HOME)
+    arm.command([*HOME, 1])
+    advance(arm, 1.0)
+    assert arm.sensors().gripper_pos > 0.9
+    arm.command([*HOME, 0])
+    advance(arm, 1.0)
+    assert arm.sensors().gripper_pos < 0.05
+
+
+def test_objects_rest_where_they_were_laid(arm):
+    arm.begin(LAYOUT, HOME)
+    advance(arm, 1.0)
+    expected = [[thing.x, thing.y, thing.half_height] for thing in LAYOUT]
+    np.testing.assert_allclose(arm.world.positions(), expected, atol=1e-3)
+    assert np.abs(arm.world.velocities()).max() < 2e-3
+
+
+def test_a_smaller_layout_leaves_nothing_of_a_larger_one(arm):
+    hashes = []
+    for before in ((), LAYOUT):
+        arm.begin(before, HOME)
+        advance(arm, 0.1)
+        arm.begin(LAYOUT[:2], HOME)
+        advance(arm, 0.2)
+        hashes.append(arm.trajectory_hash)
+    assert hashes[0] == hashes[1]
+
+
+def test_more_objects_than_slots_are_refused(arm):
+    with pytest.raises(ValueError, match="6 slots"):
+        arm.begin(LAYOUT * 2, HOME)
+
+
+def test_the_wrench_window_is_a_tenth_of_a_second_and_feels_a_push(arm):
+    arm.begin((), HOME)
+    before = arm.sensors().wrench
+    assert before.shape == (50, 6)
+    arm.command([0.5, 0, 0.018, 0, 1])
+    advance(arm, 1.5)
+    assert not np.allclose(arm.sensors().wrench[-1], before[-1], atol=0.05)
+
+
+def test_what_lies_in_a_camera_s_centre_projects_to_the_centre(arm):
+    arm.begin((), HOME)
+    for name, camera in CAMERAS.items():
+        if camera.body == "world":
+            place = project(arm.world.model, arm.world.data, name, np.array([camera.target]))
+            np.testing.assert_allclose(place, [[0.5, 0.5]], atol=1e-6)
+
+
+def test_every_camera_sees_the_object_where_it_projects(arm):
+    thing = Thing("cube", "red", 0.52, 0.03, 0.0)
+    arm.begin((thing,), HOME)
+    images = arm.eyes.look(arm.world.data, CAMERA_ORDER)
+    for name, image in images.items():
+        right, down = project(arm.world.model, arm.world.data, name, arm.world.positions())[0]
+        pixel = image[int(down * 360), int(right * 640)].astype(int)
+        assert pixel[0] > 1.8 * max(pixel[1], pixel[2]), name
+
+
+def test_unknown_or_repeated_cameras_are_told_the_names():
+    for names in (("elbow",), (), ("top", "top")):
+        with pytest.raises(UsageError, match="top, wrist, front, left, right"):
+            check_cameras(names)

@@ -124,7 +124,7 @@ def _episode(env: "PickEnv", actor: Any, recorder: "Recorder", rng: "np.random.G
         env.advance_to(2 * TICK_NS)
     actor.begin(env, rng)
     phase = int(rng.integers(recorder.every))
-    for tick in range(int(rng.integers(8, 28))):
+    for tick in range(int(rng.integers(8, actor.longest))):
         recorder.record(episode, with_images=tick % recorder.every == phase)
         env.command(actor(env))
         env.advance_to(env.now_ns + TICK_NS)
@@ -132,6 +132,9 @@ def _episode(env: "PickEnv", actor: Any, recorder: "Recorder", rng: "np.random.G
 
 class ExpertActor:
     """The expert, now and then disturbed, so that the demonstrations show how to recover."""
+
+    longest = 28
+    """Control ticks; it needs about 22."""
 
     def begin(self, env: "PickEnv", rng: "np.random.Generator") -> None:
         """A new episode."""
@@ -159,6 +162,9 @@ class ExpertActor:
 
 class _PolicyActor:
     """A policy in a paused world, helped by the expert for part of each episode, so that it meets all its stages."""
+
+    longest = 50
+    """Control ticks: time enough to fail and to try again."""
 
     def __init__(self, folder: Path) -> None:
         from agent.config import Optimization

@@ -37,10 +37,10 @@ test: setup
 train: setup
 	@echo "collect, train, collect on the policy's own states, train on: about 75 minutes on 2 CPU cores, 16 GB of disk"
 	$(PY) experiments/collect.py --out runs/demos --episodes 3000
-	$(PY) experiments/train.py --data runs/demos --out runs/policy-first --joint-steps 7600 --head-steps 0
+	$(PY) experiments/train.py --data runs/demos --out runs/policy-first
 	$(PY) experiments/collect.py --out runs/dagger --policy runs/policy-first --episodes 240 --seed 2000000
 	$(PY) experiments/train.py --data runs/demos runs/dagger runs/dagger --start-from runs/policy-first --out runs/policy \
-		--vision-steps 0 --joint-steps 1500 --head-steps 4000 --lr 5e-4
+		--vision-steps 0 --joint-steps 1500 --lr 5e-4
 
 bench: setup
 	$(PY) experiments/bench.py $(ARGS)

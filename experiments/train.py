@@ -1,4 +1,4 @@
-"""Train the tiny policy by imitation: the vision tower alone, then everything, then the action head on frozen features.
+"""Train the tiny policy by imitation: first the vision tower alone, then everything.
 
 python experiments/train.py --data runs/demos --out runs/policy
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from agent.vla.policy import VLA
     from experiments.lessons import Demonstrations
 
-STAGES = ("vision", "joint", "head")
+STAGES = ("vision", "joint")
 HISTORY_FILE = "training.json"
 """How a policy came to be, one entry a training; kept beside its weights."""
 
@@ -38,10 +38,8 @@ class Config:
     """A policy whose encoder and head to start from (to correct it on its own states, say)."""
     vision_steps: int = 900
     """Steps of the vision tower alone."""
-    joint_steps: int = 9000
+    joint_steps: int = 7600
     """Steps of the whole model."""
-    head_steps: int = 8000
-    """Steps of the action head on frozen features."""
     batch: int = 16
     """Moments a step, two instructions each."""
     lr: float = 1.5e-3
@@ -83,7 +81,7 @@ def main(config: Config) -> None:
     from agent.vla.policy import VLA, VLAPolicy
     from experiments.lessons import Demonstrations
 
-    if min(config.vision_steps, config.joint_steps, config.head_steps) < 0 or config.batch < 2:
+    if min(config.vision_steps, config.joint_steps) < 0 or config.batch < 2:
         raise UsageError("steps are whole numbers from 0, batch from 2")
     demonstrations = Demonstrations(list(config.data))
     torch.manual_seed(config.seed)
@@ -95,7 +93,7 @@ def main(config: Config) -> None:
     moments = len(demonstrations.training)
     parameters = sum(p.numel() for p in model.parameters()) / 1e6
     print(f"{moments} moments with images, {parameters:.2f} M parameters, {torch.get_num_threads()} threads")
-    for stage, steps in zip(STAGES, (config.vision_steps, config.joint_steps, config.head_steps), strict=True):
+    for stage, steps in zip(STAGES, (config.vision_steps, config.joint_steps), strict=True):
         if steps:
             _run_stage(config, model, demonstrations, stage, steps)
     VLAPolicy(model, Optimization()).save_pretrained(config.out)
@@ -128,7 +126,7 @@ def _run_stage(config: Config, model: "VLA", demos: "Demonstrations", stage: str
     from experiments import checkpoint
     from experiments.screen import bars
 
-    parts = {"vision": model.encoder, "joint": model, "head": model.head}
+    parts = {"vision": model.encoder, "joint": model}
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     trained = list(parts[stage].parameters())
@@ -140,7 +138,6 @@ def _run_stage(config: Config, model: "VLA", demos: "Demonstrations", stage: str
     start = checkpoint.load(path, model, optimizer) if path.exists() else 0
     if start >= steps:
         return
-    bank = _Bank(model, demos) if stage == "head" else None
     model.train()
     saved = shown = time.monotonic()
     running: list[float] = []
@@ -151,11 +148,8 @@ def _run_stage(config: Config, model: "VLA", demos: "Demonstrations", stage: str
             warm = min(1.0, (step + 1) / 200)
             for group in optimizer.param_groups:
                 group["lr"] = config.lr * warm * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * step / steps)))
-            if bank is None:
-                with torch.autocast("cpu", torch.bfloat16):
-                    loss = _lesson(model, demos, rng, config.batch, stage)
-            else:
-                loss = bank.lesson(rng, 256)
+            with torch.autocast("cpu", torch.bfloat16):
+                loss = _lesson(model, demos, rng, config.batch, stage)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(trained, 1.0)
@@ -211,59 +205,6 @@ def _lesson(
     )
     loss = 0.5 * loss + view_loss(readout, *demos.cells(both, told, views, grid))
     return loss + head_loss(output, demos.labels(now, told, model.config.chunk))
-
-
-class _Bank:
-    """Features of every pictured moment under two instructions, computed once with the encoder as it stands."""
-
-    def __init__(self, model: "VLA", demos: "Demonstrations") -> None:
-        import numpy as np
-        import torch
-
-        from experiments.screen import bars
-        from sim.cameras import CAMERA_ORDER
-
-        self._model, self._demos = model, demos
-        rng = np.random.default_rng(0)
-        self._seen = np.concatenate([demos.training, demos.training])
-        self._told = np.concatenate([np.zeros(len(demos.training), np.int64), demos.other(demos.training, rng)])
-        features = []
-        model.eval()
-        with bars() as progress, torch.inference_mode():
-            blocks = np.array_split(np.arange(len(self._seen)), max(1, len(self._seen) // 32))
-            progress.add("features", len(blocks))
-            for block in blocks:
-                features.append(
-                    model.encoder(
-                        demos.pixels(self._seen[block], list(range(len(CAMERA_ORDER)))),
-                        demos.instructions(self._seen[block], self._told[block]),
-                        CAMERA_ORDER,
-                        "batched",
-                    ).features
-                )
-                progress.advance("features")
-        self._features = torch.cat(features).clone()
-
-    def lesson(self, rng: "np.random.Generator", batch: int) -> "torch.Tensor":
-        """Loss of the head on one batch."""
-        import torch
-
-        from agent.vla.heads import ViewBatch
-        from experiments.lessons import MAX_AGE_TICKS, head_loss
-
-        draw = Draw.random(rng)
-        views = torch.tensor(self._model.config.view_ids(draw.cameras))
-        rows = rng.integers(0, len(self._seen), batch)
-        seen, told = self._seen[rows], self._told[rows]
-        ticks = rng.integers(1, MAX_AGE_TICKS + 1, batch) * (rng.random(batch) < 0.4)
-        now = self._demos.later(seen, ticks)
-        output = self._model.head(
-            ViewBatch(self._features[torch.from_numpy(rows)][:, views], views, self._demos.hands(seen)),
-            self._demos.sensors(now),
-            torch.from_numpy((now - seen) * 0.1).float(),
-            draw.pool,
-        )
-        return head_loss(output, self._demos.labels(now, told, self._model.config.chunk))
 
 
 def evaluate(model: "VLA", demos: "Demonstrations", limit: int = 320) -> dict[str, float]:

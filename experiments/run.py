@@ -56,6 +56,8 @@ class Args:
     """Processes; 0 takes one a CPU core. Results do not depend on it."""
     videos: int = 2
     """Film so many episodes, successes and failures in turn."""
+    trace: bool = False
+    """Write a timeline of each episode that is run now to traces/, for https://ui.perfetto.dev."""
     out: str = ""
     """Folder of this run; default is runs/NAME with a name made from these options."""
     resume: bool = False
@@ -87,7 +89,7 @@ def main(args: Args) -> None:
             _warn_of_changes(place.config, config)
         folder = place if isinstance(place, RunFolder) else RunFolder.create(place, config)
         print("\n".join(header(config)), flush=True)
-        _run_missing(workers, folder, setting, str(policy))
+        _run_missing(workers, folder, setting, str(policy), args.trace)
         _film(workers, folder, setting, str(policy), args.videos)
     report.write_summary(folder.path, folder.config, folder.rows)
     print(f"\n{report.text(folder.config, folder.rows)}")
@@ -161,17 +163,22 @@ def _warn_of_changes(then: dict[str, Any], now: dict[str, Any]) -> None:
         print(f"warning: {', '.join(changed)} changed since this run began; see its config.json", file=sys.stderr)
 
 
-def _run_missing(workers: "Workers", folder: "RunFolder", setting: "Setting", policy: str) -> None:
+def _run_missing(workers: "Workers", folder: "RunFolder", setting: "Setting", policy: str, trace: bool) -> None:
     """Run the episodes that have no row yet, and append their rows in order: mode by mode, seed by seed."""
     from experiments.screen import bars
+    from experiments.store import TRACES
     from experiments.trial import Job, run
+
+    def job(mode: str, seed: int) -> Job:
+        path = str(folder.path / TRACES / f"{mode}-{seed}.json") if trace else None
+        return Job(setting, policy, mode, seed, trace=path)
 
     done = {(row["mode"], row["seed"]) for row in folder.rows}
     seeds = range(setting.seed, setting.seed + folder.config["episodes"])
-    jobs = [Job(setting, policy, mode, seed) for mode in setting.modes for seed in seeds if (mode, seed) not in done]
+    jobs = [job(mode, seed) for mode in setting.modes for seed in seeds if (mode, seed) not in done]
     with bars() as progress:
         for mode in setting.modes:
-            progress.add(mode, len(seeds), len(seeds) - sum(job.mode == mode for job in jobs))
+            progress.add(mode, len(seeds), len(seeds) - sum(missing.mode == mode for missing in jobs))
         for row in workers.map(run, jobs):
             folder.append(row)
             progress.advance(row["mode"])
@@ -216,12 +223,14 @@ def _film(workers: "Workers", folder: "RunFolder", setting: "Setting", policy: s
 def _closing(folder: "RunFolder") -> str:
     """Where the results are, and what to type next."""
     from experiments import provenance
-    from experiments.store import EPISODES, SUMMARY_JSON, SUMMARY_MD, VIDEOS
+    from experiments.store import EPISODES, SUMMARY_JSON, SUMMARY_MD, TRACES, VIDEOS
 
     films = len(list((folder.path / VIDEOS).glob("*.mp4")))
+    traces = len(list((folder.path / TRACES).glob("*.json")))
     more = provenance.with_episodes(sys.argv, 10 * folder.config["episodes"])
     return (
-        f"{folder.path}/  {SUMMARY_MD} · {SUMMARY_JSON} · {EPISODES}{f' · {VIDEOS}/ ({films})' if films else ''}\n"
+        f"{folder.path}/  {SUMMARY_MD} · {SUMMARY_JSON} · {EPISODES}{f' · {VIDEOS}/ ({films})' if films else ''}"
+        f"{f' · {TRACES}/ ({traces})' if traces else ''}\n"
         f"next: {more}     python experiments/report.py {folder.path}"
     )
 

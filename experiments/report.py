@@ -67,6 +67,7 @@ def markdown(config: dict[str, Any], rows: list[dict[str, Any]]) -> str:
         f"- task {setting['task']}; cameras {', '.join(optimization['cameras'])} at "
         f"{optimization['width']}x{optimization['height']}, {optimization['encoding']}, pool {optimization['pool']}; "
         f"seeds from {setting['seed']}; {setting['control_hz']:g} Hz control; reuse {setting['reuse']}",
+        *(f"- {line}" for line in machinery(setting)),
         f"- policy {policy_line(config['policy'])}. {_meaning(config['policy'])}",
         f"- latency {config['latency']}",
         f"- drawn by {config['gl_renderer']}; revision {config['git_revision'] or 'unknown'}; "
@@ -76,6 +77,17 @@ def markdown(config: dict[str, Any], rows: list[dict[str, Any]]) -> str:
         lines.append("- control: the policy saw black images")
     lines += ["", *ages.markdown(rows, MODES), f"    {config['command']}", ""]
     return "\n".join(lines)
+
+
+def machinery(setting: dict[str, Any]) -> list[str]:
+    """What surrounds the model, one line at most: only what is not as it is by default, or nothing at all."""
+    from agent.realtime.rig import Rig
+
+    usual = {"execution": "hold", "servers": "two", "perf_factor": 1.0}
+    said = [f"{key.replace('_', ' ')} {setting[key]}" for key in usual if setting.get(key, usual[key]) != usual[key]]
+    ideal, rig = asdict(Rig()), setting.get("rig", {})
+    said += [f"{key.replace('_', ' ')} {rig[key]}" for key in ideal if rig.get(key, ideal[key]) != ideal[key]]
+    return ["; ".join(said)] if said else []
 
 
 def policy_line(policy: dict[str, Any]) -> str:

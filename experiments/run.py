@@ -41,9 +41,31 @@ class Args:
     mode: str = "all"
     """pause (the world stops while the model thinks), sync, async, several joined by commas, or all."""
     reuse: str = "latest"
-    """async: encode again as soon as the last encode is done (latest), or every K control ticks (K)."""
+    """async: encode again as soon as the last encode is done (latest), every K control ticks (K), when the fingers
+    stop, the force jumps or the instruction changes (event; event:K also every K ticks), or just in time for the
+    control tick that serves it first (deadline; deadline:MARGIN_MS)."""
+    execution: str = "hold"
+    """What becomes of a chunk: hold its first set-point; carry it out, then think again (chunk); carry it out until the
+    next one arrives, from its start (switch), without what is past (delay-aware), averaged with the older ones
+    (ensemble), or with the hand rolled forward for the head (roll-forward). With :N behind: N set-points of a chunk,
+    or the head at every N-th control tick."""
     latency: str = "insertion_vla"
     """What the clock charges: none, fixed:VL_MS,HEAD_MS, or a profile (a name in assets/latency or a path)."""
+    perf_factor: float = 1.0
+    """Multiply every latency: 0.5 is a device twice as fast."""
+    servers: str = "two"
+    """Encoder and head: each on its own GPU (two), both on one (shared), there with priority for the head
+    (shared-priority)."""
+    camera_hz: float = 0.0
+    """Frame rate of free-running cameras [Hz]; 0: they expose when an encode wants views."""
+    camera_phase_ms: float = 0.0
+    """Their first exposure [ms]."""
+    camera_delay_ms: float = 0.0
+    """From exposure until the images are with the encoder [ms]."""
+    actuation_ms: float = 0.0
+    """From the end of the head until its command takes effect [ms]."""
+    late: str = "apply"
+    """async: what happens to a command that comes after the next control tick: apply, or drop."""
     control_hz: float = 10.0
     """Control ticks a second of simulated time [Hz]."""
     episodes: int = 20
@@ -99,8 +121,11 @@ def main(args: Args) -> None:
 def resolve(args: Args) -> tuple["Setting", Path]:
     """The setting that the options ask for, and the policy's folder. UsageError if one of them is wrong."""
     from agent.config import Optimization, parse_res
+    from agent.realtime.execution import parse_execution
     from agent.realtime.latency import parse_latency
     from agent.realtime.reuse import parse_reuse
+    from agent.realtime.rig import Rig
+    from agent.realtime.servers import parse_servers
     from experiments import setting
 
     setting.check_range("episodes", args.episodes, 1)
@@ -109,10 +134,14 @@ def resolve(args: Args) -> tuple["Setting", Path]:
     setting.check_range("seed", args.seed, 0, setting.FIRST_TRAINING_SEED - args.episodes)
     setting.check_range("control-hz", args.control_hz, setting.MIN_CONTROL_HZ, setting.MAX_CONTROL_HZ)
     parse_reuse(args.reuse)
+    parse_execution(args.execution)
+    rig = Rig(args.camera_hz, args.camera_phase_ms, args.camera_delay_ms, args.actuation_ms, args.late)
     width, height = parse_res(args.res)
     cameras = setting.parse_cameras(args.cameras, args.views)
     optimization = Optimization(cameras, width, height, args.encoding, args.pool)  # type: ignore[arg-type]  # it checks
-    latency = parse_latency(args.latency, views=len(cameras), res=(width, height), encoding=args.encoding)
+    res, factor = (width, height), args.perf_factor
+    latency = parse_latency(args.latency, views=len(cameras), res=res, encoding=args.encoding, factor=factor)
+    parse_servers(args.servers, latency.contention)
     modes = setting.parse_modes(args.mode)
     policy = setting.find_policy(args.policy)
     resolved = setting.Setting(
@@ -128,17 +157,18 @@ def resolve(args: Args) -> tuple["Setting", Path]:
         policy_sha256=setting.hash_policy(policy),
         blackout=args.blackout,
         swap_instruction=args.swap_instruction,
+        execution=args.execution,
+        servers=args.servers,
+        perf_factor=args.perf_factor,
+        rig=rig,
     )
     return resolved, policy
 
 
 def _config(args: Args, setting: "Setting", policy: Path, facts: "Facts") -> dict[str, Any]:
     """What config.json holds."""
-    from agent.realtime.latency import parse_latency
     from experiments import provenance
 
-    o = setting.optimization
-    latency = parse_latency(setting.latency, views=len(o.cameras), res=(o.width, o.height), encoding=o.encoding)
     return {
         "name": setting.name,
         "hash": setting.hash,
@@ -148,7 +178,7 @@ def _config(args: Args, setting: "Setting", policy: Path, facts: "Facts") -> dic
         "instruction": facts.instruction,
         "camera_px": facts.camera_px,
         "policy": {"folder": str(policy), "parameters": facts.parameters, "stand_in": facts.stand_in},
-        "latency": latency.describe(),
+        "latency": setting.latency_model.describe(),
         "gl_renderer": facts.gl_renderer,
         "machine": {"cores": provenance.cores(), "platform": platform.platform()},
         "versions": provenance.versions(),

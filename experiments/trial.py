@@ -12,9 +12,10 @@ import numpy as np
 
 from agent.realtime.driver import Policy, run_episodes
 from agent.realtime.episode import Episode, episode
-from agent.realtime.latency import parse_latency
+from agent.realtime.execution import parse_execution
 from agent.realtime.requests import Act, Encode
 from agent.realtime.reuse import parse_reuse
+from agent.realtime.servers import parse_servers
 from agent.realtime.trace import EpisodeTrace
 from experiments.ages import HISTOGRAM, histogram
 from experiments.cli import RunError
@@ -131,11 +132,21 @@ def _run(job: Job) -> Row:
     env.reset(seed=job.seed)
     instructed = _swap_target(env, job.seed) if setting.swap_instruction else 0
     policy: Policy = Blindfold(vla) if setting.blackout else vla
-    latency = parse_latency(setting.latency, views=len(o.cameras), res=(o.width, o.height), encoding=o.encoding)
+    latency = setting.latency_model
     stream = latency.stream(np.random.default_rng((job.seed, LATENCY_STREAM)))
     plant = FilmedPlant(env, CAMERA_ORDER) if job.video else env
     lifted: set[int] = set()
-    steps = episode(plant, o.cameras, job.mode, parse_reuse(setting.reuse), stream, setting.control_hz)
+    steps = episode(
+        plant,
+        o.cameras,
+        job.mode,
+        parse_reuse(setting.reuse),
+        stream,
+        setting.control_hz,
+        parse_execution(setting.execution),
+        parse_servers(setting.servers, latency.contention),
+        setting.rig,
+    )
     (trace,) = run_episodes([_watched(steps, env, lifted)], policy)
 
     row = _row(job, env, trace)
@@ -170,6 +181,7 @@ def _row(job: Job, env: "PickEnv", trace: EpisodeTrace) -> Row:
         "ticks": len(trace.ticks),
         "missed": trace.missed,
         "overruns": trace.overruns,
+        "dropped": trace.dropped,
         "encodes": sum(span.name == "encode" for span in trace.spans),
     }
 

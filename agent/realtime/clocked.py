@@ -223,7 +223,8 @@ class Clocked:
 
     def _think(self, now_ns: int, encoded: _Encoded) -> Requests:
         """Run the head on `encoded` and the sensors as they are."""
-        readings = self.execution.readings(self.plant.sensors(), self.chunks, now_ns, self.last_head_ns)
+        delay_ns = self.last_head_ns + self.rig.actuation_ns
+        readings = self.execution.readings(self.plant.sensors(), self.chunks, now_ns, delay_ns)
         setpoints = yield Act(encoded.features, readings, now_ns - encoded.capture_ns)
         encode_left_ns = max(0, self.encode_end_ns - now_ns)
         head_ns, put_off_ns = self.servers.share(self.latency.head_ns(), encode_left_ns)

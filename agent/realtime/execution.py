@@ -50,8 +50,8 @@ class Hold:
         """When the set-point changes next if no other chunk arrives; None for never."""
         return None
 
-    def readings(self, readings: Readings, chunks: Sequence[Chunk], now_ns: int, head_ns: int) -> Readings:
-        """What the head is told that the robot feels, when it is expected to take `head_ns`."""
+    def readings(self, readings: Readings, chunks: Sequence[Chunk], now_ns: int, delay_ns: int) -> Readings:
+        """What the head is told that the robot feels, when its chunk is expected in `delay_ns`."""
         return readings
 
 
@@ -143,10 +143,10 @@ class RollForward(Switch):
     towards the set-points in force, within 100 ms each. Joints, fingers and forces stay as they were read.
     """
 
-    def readings(self, readings: Readings, chunks: Sequence[Chunk], now_ns: int, head_ns: int) -> Readings:
-        if not chunks or head_ns == 0:
+    def readings(self, readings: Readings, chunks: Sequence[Chunk], now_ns: int, delay_ns: int) -> Readings:
+        if not chunks or delay_ns == 0:
             return readings
-        pose, t_ns, end_ns = np.asarray(readings.ee_pose), now_ns, now_ns + head_ns
+        pose, t_ns, end_ns = np.asarray(readings.ee_pose), now_ns, now_ns + delay_ns
         while t_ns < end_ns:
             change_ns = self.next_ns(chunks, t_ns)
             until_ns = end_ns if change_ns is None else min(change_ns, end_ns)

@@ -85,7 +85,8 @@ def _commands(trace: EpisodeTrace) -> Iterator[Event]:
             "head_ms": ns_to_ms(command.head_ns),
         }
         held_us = _us(end_ns - command.applied_ns)
-        yield _event("X", "commands", "set-point", command.applied_ns, dur=held_us, args=args)
+        name = "new chunk" if command.fresh else "same chunk"
+        yield _event("X", "commands", name, command.applied_ns, dur=held_us, args=args)
 
 
 def _physics(trace: EpisodeTrace) -> Iterator[Event]:

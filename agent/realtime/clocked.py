@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from agent.realtime.execution import Chunk, Execution
+from agent.realtime.execution import Chunk, Execution, remember
 from agent.realtime.latency import LatencyStream
 from agent.realtime.requests import Act, Encode, Request
 from agent.realtime.reuse import OnEvent, Reuse
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from sim.sensors import Readings
 
 Requests: TypeAlias = Generator[Request, Any, None]
-MEMORY = 16
-"""Chunks remembered; an ensemble looks no further back."""
 
 
 class _Event(IntEnum):
@@ -54,14 +52,14 @@ class _Encoded:
     features: object
     capture_ns: int
     start_ns: int
-    span: int
+    vl_ns: int = 0
+    """How long the encode took in the end."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Decided:
     chunk: Chunk
-    capture_ns: int
-    vl_ns: int
+    basis: _Encoded
     head_ns: int
 
 
@@ -90,8 +88,8 @@ class Clocked:
         self.busy = True
         self.looks = 0
         self.encode_end_ns = 0
+        self.encode_span = 0  # its place among the spans
         self.newest: _Encoded | None = None
-        self.newest_vl_ns = 0
         # Frames of free-running cameras that may still be asked for, and the last one that was.
         self.shots: dict[int, _Shot] = {}
         self.last_frame = -1
@@ -180,17 +178,17 @@ class Clocked:
         features = yield Encode(shot.images, shot.instruction, shot.readings)
         vl_ns = self.latency.encode_ns() + self.servers.put_off_ns(max(0, self.head_free_ns - now_ns))
         self.encode_end_ns = now_ns + vl_ns
-        encoded = _Encoded(features, shot.t_ns, now_ns, len(self.spans))
+        self.encode_span = len(self.spans)
         self.spans.append(Span("encode", now_ns, self.encode_end_ns, shot.t_ns))
-        self.queue.push(self.encode_end_ns, _Event.ENCODED, encoded)
+        self.queue.push(self.encode_end_ns, _Event.ENCODED, _Encoded(features, shot.t_ns, now_ns))
 
     def _encoded(self, now_ns: int, encoded: _Encoded) -> Requests:
         if self.encode_end_ns > now_ns:  # the head has put it off
             self.queue.push(self.encode_end_ns, _Event.ENCODED, encoded)
             return
-        self.newest, self.newest_vl_ns, self.busy = encoded, self.encode_end_ns - encoded.start_ns, False
+        self.newest, self.busy = replace(encoded, vl_ns=self.encode_end_ns - encoded.start_ns), False
         if self.reuse is None:
-            yield from self._think(now_ns, encoded)
+            yield from self._think(now_ns, self.newest)
         elif self.look_again:
             self._look_at(now_ns)
         else:
@@ -237,17 +235,15 @@ class Clocked:
             return
         chunk = Chunk(np.asarray(setpoints), now_ns, self.head_free_ns + self.rig.actuation_ns)
         self.think_ns = self.execution.think_ns(chunk, self.period_ns)
-        decided = _Decided(chunk, encoded.capture_ns, self.newest_vl_ns, head_ns)
-        self.queue.push(chunk.arrived_ns, _Event.COMMAND, decided)
+        self.queue.push(chunk.arrived_ns, _Event.COMMAND, _Decided(chunk, encoded, head_ns))
 
     def _put_off(self, by_ns: int) -> None:
         """The running encode finishes later."""
         self.encode_end_ns += by_ns
-        number = max(number for number, span in enumerate(self.spans) if span.name == "encode")
-        self.spans[number] = replace(self.spans[number], end_ns=self.encode_end_ns)
+        self.spans[self.encode_span] = replace(self.spans[self.encode_span], end_ns=self.encode_end_ns)
 
     def _arrive(self, now_ns: int, decided: _Decided) -> None:
-        self.chunks = [*self.chunks[1 - MEMORY :], decided.chunk]
+        self.chunks = remember(self.chunks, decided.chunk)
         self._command(now_ns, decided, fresh=True)
         if self.reuse is None:
             self.cycle_ns = max(now_ns, self.cycle_ns + self.period_ns, self.think_ns)
@@ -255,7 +251,8 @@ class Clocked:
 
     def _command(self, now_ns: int, decided: _Decided, fresh: bool) -> None:
         self.plant.command(self.execution.setpoint(self.chunks, now_ns))
-        record = CommandRecord(now_ns, decided.capture_ns, decided.vl_ns, decided.head_ns, decided.chunk.read_ns, fresh)
+        basis, read_ns = decided.basis, decided.chunk.read_ns
+        record = CommandRecord(now_ns, basis.capture_ns, basis.vl_ns, decided.head_ns, read_ns, fresh)
         self.commands.append(record)
         follow_ns = self.execution.next_ns(self.chunks, now_ns)
         if follow_ns is not None:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from agent.realtime.clocked import MEMORY, Clocked
-from agent.realtime.execution import Chunk, Execution, Hold
+from agent.realtime.clocked import Clocked
+from agent.realtime.execution import Chunk, Execution, Hold, remember
 from agent.realtime.latency import LatencyStream
 from agent.realtime.requests import Act, Encode, Request
 from agent.realtime.reuse import Reuse
@@ -76,7 +76,7 @@ def _paused(plant: Plant, cameras: Sequence[str], period_ns: int, execution: Exe
             features = yield Encode(plant.capture(cameras), plant.instruction, plant.sensors())
             setpoints = yield Act(features, execution.readings(plant.sensors(), chunks, now_ns, 0), 0)
             spans += [Span("encode", now_ns, now_ns, now_ns), Span("head", now_ns, now_ns, now_ns)]
-            chunks = [*chunks[1 - MEMORY :], Chunk(np.asarray(setpoints), now_ns, now_ns)]
+            chunks = remember(chunks, Chunk(np.asarray(setpoints), now_ns, now_ns))
             think_ns = execution.think_ns(chunks[-1], period_ns)
         if fresh or (follow_ns is not None and now_ns >= follow_ns):
             plant.command(execution.setpoint(chunks, now_ns))

@@ -34,6 +34,12 @@ class Chunk:
     """When its first set-point could take effect."""
 
 
+def remember(chunks: Sequence[Chunk], arrived: Chunk) -> list[Chunk]:
+    """All that say anything about the time after the arrival of the last one, oldest first."""
+    older = [chunk for chunk in chunks if chunk.read_ns + len(chunk.setpoints) * STEP_NS > arrived.arrived_ns]
+    return [*older, arrived]
+
+
 @dataclass(frozen=True)
 class Hold:
     """Only the first set-point counts; it is held until the next chunk is there."""

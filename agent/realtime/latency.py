@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import os.path
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -96,14 +97,16 @@ class ProfileLatency:
     head: Distribution
     contention: float
     """How many times as long a head run takes while an encode runs on the same GPU."""
+    preprocess: Distribution = Steady(0.0)
+    """Charged with every encode."""
     cold_start_ms: float = 0.0
     factor: float = 1.0
     """All durations are multiplied by it."""
 
     @property
     def vl_ms(self) -> float:
-        """Nominal latency of an encode [ms]."""
-        return self.encode.nominal_ms * self.factor
+        """Nominal latency of preprocessing and encode [ms]."""
+        return (self.preprocess.nominal_ms + self.encode.nominal_ms) * self.factor
 
     @property
     def head_ms(self) -> float:
@@ -111,9 +114,10 @@ class ProfileLatency:
         return self.head.nominal_ms * self.factor
 
     def stream(self, rng: np.random.Generator) -> LatencyStream:
-        """The latencies of one episode, drawn from `rng`: those of encodes and of the head apart."""
-        encode, head = rng.spawn(2)
-        return _Drawn(self.encode.draws(encode), self.head.draws(head), self.factor, self.cold_start_ms)
+        """The latencies of one episode, drawn from `rng`: those of each kind of job apart."""
+        encode, head, preprocess = rng.spawn(3)
+        encodes = map(operator.add, self.preprocess.draws(preprocess), self.encode.draws(encode))
+        return _Drawn(encodes, self.head.draws(head), self.factor, self.cold_start_ms)
 
     def describe(self) -> str:
         """One line for the header."""
@@ -167,6 +171,7 @@ def parse_latency(text: str, *, views: int, res: tuple[int, int], encoding: str,
         encode=measured or Steady(profile.scaled_ms(views, res, encoding)),
         head=profile.head,
         contention=profile.contention,
+        preprocess=profile.preprocess,
         cold_start_ms=profile.cold_start_ms,
         factor=factor,
     )

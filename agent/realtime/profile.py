@@ -43,6 +43,8 @@ class Profile:
     points: tuple[Point, ...]
     contention: float = CONTENTION
     """How many times as long a head run takes while an encode runs on the same GPU."""
+    preprocess: Distribution = Steady(0.0)
+    """From images to tensors, before every encode."""
     cold_start_ms: float = 0.0
     """What the first encode of an episode takes beyond the others."""
 
@@ -76,6 +78,7 @@ def load_profile(path: Path) -> Profile:
             realised_tflops=_number(data, "realised_tflops", least=1e-6),
             points=tuple(_point(entry) for entry in data["encode"]),
             contention=_number(data, "contention", least=1.0) if "contention" in data else CONTENTION,
+            preprocess=read_distribution(data["preprocess"], _checked) if "preprocess" in data else Steady(0.0),
             cold_start_ms=_number(data, "cold_start_ms") if "cold_start_ms" in data else 0.0,
         )
     except KeyError as error:

@@ -13,6 +13,7 @@ from agent.realtime.latency import Constant
 from agent.realtime.requests import Act, Encode
 from agent.realtime.reuse import Every
 from envs.adapter import GymPlant
+from sim import gl
 from sim.clock import ms_to_ns
 from sim.errors import UsageError
 
@@ -98,3 +99,16 @@ def test_what_cannot_be_a_plant_says_what_is_missing() -> None:
     env.unwrapped.metadata = {}
     with pytest.raises(UsageError, match="give step_s"):
         GymPlant(env)
+
+
+def test_views_are_what_the_environment_renders() -> None:
+    gl.configure()
+    plant = GymPlant(gymnasium.make("Pusher-v5", render_mode="rgb_array", width=64, height=48), seed=2)
+    before = plant.capture(("any", "name"))
+    plant.command(np.ones(7))
+    plant.advance_to(ms_to_ns(500))
+    after = plant.capture(("any",))["any"]
+    assert before["any"].shape == (48, 64, 3) and before["any"].dtype == np.uint8
+    np.testing.assert_array_equal(before["any"], before["name"])
+    assert (before["any"] != after).any()
+    plant.env.close()

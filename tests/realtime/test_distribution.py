@@ -84,6 +84,13 @@ def test_what_an_encode_takes_does_not_depend_on_how_often_the_head_ran(tmp_path
         assert one.encode_ns() == two.encode_ns()
 
 
+def test_preprocessing_is_charged_with_every_encode(tmp_path: Path) -> None:
+    plain, more = model(tmp_path, PROFILE), model(tmp_path, PROFILE | {"preprocess": {"mean_ms": 20}})
+    assert more.vl_ms == plain.vl_ms + 20 and more.head_ms == plain.head_ms
+    (encodes, heads), (longer, same) = charges(plain, 3), charges(more, 3)
+    assert longer == [encode + 20 for encode in encodes] and same == heads
+
+
 def test_only_the_first_encode_is_cold(tmp_path: Path) -> None:
     encodes, _ = charges(model(tmp_path, PROFILE), 4)
     assert encodes[0] >= 600 and max(encodes[1:]) <= 260

@@ -27,7 +27,9 @@ class Args:
     """
 
     task: str = "static"
-    """Pick task."""
+    """Pick task: static, shape, small, clutter, occluded, conveyor, turntable, disturbed, switched."""
+    speed: float | None = None
+    """conveyor, turntable: speed of the belt or of the rim [m/s], instead of one drawn for each episode."""
     views: int = 3
     """Use the first N of the cameras top, wrist, front, left, right."""
     cameras: str = ""
@@ -126,6 +128,7 @@ def resolve(args: Args) -> tuple["Setting", Path]:
         policy_sha256=setting.hash_policy(policy),
         blackout=args.blackout,
         swap_instruction=args.swap_instruction,
+        speed=args.speed,
     )
     return resolved, policy
 

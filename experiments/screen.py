@@ -26,6 +26,8 @@ def header(config: dict[str, Any]) -> list[str]:
         f"task   {task:<47} cameras  {cameras} -> {optimization['width']}x{optimization['height']}",
         f"timing {config['latency']}, {setting['control_hz']:g} Hz control",
     ]
+    if setting.get("speed") is not None:
+        lines.append(f"speed  {setting['speed']:g} m/s in every episode")
     if setting["blackout"]:
         lines.append("control: the policy sees black images")
     if setting["swap_instruction"]:

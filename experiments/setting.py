@@ -34,6 +34,7 @@ class Setting:
         policy_sha256: of the policy's files.
         blackout: control: the policy sees black images.
         swap_instruction: control: the policy is told another object of the scene.
+        speed: of the belt, or of the turntable's rim [m/s]; None draws one for each episode.
     """
 
     task: str
@@ -48,10 +49,14 @@ class Setting:
     policy_sha256: str
     blackout: bool = False
     swap_instruction: bool = False
+    speed: float | None = None
 
     def as_json(self) -> dict[str, Any]:
         """As plain JSON values."""
-        return json.loads(json.dumps(asdict(self)))
+        fields = asdict(self)
+        if self.speed is None:
+            del fields["speed"]  # runs of tasks without a speed keep the hash that they were written under
+        return json.loads(json.dumps(fields))
 
     @property
     def hash(self) -> str:
@@ -63,7 +68,8 @@ class Setting:
         """Short name of the run, such as static-3v-224-7f3a."""
         o = self.optimization
         res = str(o.width) if o.width == o.height else f"{o.width}x{o.height}"
-        words = [self.task, f"{len(o.cameras)}v", res]
+        words = [self.task] if self.speed is None else [self.task, f"{self.speed:g}"]
+        words += [f"{len(o.cameras)}v", res]
         words += ["blackout"] * self.blackout + ["swap"] * self.swap_instruction
         return "-".join([*words, self.hash[:4]])
 

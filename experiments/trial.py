@@ -95,7 +95,7 @@ def _stage(setting: Setting, policy: str) -> tuple["PickEnv", "VLAPolicy"]:
     from envs.pick import PickEnv
 
     # The world first: what is wrong with it is found long before torch is loaded.
-    env = PickEnv(setting.task, setting.optimization.cameras, setting.control_hz)
+    env = PickEnv(setting.task, setting.optimization.cameras, setting.control_hz, speed=setting.speed)
     import torch
 
     from agent.vla.policy import VLAPolicy

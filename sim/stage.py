@@ -67,10 +67,10 @@ class Board:
 
 
 BOARDS: dict[str, Board] = {
-    "top": Board(2, 0.75, (0.055, 0.055, 0.003)),
-    "front": Board(0, 0.86, (0.003, 0.07, 0.17)),
-    "left": Board(1, 0.42, (0.07, 0.003, 0.17)),
-    "right": Board(1, -0.42, (0.07, 0.003, 0.17)),
+    "top": Board(2, 0.75, (0.030, 0.030, 0.003)),
+    "front": Board(0, 0.86, (0.003, 0.05, 0.17)),
+    "left": Board(1, 0.42, (0.05, 0.003, 0.17)),
+    "right": Board(1, -0.42, (0.05, 0.003, 0.17)),
 }
 """By the camera that a board blinds. The wrist camera goes where the hand goes: no board can stay in its way."""
 

@@ -39,12 +39,23 @@ def test_the_name_says_task_views_and_resolution() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"task": "belt"}, {"modes": ("pause",)}, {"seed": 10_001}, {"policy_sha256": "cd"}, {"swap_instruction": True}],
+    [
+        {"task": "belt"},
+        {"modes": ("pause",)},
+        {"seed": 10_001},
+        {"policy_sha256": "cd"},
+        {"swap_instruction": True},
+        {"speed": 0.05},
+    ],
 )
 def test_every_field_counts(change: dict[str, Any]) -> None:
     other = replace(SETTING, **change)
     assert other.hash != SETTING.hash
     assert [line.split()[0] for line in differences(SETTING.as_json(), other.as_json())] == list(change)
+
+
+def test_a_fixed_speed_is_part_of_the_name() -> None:
+    assert replace(SETTING, task="conveyor", speed=0.05).name.startswith("conveyor-0.05-3v-224-")
 
 
 def test_the_order_of_cameras_counts() -> None:

@@ -27,7 +27,9 @@ class Args:
     """
 
     task: str = "static"
-    """Pick task."""
+    """Pick task: static, shape, small, clutter, occluded, conveyor, turntable, disturbed, switched."""
+    speed: float | None = None
+    """conveyor, turntable: speed of the belt or of the rim [m/s], instead of one drawn for each episode."""
     views: int = 3
     """Use the first N of the cameras top, wrist, front, left, right."""
     cameras: str = ""
@@ -161,6 +163,7 @@ def resolve(args: Args) -> tuple["Setting", Path]:
         servers=args.servers,
         perf_factor=args.perf_factor,
         rig=rig,
+        speed=args.speed,
     )
     return resolved, policy
 

@@ -27,6 +27,8 @@ def header(config: dict[str, Any]) -> list[str]:
         f"timing {config['latency']}, {setting['control_hz']:g} Hz control",
     ]
     lines += [f"rig    {line}" for line in machinery(setting)]
+    if setting.get("speed") is not None:
+        lines.append(f"speed  {setting['speed']:g} m/s in every episode")
     if setting["blackout"]:
         lines.append("control: the policy sees black images")
     if setting["swap_instruction"]:

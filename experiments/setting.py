@@ -40,6 +40,7 @@ class Setting:
         servers: who computes.
         perf_factor: every latency is multiplied by it.
         rig: cameras, actuators and what happens to late commands.
+        speed: of the belt, or of the turntable's rim [m/s]; None draws one for each episode.
     """
 
     task: str
@@ -58,6 +59,7 @@ class Setting:
     servers: str = "two"
     perf_factor: float = 1.0
     rig: Rig = Rig()
+    speed: float | None = None
 
     @property
     def latency_model(self) -> LatencyModel:
@@ -68,7 +70,10 @@ class Setting:
 
     def as_json(self) -> dict[str, Any]:
         """As plain JSON values."""
-        return json.loads(json.dumps(asdict(self)))
+        fields = asdict(self)
+        if self.speed is None:
+            del fields["speed"]  # runs of tasks without a speed keep the hash that they were written under
+        return json.loads(json.dumps(fields))
 
     @property
     def hash(self) -> str:
@@ -80,7 +85,8 @@ class Setting:
         """Short name of the run, such as static-3v-224-7f3a."""
         o = self.optimization
         res = str(o.width) if o.width == o.height else f"{o.width}x{o.height}"
-        words = [self.task, f"{len(o.cameras)}v", res]
+        words = [self.task] if self.speed is None else [self.task, f"{self.speed:g}"]
+        words += [f"{len(o.cameras)}v", res]
         words += ["blackout"] * self.blackout + ["swap"] * self.swap_instruction
         return "-".join([*words, self.hash[:4]])
 

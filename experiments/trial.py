@@ -100,7 +100,7 @@ def _stage(setting: Setting, policy: str) -> tuple["PickEnv", "VLAPolicy"]:
     from envs.pick import PickEnv
 
     # The world first: what is wrong with it is found long before torch is loaded.
-    env = PickEnv(setting.task, setting.optimization.cameras, setting.control_hz)
+    env = PickEnv(setting.task, setting.optimization.cameras, setting.control_hz, speed=setting.speed)
     import torch
 
     from agent.vla.policy import VLAPolicy
@@ -130,7 +130,8 @@ def _run(job: Job) -> Row:
     setting, o = job.setting, job.setting.optimization
     env, vla = _stage(setting, job.policy)
     env.reset(seed=job.seed)
-    instructed = _swap_target(env, job.seed) if setting.swap_instruction else 0
+    if setting.swap_instruction:
+        _swap_target(env, job.seed)
     policy: Policy = Blindfold(vla) if setting.blackout else vla
     latency = setting.latency_model
     stream = latency.stream(np.random.default_rng((job.seed, LATENCY_STREAM)))
@@ -151,7 +152,7 @@ def _run(job: Job) -> Row:
 
     row = _row(job, env, trace)
     if setting.swap_instruction:
-        row |= {"instructed_lifted": instructed in lifted, "former_target_lifted": 0 in lifted}
+        row |= {"instructed_lifted": env.target_index in lifted, "former_target_lifted": 0 in lifted}
     if job.video:
         assert isinstance(plant, FilmedPlant)
         outcome = f"success at {row['time_to_success_s']:.1f} s" if env.success else "failure: out of time"
@@ -190,12 +191,11 @@ def _percentile(values: Sequence[float], percent: float) -> float | None:
     return round(float(np.percentile(values, percent)), 3) if values else None
 
 
-def _swap_target(env: "PickEnv", seed: int) -> int:
-    """Make another object of the same scene the one to be picked, drawn by `seed`, and return its number."""
+def _swap_target(env: "PickEnv", seed: int) -> None:
+    """Make another object of the same scene the one to be picked, drawn by `seed`."""
     others = len(env.things)
     target = int(np.random.default_rng((seed, SWAP_STREAM)).integers(1, others))
-    env.lay_out(env.things, target)
-    return target
+    env.lay_out(env.script, target)
 
 
 def _watched(steps: Episode, env: "PickEnv", lifted: set[int]) -> Episode:

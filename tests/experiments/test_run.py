@@ -123,6 +123,7 @@ def test_what_only_a_worker_finds_is_one_line_too(untrained: Path, tmp_path: Pat
     weights.write_bytes(weights.read_bytes()[:1000])
     for args, says in (
         (["--policy", str(untrained), "--task", "belt"], "tasks are static"),
+        (["--policy", str(untrained), "--speed", "0.1"], "tasks with one are conveyor, turntable"),
         (["--policy", str(weights.parent)], "model.safetensors is not a readable safetensors file"),
     ):
         done = command(*args, folder=tmp_path)

@@ -49,6 +49,7 @@ def test_the_name_says_task_views_and_resolution() -> None:
         {"execution": "chunk"},
         {"servers": "shared"},
         {"perf_factor": 0.5},
+        {"speed": 0.05},
     ],
 )
 def test_every_field_counts(change: dict[str, Any]) -> None:
@@ -64,6 +65,10 @@ def test_the_rig_counts_field_by_field() -> None:
         "camera_hz (0 there, 30 here)",
         "late (apply there, drop here)",
     ]
+
+
+def test_a_fixed_speed_is_part_of_the_name() -> None:
+    assert replace(SETTING, task="conveyor", speed=0.05).name.startswith("conveyor-0.05-3v-224-")
 
 
 def test_the_order_of_cameras_counts() -> None:

@@ -70,10 +70,7 @@ class Setting:
 
     def as_json(self) -> dict[str, Any]:
         """As plain JSON values."""
-        fields = asdict(self)
-        if self.speed is None:
-            del fields["speed"]  # runs of tasks without a speed keep the hash that they were written under
-        return json.loads(json.dumps(fields))
+        return json.loads(json.dumps(asdict(self)))
 
     @property
     def hash(self) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+from gymnasium import spaces
 from gymnasium.utils.env_checker import check_env
 
 from envs.expert import expert, look
@@ -49,8 +50,8 @@ def test_check_env_is_silent_but_for_unbounded_readings(recwarn: pytest.Warnings
     env = gymnasium.make("envs:vlatency/Pick-v0", cameras=("top",), render_mode="rgb_array")
     # The render check would open a window, which a machine without a screen cannot.
     check_env(env.unwrapped, skip_render_check=True)
-    image: Any = env.unwrapped.render()
-    assert image.shape == (360, 640, 3)
+    picture = env.unwrapped.render()
+    assert isinstance(picture, np.ndarray) and picture.shape == (360, 640, 3)
     unexpected = [str(w.message) for w in recwarn if not any(known in str(w.message) for known in ALLOWED_WARNINGS)]
     assert unexpected == []
     assert env.metadata["render_fps"] == 10
@@ -59,8 +60,9 @@ def test_check_env_is_silent_but_for_unbounded_readings(recwarn: pytest.Warnings
 
 def test_two_environments_with_one_seed_agree_for_fifty_steps() -> None:
     first, second = (PickEnv(cameras=("wrist",)) for _ in range(2))
-    space: Any = first.action_space
     rng = np.random.default_rng(0)
+    assert isinstance(first.action_space, spaces.Box)
+    low, high = first.action_space.low, first.action_space.high
     a, b = first.reset(seed=7)[0], second.reset(seed=7)[0]
     for _ in range(50):
         for key in ("agent_pos",):
@@ -68,7 +70,7 @@ def test_two_environments_with_one_seed_agree_for_fifty_steps() -> None:
         np.testing.assert_array_equal(a["pixels"]["wrist"], b["pixels"]["wrist"])
         for key in a["sensors"]:
             np.testing.assert_array_equal(a["sensors"][key], b["sensors"][key])
-        action = space.low + rng.random(5) * (space.high - space.low)
+        action = low + rng.random(5) * (high - low)
         a, b = first.step(action)[0], second.step(action)[0]
     assert first.trajectory_hash == second.trajectory_hash
     first.close()
@@ -99,7 +101,7 @@ def test_success_needs_half_a_second_of_holding_still_in_the_air(env: PickEnv) -
         env.command(expert(look(env))[0])
         env.advance_to(env.now_ns + STEP_NS)
         since = (since or env.now_ns) if all(env.subgoals().values()) else None
-    assert env.success and env.success_ns - since + STEP_NS == HOLD_NS
+    assert env.success_ns is not None and since is not None and env.success_ns - since + STEP_NS == HOLD_NS
 
 
 def test_an_object_in_the_air_that_nobody_holds_is_no_success(env: PickEnv) -> None:

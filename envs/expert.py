@@ -6,7 +6,7 @@ could not show: it closes on distance, never on yaw, because an expert that wait
 teaches hovering.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,10 @@ NEAR_M = 0.012
 """Closing starts when the end effector is this near the grasp point."""
 HELD_RATE = 0.15
 """Fingers slower than this [1/s] while closed on an object are taken to hold it."""
+LEAD_S = 0.12
+"""How far ahead of a riding object the hand aims: one control period, and what the servos lag."""
+ON_SURFACE_M = 0.01
+"""An object less than this above its resting height rides what it stands on."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class Scene:
         target: (n, 3) centre of the instructed object [m].
         target_yaw: (n,) [rad]
         yaw_period: (n,) symmetry of the object about the vertical [rad]; 0 = any.
+        velocity: (n, 3), or (3,) for all, with which belt or turntable carry the object [m/s]; 0 where unknown.
     """
 
     ee: Floats
@@ -48,19 +53,23 @@ class Scene:
     target: Floats
     target_yaw: Floats
     yaw_period: Floats
+    velocity: Floats = field(default_factory=lambda: np.zeros(3))
 
 
 def look(env: PickEnv, thing: int | None = None) -> Scene:
     """The privileged state of `env` as a batch of one; `thing` is the instructed object, the target unless given."""
     thing = env.target_index if thing is None else thing
     world, readings, kind = env.arm.world, env.sensors(), env.things[thing]
+    position = world.positions()[[thing]]
+    riding = position[0, 2] < kind.half_height + ON_SURFACE_M
     return Scene(
         ee=readings.ee_pose[None],
         gripper=np.array([readings.gripper_pos]),
         gripper_rate=np.array([readings.gripper_vel]),
-        target=world.positions()[thing][None],
+        target=position,
         target_yaw=world.yaws()[[thing]],
         yaw_period=np.array([SHAPES[kind.shape].yaw_period]),
+        velocity=world.surface_velocity(position)[:, :3] * riding,
     )
 
 
@@ -89,6 +98,7 @@ def expert(scene: Scene) -> Floats:
     # Slow over the last centimetres, so that the hand is at rest when the fingers close.
     longest = np.where(holding[:, None], STEP_M, np.clip(0.6 * length, 0.0, STEP_M))
     goal = position + move * np.minimum(1.0, longest / np.maximum(length, 1e-9))
+    goal += np.where((holding | lost)[:, None], 0.0, scene.velocity * LEAD_S)
 
     wanted = _nearest_yaw(scene.target_yaw, scene.yaw_period)
     # Turning is for the approach; near the object it would sweep it aside.
@@ -115,7 +125,7 @@ def chunk(scene: Scene, steps: int) -> Floats:
 def _imagine(scene: Scene, point: Floats) -> Scene:
     """One control period later: the hand is there, fingers moved at their speed, a held object moved along."""
     held = (scene.gripper > 0.25) & (point[:, 4] > 0.5) & (np.abs(scene.gripper_rate) < HELD_RATE)
-    target = scene.target + np.where(held[:, None], point[:, :3] - scene.ee[:, :3], 0.0)
+    target = scene.target + np.where(held[:, None], point[:, :3] - scene.ee[:, :3], 0.1 * scene.velocity)
     # 2F-85 on an object of about 40 mm: fingers stop near 0.45, after about 0.2 s of travel.
     stop = np.where(point[:, 4] > 0.5, np.maximum(scene.gripper, 0.45), 0.0)
     gripper = scene.gripper + np.clip(stop - scene.gripper, -0.35, 0.35)

@@ -12,7 +12,9 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
 
-from envs.tasks import Task, draw_layout, find_task, instruct
+from envs.events import Push, push_wrench
+from envs.script import Script, draw_script
+from envs.tasks import Task, check_speed, find_task, instruct
 from sim.arm import PADS
 from sim.cameras import CAMERA_ORDER, HEIGHT, WIDTH, check_cameras
 from sim.errors import UsageError
@@ -38,7 +40,9 @@ class PickState:
 
     arm: ArmState
     task: str
+    script: Script
     target: int
+    event_ns: int | None
     held_ns: int
     success_ns: int | None
 
@@ -48,7 +52,8 @@ class PickEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
 
     **Task**: "Pick up the {colour} {shape}".
 
-    **Randomizations**: number, colour, shape, size, place and yaw of the objects (table in `envs/tasks.py`).
+    **Randomizations**: number, colour, shape, size, place and yaw of the objects, and what the row of the task table
+    says (`envs/tasks.py`).
 
     **Success conditions**: the target touches the pads of both fingers, its centre is at least 8 cm above where it
     rests on the table, hand and object are slower than 5 cm/s, all for 0.5 s without a break.
@@ -65,9 +70,11 @@ class PickEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
         cameras: the views in `pixels`; only these are ever rendered.
         control_hz: set-points per simulated second; divides 500 Hz.
         render_mode: "rgb_array" (the front view), "human" (a window) or None.
+        speed: of the belt, or of the turntable's rim [m/s]; None draws one for each episode.
 
     Raises:
-        UsageError: an unknown task or camera, or a control rate that is no whole number of physics steps.
+        UsageError: an unknown task or camera, a control rate that is no whole number of physics steps, or a speed for a
+            task in which nothing rides.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array", "human"], "render_fps": 10}
@@ -78,6 +85,7 @@ class PickEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
         cameras: Sequence[str] = CAMERA_ORDER,
         control_hz: float = 10,
         render_mode: str | None = None,
+        speed: float | None = None,
     ) -> None:
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise UsageError(f"unknown render mode '{render_mode}'; modes are rgb_array, human")
@@ -87,17 +95,15 @@ class PickEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
         if abs(steps - round(steps)) > 1e-9 or steps < 1:
             raise UsageError(f"control_hz={control_hz} is not a divisor of 500 Hz; 10, 20, 25 and 50 are")
         self.task: Task = find_task(task)
+        check_speed(self.task, speed)
+        self.speed = speed
         self.cameras = check_cameras(cameras)
         self.control_hz = control_hz
         self.metadata = {**self.metadata, "render_fps": control_hz}
         self.render_mode = render_mode
         self._period_ns = round(steps) * STEP_NS
-        self._arm = ArmPlant(control_hz)
         self._viewer: Any = None
-        self._target = self._held_ns = 0
-        self._success_ns: int | None = None
-        model = self._arm.world.model
-        self._pads = {side: {model.geom(name).id for name in names} for side, names in PADS.items()}
+        self._open()
 
         def box(*shape: int) -> spaces.Box:
             return spaces.Box(-np.inf, np.inf, shape, np.float64)
@@ -123,6 +129,25 @@ class PickEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
                 ),
             }
         )
+
+    def _open(self) -> None:
+        """Build the world of the task."""
+        self._arm = ArmPlant(self.control_hz, self.task.stage)
+        model = self._arm.world.model
+        self._pads = {side: {model.geom(name).id for name in names} for side, names in PADS.items()}
+        self._hand = model.body("gripper/base").id
+        self._script = Script(())
+        self._target = self._held_ns = 0
+        self._success_ns: int | None = None
+        self._event_ns: int | None = None
+
+    def _switch_task(self, name: str) -> None:
+        task = find_task(name)
+        check_speed(task, self.speed)
+        self.task, stage = task, self.task.stage
+        if task.stage != stage:
+            self.close()
+            self._open()
 
     # The ordinary Gymnasium contract.
 
@@ -179,16 +204,17 @@ class PickEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
         if unknown := set(options) - {"state", "task"}:
             raise UsageError(f"unknown reset option {sorted(unknown)[0]!r}; options are 'state', 'task'")
         if "task" in options:
-            self.task = find_task(options["task"])
+            self._switch_task(options["task"])
         if "state" in options:
             self.set_state(options["state"])
             return
-        self.lay_out(draw_layout(self.task, rng))
+        self.lay_out(draw_script(self.task, rng, self.speed))
 
-    def lay_out(self, things: Sequence[Thing], target: int = 0, pose: NDArray[np.float64] = HOME_POSE) -> None:
-        """Begin an episode with `things` on the table, the hand at `pose` and thing number `target` to be picked."""
-        self._arm.begin(things, pose)
-        self._target, self._held_ns, self._success_ns = target, 0, None
+    def lay_out(self, script: Script, target: int = 0, pose: NDArray[np.float64] = HOME_POSE) -> None:
+        """Begin an episode of `script` with the hand at `pose` and thing number `target` to be picked."""
+        self._arm.begin(script.things, pose, script.scenery)
+        self._script, self._target, self._held_ns = script, target, 0
+        self._success_ns = self._event_ns = None
 
     @property
     def now_ns(self) -> int:
@@ -226,8 +252,18 @@ class PickEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
         return self._arm.world.things
 
     @property
+    def script(self) -> Script:
+        """The episode as it was drawn."""
+        return self._script
+
+    @property
+    def event_ns(self) -> int | None:
+        """When the push or the switch of the instruction began, in simulated time."""
+        return self._event_ns
+
+    @property
     def instruction(self) -> str:
-        """What the robot is told."""
+        """What the robot is told, now."""
         return instruct(self.target)
 
     @property
@@ -254,10 +290,26 @@ class PickEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
         if t_ns < self.now_ns:
             raise ValueError(f"cannot advance to {t_ns} ns: it is already {self.now_ns} ns")
         while self.now_ns < t_ns:
+            if self._script.event is not None:
+                self._happen()
             self._arm.step()
             self._held_ns = self._held_ns + STEP_NS if all(self.subgoals().values()) else 0
             if self._held_ns >= HOLD_NS and self._success_ns is None:
                 self._success_ns = self.now_ns
+
+    def _happen(self) -> None:
+        """Let the event of the script begin when the hand is near enough, and go on."""
+        event = self._script.event
+        assert event is not None
+        if self._event_ns is None:
+            if self._arm.reach_to(self._target) > event.within_m:
+                return
+            self._event_ns = self.now_ns
+            if not isinstance(event, Push):
+                self._target, self._held_ns = event.to, 0
+        if isinstance(event, Push):
+            since_ns = self.now_ns - self._event_ns
+            self._arm.push(self._target, push_wrench(self._arm.world, self._target, event, since_ns))
 
     def command(self, action: ArrayLike) -> None:
         """Follow a new set-point from now on; ValueError unless it is five finite numbers."""
@@ -298,21 +350,23 @@ class PickEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
     def _still(self) -> bool:
         arm = self._arm
         hand = np.empty(6)
-        mujoco.mj_objectVelocity(
-            arm.world.model, arm.world.data, mujoco.mjtObj.mjOBJ_BODY, arm.world.model.body("gripper/base").id, hand, 0
-        )
+        mujoco.mj_objectVelocity(arm.world.model, arm.world.data, mujoco.mjtObj.mjOBJ_BODY, self._hand, hand, 0)
         return bool(
             np.linalg.norm(hand[3:]) < STILL_M_S and np.linalg.norm(arm.world.velocities()[self._target]) < STILL_M_S
         )
 
     def get_state(self) -> PickState:
         """Everything the future of the episode depends on; `set_state` brings it back bit for bit."""
-        return PickState(self._arm.get_state(), self.task.name, self._target, self._held_ns, self._success_ns)
+        return PickState(
+            self._arm.get_state(), self.task.name, self._script, self._target,
+            self._event_ns, self._held_ns, self._success_ns,
+        )  # fmt: skip
 
     def set_state(self, state: PickState) -> None:
         """Go back to `state`."""
+        self._switch_task(state.task)
         self._arm.set_state(state.arm)
-        self.task = find_task(state.task)
+        self._script, self._event_ns = state.script, state.event_ns
         self._target, self._held_ns, self._success_ns = state.target, state.held_ns, state.success_ns
 
     def _observe(self) -> Observation:

@@ -103,10 +103,13 @@ def _episode(env: "PickEnv", actor: Any, recorder: "Recorder", rng: "np.random.G
     import numpy as np
 
     from envs.pick import HOME_POSE
-    from envs.tasks import draw_layout
+    from envs.script import draw_script
 
-    things = draw_layout(env.task, rng)
+    script = draw_script(env.task, rng)
+    things = script.things
     target = int(rng.integers(len(things)))
+    if script.event or script.scenery.hidden_from:
+        target = 0  # what happens, and what is hidden, was drawn for this one
     pose, gripper = HOME_POSE, 0.0
     start = rng.random()
     if start < 0.35:
@@ -118,7 +121,7 @@ def _episode(env: "PickEnv", actor: Any, recorder: "Recorder", rng: "np.random.G
         pose = np.array([above.x + spread[0], above.y + spread[1], height, rng.uniform(-0.6, 0.6)])
     if start < 0.65 and rng.random() < 0.15:
         gripper = float(rng.random() < 0.7)
-    env.lay_out(things, target, pose)
+    env.lay_out(script, target, pose)
     if gripper:
         env.command(np.append(pose, gripper))
         env.advance_to(2 * TICK_NS)

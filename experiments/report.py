@@ -25,13 +25,23 @@ def summary(config: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any
         config: config.json of the run.
         rows: its episodes.jsonl.
     """
+    from experiments import ages
     from experiments.table import compare, summarize
 
     return {
         **{key: config[key] for key in ("name", "hash", "setting", "policy", "latency", "command", "gl_renderer")},
         "cells": summarize(rows, config["setting"]["vl_ms"]),
         "against_pause": {mode: asdict(result) for mode, result in compare(rows).items()},
+        "feature_age": {"bins_ms": [ages.label(place) for place in range(len(ages.EDGES_MS))], **_histograms(rows)},
+        "success_against_age": ages.success_against_age(rows),
     }
+
+
+def _histograms(rows: list[dict[str, Any]]) -> dict[str, list[int]]:
+    from agent.realtime.episode import MODES
+    from experiments.ages import total
+
+    return {mode: total(mine) for mode in MODES if (mine := [row for row in rows if row["mode"] == mode])}
 
 
 def conclusions(config: dict[str, Any], rows: list[dict[str, Any]]) -> list[str]:
@@ -46,6 +56,8 @@ def conclusions(config: dict[str, Any], rows: list[dict[str, Any]]) -> list[str]
 
 def markdown(config: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     """What summary.md holds."""
+    from agent.realtime.episode import MODES
+    from experiments import ages
     from experiments.table import markdown_table, summarize
 
     setting, optimization = config["setting"], config["setting"]["optimization"]
@@ -55,6 +67,7 @@ def markdown(config: dict[str, Any], rows: list[dict[str, Any]]) -> str:
         f"- task {setting['task']}; cameras {', '.join(optimization['cameras'])} at "
         f"{optimization['width']}x{optimization['height']}, {optimization['encoding']}, pool {optimization['pool']}; "
         f"seeds from {setting['seed']}; {setting['control_hz']:g} Hz control; reuse {setting['reuse']}",
+        *(f"- {line}" for line in machinery(setting)),
         f"- policy {policy_line(config['policy'])}. {_meaning(config['policy'])}",
         f"- latency {config['latency']}",
         f"- drawn by {config['gl_renderer']}; revision {config['git_revision'] or 'unknown'}; "
@@ -62,8 +75,19 @@ def markdown(config: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     ]
     if setting["blackout"]:
         lines.append("- control: the policy saw black images")
-    lines += ["", f"    {config['command']}", ""]
+    lines += ["", *ages.markdown(rows, MODES), f"    {config['command']}", ""]
     return "\n".join(lines)
+
+
+def machinery(setting: dict[str, Any]) -> list[str]:
+    """What surrounds the model, one line at most: only what is not as it is by default, or nothing at all."""
+    from agent.realtime.rig import Rig
+
+    usual = {"execution": "hold", "servers": "two", "perf_factor": 1.0}
+    said = [f"{key.replace('_', ' ')} {setting[key]}" for key in usual if setting.get(key, usual[key]) != usual[key]]
+    ideal, rig = asdict(Rig()), setting.get("rig", {})
+    said += [f"{key.replace('_', ' ')} {rig[key]}" for key in ideal if rig.get(key, ideal[key]) != ideal[key]]
+    return ["; ".join(said)] if said else []
 
 
 def policy_line(policy: dict[str, Any]) -> str:

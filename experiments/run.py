@@ -27,7 +27,9 @@ class Args:
     """
 
     task: str = "static"
-    """Pick task."""
+    """Pick task: static, shape, small, clutter, occluded, conveyor, turntable, disturbed, switched."""
+    speed: float | None = None
+    """conveyor, turntable: speed of the belt or of the rim [m/s], instead of one drawn for each episode."""
     views: int = 3
     """Use the first N of the cameras top, wrist, front, left, right."""
     cameras: str = ""
@@ -41,9 +43,31 @@ class Args:
     mode: str = "all"
     """pause (the world stops while the model thinks), sync, async, several joined by commas, or all."""
     reuse: str = "latest"
-    """async: encode again as soon as the last encode is done (latest), or every K control ticks (K)."""
+    """async: encode again as soon as the last encode is done (latest), every K control ticks (K), when the fingers
+    stop, the force jumps or the instruction changes (event; event:K also every K ticks), or just in time for the
+    control tick that serves it first (deadline; deadline:MARGIN_MS)."""
+    execution: str = "hold"
+    """What becomes of a chunk: hold its first set-point; carry it out, then think again (chunk); carry it out until the
+    next one arrives, from its start (switch), without what is past (delay-aware), averaged with the older ones
+    (ensemble), or with the hand rolled forward for the head (roll-forward). With :N behind: N set-points of a chunk,
+    or the head at every N-th control tick."""
     latency: str = "insertion_vla"
     """What the clock charges: none, fixed:VL_MS,HEAD_MS, or a profile (a name in assets/latency or a path)."""
+    perf_factor: float = 1.0
+    """Multiply every latency: 0.5 is a device twice as fast."""
+    servers: str = "two"
+    """Encoder and head: each on its own GPU (two), both on one (shared), there with priority for the head
+    (shared-priority)."""
+    camera_hz: float = 0.0
+    """Frame rate of free-running cameras [Hz]; 0: they expose when an encode wants views."""
+    camera_phase_ms: float = 0.0
+    """Their first exposure [ms]."""
+    camera_delay_ms: float = 0.0
+    """From exposure until the images are with the encoder [ms]."""
+    actuation_ms: float = 0.0
+    """From the end of the head until its command takes effect [ms]."""
+    late: str = "apply"
+    """async: what happens to a command that comes after the next control tick: apply, or drop."""
     control_hz: float = 10.0
     """Control ticks a second of simulated time [Hz]."""
     episodes: int = 20
@@ -56,6 +80,8 @@ class Args:
     """Processes; 0 takes one a CPU core. Results do not depend on it."""
     videos: int = 2
     """Film so many episodes, successes and failures in turn."""
+    trace: bool = False
+    """Write a timeline of each episode that is run now to traces/, for https://ui.perfetto.dev."""
     out: str = ""
     """Folder of this run; default is runs/NAME with a name made from these options."""
     resume: bool = False
@@ -87,7 +113,7 @@ def main(args: Args) -> None:
             _warn_of_changes(place.config, config)
         folder = place if isinstance(place, RunFolder) else RunFolder.create(place, config)
         print("\n".join(header(config)), flush=True)
-        _run_missing(workers, folder, setting, str(policy))
+        _run_missing(workers, folder, setting, str(policy), args.trace)
         _film(workers, folder, setting, str(policy), args.videos)
     report.write_summary(folder.path, folder.config, folder.rows)
     print(f"\n{report.text(folder.config, folder.rows)}")
@@ -97,8 +123,11 @@ def main(args: Args) -> None:
 def resolve(args: Args) -> tuple["Setting", Path]:
     """The setting that the options ask for, and the policy's folder. UsageError if one of them is wrong."""
     from agent.config import Optimization, parse_res
+    from agent.realtime.execution import parse_execution
     from agent.realtime.latency import parse_latency
     from agent.realtime.reuse import parse_reuse
+    from agent.realtime.rig import Rig
+    from agent.realtime.servers import parse_servers
     from experiments import setting
 
     setting.check_range("episodes", args.episodes, 1)
@@ -107,10 +136,14 @@ def resolve(args: Args) -> tuple["Setting", Path]:
     setting.check_range("seed", args.seed, 0, setting.FIRST_TRAINING_SEED - args.episodes)
     setting.check_range("control-hz", args.control_hz, setting.MIN_CONTROL_HZ, setting.MAX_CONTROL_HZ)
     parse_reuse(args.reuse)
+    parse_execution(args.execution)
+    rig = Rig(args.camera_hz, args.camera_phase_ms, args.camera_delay_ms, args.actuation_ms, args.late)
     width, height = parse_res(args.res)
     cameras = setting.parse_cameras(args.cameras, args.views)
     optimization = Optimization(cameras, width, height, args.encoding, args.pool)  # type: ignore[arg-type]  # it checks
-    latency = parse_latency(args.latency, views=len(cameras), res=(width, height), encoding=args.encoding)
+    res, factor = (width, height), args.perf_factor
+    latency = parse_latency(args.latency, views=len(cameras), res=res, encoding=args.encoding, factor=factor)
+    parse_servers(args.servers, latency.contention)
     modes = setting.parse_modes(args.mode)
     policy = setting.find_policy(args.policy)
     resolved = setting.Setting(
@@ -126,17 +159,19 @@ def resolve(args: Args) -> tuple["Setting", Path]:
         policy_sha256=setting.hash_policy(policy),
         blackout=args.blackout,
         swap_instruction=args.swap_instruction,
+        execution=args.execution,
+        servers=args.servers,
+        perf_factor=args.perf_factor,
+        rig=rig,
+        speed=args.speed,
     )
     return resolved, policy
 
 
 def _config(args: Args, setting: "Setting", policy: Path, facts: "Facts") -> dict[str, Any]:
     """What config.json holds."""
-    from agent.realtime.latency import parse_latency
     from experiments import provenance
 
-    o = setting.optimization
-    latency = parse_latency(setting.latency, views=len(o.cameras), res=(o.width, o.height), encoding=o.encoding)
     return {
         "name": setting.name,
         "hash": setting.hash,
@@ -146,7 +181,7 @@ def _config(args: Args, setting: "Setting", policy: Path, facts: "Facts") -> dic
         "instruction": facts.instruction,
         "camera_px": facts.camera_px,
         "policy": {"folder": str(policy), "parameters": facts.parameters, "stand_in": facts.stand_in},
-        "latency": latency.describe(),
+        "latency": setting.latency_model.describe(),
         "gl_renderer": facts.gl_renderer,
         "machine": {"cores": provenance.cores(), "platform": platform.platform()},
         "versions": provenance.versions(),
@@ -161,17 +196,22 @@ def _warn_of_changes(then: dict[str, Any], now: dict[str, Any]) -> None:
         print(f"warning: {', '.join(changed)} changed since this run began; see its config.json", file=sys.stderr)
 
 
-def _run_missing(workers: "Workers", folder: "RunFolder", setting: "Setting", policy: str) -> None:
+def _run_missing(workers: "Workers", folder: "RunFolder", setting: "Setting", policy: str, trace: bool) -> None:
     """Run the episodes that have no row yet, and append their rows in order: mode by mode, seed by seed."""
     from experiments.screen import bars
+    from experiments.store import TRACES
     from experiments.trial import Job, run
+
+    def job(mode: str, seed: int) -> Job:
+        path = str(folder.path / TRACES / f"{mode}-{seed}.json") if trace else None
+        return Job(setting, policy, mode, seed, trace=path)
 
     done = {(row["mode"], row["seed"]) for row in folder.rows}
     seeds = range(setting.seed, setting.seed + folder.config["episodes"])
-    jobs = [Job(setting, policy, mode, seed) for mode in setting.modes for seed in seeds if (mode, seed) not in done]
+    jobs = [job(mode, seed) for mode in setting.modes for seed in seeds if (mode, seed) not in done]
     with bars() as progress:
         for mode in setting.modes:
-            progress.add(mode, len(seeds), len(seeds) - sum(job.mode == mode for job in jobs))
+            progress.add(mode, len(seeds), len(seeds) - sum(missing.mode == mode for missing in jobs))
         for row in workers.map(run, jobs):
             folder.append(row)
             progress.advance(row["mode"])
@@ -216,12 +256,14 @@ def _film(workers: "Workers", folder: "RunFolder", setting: "Setting", policy: s
 def _closing(folder: "RunFolder") -> str:
     """Where the results are, and what to type next."""
     from experiments import provenance
-    from experiments.store import EPISODES, SUMMARY_JSON, SUMMARY_MD, VIDEOS
+    from experiments.store import EPISODES, SUMMARY_JSON, SUMMARY_MD, TRACES, VIDEOS
 
     films = len(list((folder.path / VIDEOS).glob("*.mp4")))
+    traces = len(list((folder.path / TRACES).glob("*.json")))
     more = provenance.with_episodes(sys.argv, 10 * folder.config["episodes"])
     return (
-        f"{folder.path}/  {SUMMARY_MD} · {SUMMARY_JSON} · {EPISODES}{f' · {VIDEOS}/ ({films})' if films else ''}\n"
+        f"{folder.path}/  {SUMMARY_MD} · {SUMMARY_JSON} · {EPISODES}{f' · {VIDEOS}/ ({films})' if films else ''}"
+        f"{f' · {TRACES}/ ({traces})' if traces else ''}\n"
         f"next: {more}     python experiments/report.py {folder.path}"
     )
 

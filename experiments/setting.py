@@ -10,6 +10,8 @@ from typing import Any
 import assets
 from agent.config import CAMERA_ORDER, Optimization
 from agent.realtime.episode import MODES
+from agent.realtime.latency import LatencyModel, parse_latency
+from agent.realtime.rig import Rig
 from sim.errors import UsageError
 
 FIRST_TRAINING_SEED = 1_000_000
@@ -34,6 +36,11 @@ class Setting:
         policy_sha256: of the policy's files.
         blackout: control: the policy sees black images.
         swap_instruction: control: the policy is told another object of the scene.
+        execution: what becomes of a chunk.
+        servers: who computes.
+        perf_factor: every latency is multiplied by it.
+        rig: cameras, actuators and what happens to late commands.
+        speed: of the belt, or of the turntable's rim [m/s]; None draws one for each episode.
     """
 
     task: str
@@ -48,6 +55,18 @@ class Setting:
     policy_sha256: str
     blackout: bool = False
     swap_instruction: bool = False
+    execution: str = "hold"
+    servers: str = "two"
+    perf_factor: float = 1.0
+    rig: Rig = Rig()
+    speed: float | None = None
+
+    @property
+    def latency_model(self) -> LatencyModel:
+        """What the clock charges. UsageError if it is not valid."""
+        o = self.optimization
+        res = (o.width, o.height)
+        return parse_latency(self.latency, views=len(o.cameras), res=res, encoding=o.encoding, factor=self.perf_factor)
 
     def as_json(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -63,7 +82,8 @@ class Setting:
         """Short name of the run, such as static-3v-224-7f3a."""
         o = self.optimization
         res = str(o.width) if o.width == o.height else f"{o.width}x{o.height}"
-        words = [self.task, f"{len(o.cameras)}v", res]
+        words = [self.task] if self.speed is None else [self.task, f"{self.speed:g}"]
+        words += [f"{len(o.cameras)}v", res]
         words += ["blackout"] * self.blackout + ["swap"] * self.swap_instruction
         return "-".join([*words, self.hash[:4]])
 

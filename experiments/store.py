@@ -1,4 +1,4 @@
-"""A run folder: config.json, episodes.jsonl, summary.json, summary.md, videos/.
+"""A run folder: config.json, episodes.jsonl, summary.json, summary.md, videos/, traces/.
 
 Rows are appended and flushed one by one, so that a run killed at any moment is continued without losing or repeating
 one.
@@ -12,12 +12,13 @@ from typing import Any
 from experiments.setting import differences
 from sim.errors import UsageError
 
-CONFIG, EPISODES, SUMMARY_JSON, SUMMARY_MD, VIDEOS = (
+CONFIG, EPISODES, SUMMARY_JSON, SUMMARY_MD, VIDEOS, TRACES = (
     "config.json",
     "episodes.jsonl",
     "summary.json",
     "summary.md",
     "videos",
+    "traces",
 )
 Row = dict[str, Any]
 

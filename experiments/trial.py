@@ -12,11 +12,14 @@ import numpy as np
 
 from agent.realtime.driver import Policy, run_episodes
 from agent.realtime.episode import Episode, episode
-from agent.realtime.latency import parse_latency
+from agent.realtime.execution import parse_execution
 from agent.realtime.requests import Act, Encode
 from agent.realtime.reuse import parse_reuse
+from agent.realtime.servers import parse_servers
 from agent.realtime.trace import EpisodeTrace
+from experiments.ages import HISTOGRAM, histogram
 from experiments.cli import RunError
+from experiments.perfetto import write_chrome_trace
 from experiments.setting import Setting
 from experiments.store import Row
 from sim.clock import ns_to_ms, ns_to_s
@@ -39,6 +42,7 @@ class Job:
         policy: its folder.
         mode, seed: of this episode.
         video: file to film it to, if any.
+        trace: file to write its Chrome trace to, if any.
     """
 
     setting: Setting
@@ -46,6 +50,7 @@ class Job:
     mode: str
     seed: int
     video: str | None = None
+    trace: str | None = None
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,7 @@ def _stage(setting: Setting, policy: str) -> tuple["PickEnv", "VLAPolicy"]:
     from envs.pick import PickEnv
 
     # The world first: what is wrong with it is found long before torch is loaded.
-    env = PickEnv(setting.task, setting.optimization.cameras, setting.control_hz)
+    env = PickEnv(setting.task, setting.optimization.cameras, setting.control_hz, speed=setting.speed)
     import torch
 
     from agent.vla.policy import VLAPolicy
@@ -125,23 +130,37 @@ def _run(job: Job) -> Row:
     setting, o = job.setting, job.setting.optimization
     env, vla = _stage(setting, job.policy)
     env.reset(seed=job.seed)
-    instructed = _swap_target(env, job.seed) if setting.swap_instruction else 0
+    if setting.swap_instruction:
+        _swap_target(env, job.seed)
     policy: Policy = Blindfold(vla) if setting.blackout else vla
-    latency = parse_latency(setting.latency, views=len(o.cameras), res=(o.width, o.height), encoding=o.encoding)
+    latency = setting.latency_model
     stream = latency.stream(np.random.default_rng((job.seed, LATENCY_STREAM)))
     plant = FilmedPlant(env, CAMERA_ORDER) if job.video else env
     lifted: set[int] = set()
-    steps = episode(plant, o.cameras, job.mode, parse_reuse(setting.reuse), stream, setting.control_hz)
+    steps = episode(
+        plant,
+        o.cameras,
+        job.mode,
+        parse_reuse(setting.reuse),
+        stream,
+        setting.control_hz,
+        parse_execution(setting.execution),
+        parse_servers(setting.servers, latency.contention),
+        setting.rig,
+    )
     (trace,) = run_episodes([_watched(steps, env, lifted)], policy)
 
     row = _row(job, env, trace)
     if setting.swap_instruction:
-        row |= {"instructed_lifted": instructed in lifted, "former_target_lifted": 0 in lifted}
+        row |= {"instructed_lifted": env.target_index in lifted, "former_target_lifted": 0 in lifted}
     if job.video:
         assert isinstance(plant, FilmedPlant)
         outcome = f"success at {row['time_to_success_s']:.1f} s" if env.success else "failure: out of time"
         caption = Caption(env.instruction, job.mode, o.cameras, outcome, env.success)
         write_video(Path(job.video), plant.film, trace, caption)
+    if job.trace:
+        about = {"mode": job.mode, "seed": job.seed, "instruction": env.instruction, "success": env.success}
+        write_chrome_trace(Path(job.trace), trace, about)
     return row | {"wall_s": round(time.perf_counter() - started, 3)}
 
 
@@ -159,9 +178,11 @@ def _row(job: Job, env: "PickEnv", trace: EpisodeTrace) -> Row:
         "trajectory_hash": env.trajectory_hash,
         "feature_age_ms_p50": _percentile(ages_ms, 50),
         "feature_age_ms_p95": _percentile(ages_ms, 95),
+        HISTOGRAM: histogram(ages_ms),
         "ticks": len(trace.ticks),
         "missed": trace.missed,
         "overruns": trace.overruns,
+        "dropped": trace.dropped,
         "encodes": sum(span.name == "encode" for span in trace.spans),
     }
 
@@ -170,12 +191,11 @@ def _percentile(values: Sequence[float], percent: float) -> float | None:
     return round(float(np.percentile(values, percent)), 3) if values else None
 
 
-def _swap_target(env: "PickEnv", seed: int) -> int:
-    """Make another object of the same scene the one to be picked, drawn by `seed`, and return its number."""
+def _swap_target(env: "PickEnv", seed: int) -> None:
+    """Make another object of the same scene the one to be picked, drawn by `seed`."""
     others = len(env.things)
     target = int(np.random.default_rng((seed, SWAP_STREAM)).integers(1, others))
-    env.lay_out(env.things, target)
-    return target
+    env.lay_out(env.script, target)
 
 
 def _watched(steps: Episode, env: "PickEnv", lifted: set[int]) -> Episode:

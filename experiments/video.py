@@ -3,7 +3,7 @@
 import contextlib
 import errno
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -49,7 +49,12 @@ class Caption:
 
 
 def write_video(path: Path, film: Film, trace: EpisodeTrace, caption: Caption) -> None:
-    """Write `path` (.mp4, h264); it appears when it is whole.
+    """Write the film of an episode with its timeline; errors as in `write_frames`."""
+    write_frames(path, _frames(film, trace, caption))
+
+
+def write_frames(path: Path, frames: Iterable[NDArray[np.uint8]]) -> None:
+    """Write `path` (.mp4, h264) at `FPS`; it appears when it is whole.
 
     Raises:
         OSError: it cannot be written.
@@ -61,7 +66,7 @@ def write_video(path: Path, film: Film, trace: EpisodeTrace, caption: Caption) -
         ffmpeg_log_level="error", ffmpeg_params=["-crf", "23", "-preset", "veryfast", "-movflags", "+faststart"],
     )  # fmt: skip
     try:
-        for frame in _frames(film, trace, caption):
+        for frame in frames:
             writer.append_data(frame)
         writer.close()
         part.replace(path)
@@ -110,9 +115,9 @@ def _draw(
             tile = (x, y, x + TILE[0], y + TILE[1])
             image.paste(ImageEnhance.Brightness(image.crop(tile)).enhance(DIMMED), (x, y))
         label = camera if used else f"{camera} (not used)"
-        box = draw.textbbox((x + 8, y + 6), label, font=_font(14))
+        box = draw.textbbox((x + 8, y + 6), label, font=font(14))
         draw.rectangle((box[0] - 4, box[1] - 3, box[2] + 4, box[3] + 3), fill=_BACKGROUND)
-        draw.text((x + 8, y + 6), label, font=_font(14), fill=_INK if used else _FAINT)
+        draw.text((x + 8, y + 6), label, font=font(14), fill=_INK if used else _FAINT)
     _draw_timeline(draw, place_of(len(cameras)), t_ns, trace, longest_ns)
     _draw_strip(draw, t_ns, caption, over)
     return image
@@ -130,15 +135,15 @@ def _draw_timeline(
         return x0 + (x1 - x0) * max(0, moment_ns - start_ns) / WINDOW_NS
 
     draw.rectangle((left, top, left + TILE[0], top + TILE[1]), fill=_BACKGROUND)
-    draw.text((left + 12, top + 10), "last 2 s of simulated time", font=_font(13), fill=_FAINT)
+    draw.text((left + 12, top + 10), "last 2 s of simulated time", font=font(13), fill=_FAINT)
     lanes = {"VL": top + 38, "head": top + 78, "commands": top + 118}
     for name, y in lanes.items():
-        draw.text((left + 12, y + 6), name, font=_font(14), fill=_INK)
+        draw.text((left + 12, y + 6), name, font=font(14), fill=_INK)
         draw.rectangle((x0, y, x1, y + 28), fill=_LANE)
     for second in range(-(-max(0, start_ns) // NS_PER_S), t_ns // NS_PER_S + 1):
         x = x_of(second * NS_PER_S)
         draw.line((x, lanes["VL"], x, lanes["commands"] + 28), fill=_FAINT)
-        draw.text((x + 3, lanes["commands"] + 29), f"{second} s", font=_font(11), fill=_FAINT)
+        draw.text((x + 3, lanes["commands"] + 29), f"{second} s", font=font(11), fill=_FAINT)
     for span in trace.spans:
         if span.end_ns >= start_ns and span.start_ns <= t_ns:
             y, colour = (lanes["VL"], _ENCODE) if span.name == "encode" else (lanes["head"], _HEAD)
@@ -153,8 +158,8 @@ def _draw_timeline(
     y = top + 178
     age_ns = feature_age_ns(trace, t_ns)
     text = "feature age   no features yet" if age_ns is None else f"feature age {ns_to_ms(age_ns):.0f} ms"
-    draw.text((left + 12, y), text, font=_font(16), fill=_INK)
-    draw.text((x1, y + 4), f"up to {ns_to_ms(longest_ns):.0f} ms", font=_font(12), fill=_FAINT, anchor="ra")
+    draw.text((left + 12, y), text, font=font(16), fill=_INK)
+    draw.text((x1, y + 4), f"up to {ns_to_ms(longest_ns):.0f} ms", font=font(12), fill=_FAINT, anchor="ra")
     draw.rectangle((left + 12, y + 26, x1, y + 44), fill=_LANE)
     if age_ns:
         share = min(1.0, age_ns / longest_ns)
@@ -171,12 +176,13 @@ def feature_age_ns(trace: EpisodeTrace, t_ns: int) -> int | None:
 def _draw_strip(draw: ImageDraw.ImageDraw, t_ns: int, caption: Caption, over: bool) -> None:
     y = ROWS * TILE[1] + 11
     outcome, colour = (caption.outcome, _GOOD if caption.good else _BAD) if over else ("running", _FAINT)
-    draw.text((14, y), f"t = {ns_to_s(t_ns):5.2f} s", font=_font(18), fill=_INK)
-    draw.text((160, y), f'"{caption.instruction}"', font=_font(18), fill=_INK)
-    draw.text((COLUMNS * TILE[0] - 440, y), f"mode {caption.mode}", font=_font(18), fill=_INK)
-    draw.text((COLUMNS * TILE[0] - 14, y), outcome, font=_font(18), fill=colour, anchor="ra")
+    draw.text((14, y), f"t = {ns_to_s(t_ns):5.2f} s", font=font(18), fill=_INK)
+    draw.text((160, y), f'"{caption.instruction}"', font=font(18), fill=_INK)
+    draw.text((COLUMNS * TILE[0] - 440, y), f"mode {caption.mode}", font=font(18), fill=_INK)
+    draw.text((COLUMNS * TILE[0] - 14, y), outcome, font=font(18), fill=colour, anchor="ra")
 
 
 @cache
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Pillow's own font, at `size` [px]."""
     return ImageFont.load_default(size)

@@ -9,10 +9,11 @@ import mujoco
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sim.arm import ARM_JOINTS, GRIPPER, GRIPPER_CLOSED_CTRL, SERVO_LAG_S
+from sim.arm import ARM_JOINTS, GRIPPER, GRIPPER_CLOSED_CTRL, SERVO_LAG_S, TCP
 from sim.cameras import Eyes
 from sim.kinematics import ArmKinematics
 from sim.sensors import Readings, SensorReader
+from sim.stage import PLAIN, STILL, Scenery, Stage
 from sim.world import Thing, World
 
 STEP_NS = 2_000_000
@@ -62,6 +63,7 @@ class ArmState:
     """All that the future of an `ArmPlant` depends on; equal states have equal futures, bit for bit."""
 
     things: tuple[Thing, ...]
+    scenery: Scenery
     physics: NDArray[np.float64]
     steps: int
     reference: NDArray[np.float64]
@@ -79,12 +81,12 @@ class ArmPlant:
 
     Args:
         control_hz: how often set-points are expected.
-        slots: how many objects a layout may hold.
+        stage: what stands around the objects, and how many there may be.
     """
 
-    def __init__(self, control_hz: float, slots: int = 6) -> None:
+    def __init__(self, control_hz: float, stage: Stage = PLAIN) -> None:
         self.control_hz = control_hz
-        self.world = World(slots)
+        self.world = World(stage)
         self.eyes = Eyes(self.world.model)
         self._kinematics = ArmKinematics()
         model, data = self.world.model, self.world.data
@@ -92,6 +94,7 @@ class ArmPlant:
         self._qpos = np.array([model.joint(name).qposadr[0] for name in ARM_JOINTS])
         self._servos = np.array([model.actuator(name.removesuffix("_joint")).id for name in ARM_JOINTS])
         self._fingers = model.actuator(GRIPPER + "fingers_actuator").id
+        self._tcp = model.site(TCP).id
         self._steps = 0
         self._digest = b""
         self._pose = np.zeros(4)
@@ -107,15 +110,15 @@ class ArmPlant:
         """SHA-256 chained over the positions after every physics step: equal hashes, equal trajectories."""
         return self._digest.hex()
 
-    def begin(self, things: Sequence[Thing], pose: NDArray[np.float64], gripper: float = 0.0) -> None:
+    def begin(self, things: Sequence[Thing], pose: NDArray[np.float64], scenery: Scenery = STILL) -> None:
         """Start anew: `things` on the table, the hand at rest at `pose` (4,) with the fingers open."""
         data = self.world.data
         mujoco.mj_resetData(self.world.model, data)
-        self.world.lay_out(things)
+        self.world.lay_out(things, scenery)
         joints = self._kinematics.solve(pose)
         data.qpos[self._qpos] = joints
         data.ctrl[self._servos] = joints
-        data.ctrl[self._fingers] = gripper * GRIPPER_CLOSED_CTRL
+        data.ctrl[self._fingers] = 0.0
         mujoco.mj_forward(self.world.model, data)
         self._steps, self._digest = 0, b""
         self._pose, self._segment = np.array(pose, float), (joints, joints, 0, 1)
@@ -141,6 +144,10 @@ class ArmPlant:
         self._pose = pose
         self.world.data.ctrl[self._fingers] = np.clip(point[4], 0, 1) * GRIPPER_CLOSED_CTRL
 
+    def push(self, slot: int, wrench: NDArray[np.float64]) -> None:
+        """From now on the force [N] and torque [N m] `wrench` (6,) act on the object in `slot`."""
+        self.world.data.xfrc_applied[self.world.bodies[slot]] = wrench
+
     def step(self) -> None:
         """Advance the physics by one step."""
         data = self.world.data
@@ -161,6 +168,11 @@ class ArmPlant:
         start, end, first, duration = self._segment
         return start + (end - start) * min(1.0, (self._steps - first) / duration)
 
+    def reach_to(self, slot: int) -> float:
+        """Distance [m] of the end effector from the centre of the object in `slot`."""
+        data = self.world.data
+        return float(np.linalg.norm(data.site_xpos[self._tcp] - data.xpos[self.world.bodies[slot]]))
+
     def sensors(self) -> Readings:
         """What the robot feels now."""
         return self._reader.read(self.now_ns)
@@ -171,14 +183,14 @@ class ArmPlant:
         physics = np.empty(mujoco.mj_stateSize(model, mujoco.mjtState.mjSTATE_INTEGRATION))
         mujoco.mj_getState(model, data, physics, mujoco.mjtState.mjSTATE_INTEGRATION)
         return ArmState(
-            self.world.things, physics, self._steps, self._pose.copy(), self._segment,
+            self.world.things, self.world.scenery, physics, self._steps, self._pose.copy(), self._segment,
             self._reader.window.copy(), self._digest,
         )  # fmt: skip
 
     def set_state(self, state: ArmState) -> None:
         """Go back to `state`, bit for bit."""
         model, data = self.world.model, self.world.data
-        self.world.dress(state.things)
+        self.world.dress(state.things, state.scenery)
         mujoco.mj_setState(model, data, state.physics, mujoco.mjtState.mjSTATE_INTEGRATION)
         warmstart = data.qacc_warmstart.copy()
         mujoco.mj_forward(model, data)

@@ -1,4 +1,4 @@
-"""The scene: a table, the arm, and slots whose object (shape, colour, size) is rewritten in place, never recompiled."""
+"""The scene: a stage, the arm, and slots whose object (shape, colour, size) is rewritten in place, never recompiled."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from sim.arm import arm_spec
 from sim.cameras import add_cameras
+from sim.stage import PLAIN, STILL, Scenery, Stage, furnish, set_scenery, surface_velocity
 
 COLOURS: dict[str, tuple[float, float, float]] = {
     "red": (0.85, 0.10, 0.10),
@@ -75,28 +76,30 @@ class World:
     """The compiled scene and its state.
 
     Args:
-        slots: how many objects a layout may hold.
+        stage: what stands around the objects, and how many there may be.
     """
 
-    def __init__(self, slots: int = 6) -> None:
-        self.slots = slots
-        self.model = _scene(slots).compile()
+    def __init__(self, stage: Stage = PLAIN) -> None:
+        self.stage, self.slots = stage, (slots := stage.slots)
+        self.model = _scene(stage).compile()
         self.data = mujoco.MjData(self.model)
         self.bodies = np.array([self.model.body(f"slot{i}").id for i in range(slots)])
         self.geoms = np.array([self.model.geom(f"slot{i}").id for i in range(slots)])
         self._qpos = np.array([self.model.joint(f"slot{i}").qposadr[0] for i in range(slots)])
         self._qvel = np.array([self.model.joint(f"slot{i}").dofadr[0] for i in range(slots)])
         self.things: tuple[Thing, ...] = ()
+        self.scenery = STILL
 
-    def lay_out(self, things: Sequence[Thing]) -> None:
-        """Put `things` on the table at rest and the unused slots out of sight. Kinematics are not updated.
+    def lay_out(self, things: Sequence[Thing], scenery: Scenery = STILL) -> None:
+        """Put `things` where they belong, at rest or riding, and unused slots out of sight. No kinematics yet.
 
         Raises:
-            ValueError: more things than slots.
+            ValueError: more things than slots, or scenery that the stage does not have.
         """
         if len(things) > self.slots:
             raise ValueError(f"{len(things)} objects do not fit into {self.slots} slots")
-        self.dress(things)
+        self.dress(things, scenery)
+        riding = self.surface_velocity(np.array([[thing.x, thing.y, 0.0] for thing in things]).reshape(-1, 3))
         for slot in range(self.slots):
             thing = things[slot] if slot < len(things) else None
             start = self._qpos[slot]
@@ -105,12 +108,14 @@ class World:
             else:
                 pose = [thing.x, thing.y, thing.half_height, np.cos(thing.yaw / 2), 0, 0, np.sin(thing.yaw / 2)]
             self.data.qpos[start : start + 7] = pose
-            self.data.qvel[self._qvel[slot] : self._qvel[slot] + 6] = 0
+            self.data.qvel[self._qvel[slot] : self._qvel[slot] + 6] = 0 if thing is None else riding[slot]
 
-    def dress(self, things: Sequence[Thing]) -> None:
-        """Rewrite shape, size, mass and colour of the slots; poses stay."""
+    def dress(self, things: Sequence[Thing], scenery: Scenery = STILL) -> None:
+        """Rewrite shape, size, mass and colour of the slots, and the scenery; poses stay."""
         model = self.model
-        self.things = tuple(things)
+        self.things, self.scenery = tuple(things), scenery
+        place = [things[0].x, things[0].y, things[0].half_height] if things else [0.5, 0.0, 0.0]
+        set_scenery(model, self.stage, scenery, np.array(place))
         for slot, (body, geom) in enumerate(zip(self.bodies, self.geoms, strict=True)):
             used = slot < len(things)
             # An unused slot floats where it was parked: no contact, no weight, no picture.
@@ -160,8 +165,18 @@ class World:
         starts = self._qvel[: len(self.things)]
         return self.data.qvel[starts[:, None] + np.arange(3)]
 
+    def spins(self) -> NDArray[np.float64]:
+        """Angular velocities (n, 3) [rad/s] of the laid-out objects, in the world's frame."""
+        starts = self._qvel[: len(self.things)]
+        local = self.data.qvel[starts[:, None] + np.arange(3, 6)]
+        return np.einsum("nij,nj->ni", self.data.xmat[self.bodies[: len(starts)]].reshape(-1, 3, 3), local)
 
-def _scene(slots: int) -> mujoco.MjSpec:
+    def surface_velocity(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Velocities (n, 6) [m/s, rad/s] of what rides the surface at `points` (n, 3)."""
+        return surface_velocity(self.stage, self.scenery, points)
+
+
+def _scene(stage: Stage) -> mujoco.MjSpec:
     spec = arm_spec()
     spec.modelname = "vlatency"
     # Shadows cost more than everything else on a software renderer, and darken the colours.
@@ -181,15 +196,12 @@ def _scene(slots: int) -> mujoco.MjSpec:
         pos=[0.5, 0, 2], dir=[0, 0, -1], diffuse=[0.3, 0.3, 0.3], specular=[0, 0, 0], castshadow=False,
         type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
     )  # fmt: skip
-    world.add_geom(
-        name="table", type=mujoco.mjtGeom.mjGEOM_BOX, pos=[0.4, 0, -0.02], size=[0.6, 0.6, 0.02],
-        rgba=[0.62, 0.60, 0.57, 1], friction=[1.0, 0.01, 0.001],
-    )  # fmt: skip
+    furnish(spec, stage)
     world.add_geom(
         name="floor", type=mujoco.mjtGeom.mjGEOM_PLANE, pos=[0, 0, -0.8], size=[4, 4, 0.1],
         rgba=[0.35, 0.37, 0.40, 1], contype=0, conaffinity=0,
     )  # fmt: skip
-    for slot in range(slots):
+    for slot in range(stage.slots):
         body = world.add_body(name=f"slot{slot}", gravcomp=1)
         body.add_freejoint(name=f"slot{slot}")
         # Compiled as the largest box, so that MuJoCo's bounding volumes hold for every shape written in later.

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
+import operator
 import os.path
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
 import numpy as np
 
-from agent.realtime.profile import available_profiles, load_profile
+from agent.realtime.distribution import Distribution, Steady
+from agent.realtime.profile import CONTENTION, available_profiles, load_profile
 from sim.clock import ms_to_ns
 from sim.errors import UsageError
 
 MAX_MS = 3_600_000.0  # an hour: beyond any episode
+MAX_FACTOR = 100.0
 
 
 class LatencyStream(Protocol):
@@ -43,10 +47,15 @@ class Constant:
 
 @dataclass(frozen=True)
 class _Steady:
-    """What the models here share: every job takes its nominal time."""
+    """What the models here share: two numbers, and every job takes its nominal time."""
 
     vl_ms: float
     head_ms: float
+
+    @property
+    def contention(self) -> float:
+        """How many times as long a head run takes while an encode runs on the same GPU."""
+        return CONTENTION
 
     def stream(self, rng: np.random.Generator) -> LatencyStream:
         """The latencies of one episode; a model whose jobs vary draws them from `rng`."""
@@ -69,38 +78,83 @@ class NoLatency(_Steady):
 class FixedLatency(_Steady):
     """Two numbers that the user chose."""
 
+    factor: float = 1.0
+    """The numbers are already multiplied by it."""
+
     def describe(self) -> str:
         """One line for the header."""
-        return f"fixed: VL {_figure(self.vl_ms)} ms, sensor + head {_figure(self.head_ms)} ms"
+        return f"fixed{_times(self.factor)}: VL {_figure(self.vl_ms)} ms, sensor + head {_figure(self.head_ms)} ms"
 
 
 @dataclass(frozen=True)
-class ProfileLatency(_Steady):
+class ProfileLatency:
     """What a device took for this configuration, measured or scaled from what was measured."""
 
     profile: str
     device: str
     measured: bool
+    encode: Distribution
+    head: Distribution
+    contention: float
+    """How many times as long a head run takes while an encode runs on the same GPU."""
+    preprocess: Distribution = Steady(0.0)
+    """Charged with every encode."""
+    cold_start_ms: float = 0.0
+    factor: float = 1.0
+    """All durations are multiplied by it."""
+
+    @property
+    def vl_ms(self) -> float:
+        """Nominal latency of preprocessing and encode [ms]."""
+        return (self.preprocess.nominal_ms + self.encode.nominal_ms) * self.factor
+
+    @property
+    def head_ms(self) -> float:
+        """Nominal latency of sensors and head [ms]."""
+        return self.head.nominal_ms * self.factor
+
+    def stream(self, rng: np.random.Generator) -> LatencyStream:
+        """The latencies of one episode, drawn from `rng`: those of each kind of job apart."""
+        encode, head, preprocess = rng.spawn(3)
+        encodes = map(operator.add, self.preprocess.draws(preprocess), self.encode.draws(encode))
+        return _Drawn(encodes, self.head.draws(head), self.factor, self.cold_start_ms)
 
     def describe(self) -> str:
         """One line for the header."""
         origin = "measured" if self.measured else "scaled by TFLOP"
         times = f"VL {_figure(self.vl_ms)} ms, sensor + head {_figure(self.head_ms)} ms"
-        return f"{self.profile} ({self.device}, {origin}): {times}"
+        return f"{self.profile}{_times(self.factor)} ({self.device}, {origin}): {times}"
+
+
+class _Drawn:
+    """A stream that draws every duration; the first encode also pays for the cold start."""
+
+    def __init__(self, encode_ms: Iterator[float], head_ms: Iterator[float], factor: float, cold_ms: float) -> None:
+        self._encode_ms, self._head_ms, self._factor, self._cold_ms = encode_ms, head_ms, factor, cold_ms
+
+    def encode_ns(self) -> int:
+        ms, self._cold_ms = next(self._encode_ms) + self._cold_ms, 0.0
+        return ms_to_ns(ms * self._factor)
+
+    def head_ns(self) -> int:
+        return ms_to_ns(next(self._head_ms) * self._factor)
 
 
 LatencyModel: TypeAlias = NoLatency | FixedLatency | ProfileLatency
 
 
-def parse_latency(text: str, *, views: int, res: tuple[int, int], encoding: str) -> LatencyModel:
+def parse_latency(text: str, *, views: int, res: tuple[int, int], encoding: str, factor: float = 1.0) -> LatencyModel:
     """The latency model a user names: `none`, `fixed:VL_MS,HEAD_MS`, a shipped profile, or a path to a profile's JSON.
 
-    `views`, `res` ((width, height) [pixels]) and `encoding` say what a profile is asked for. UsageError otherwise.
+    `views`, `res` ((width, height) [pixels]) and `encoding` say what a profile is asked for; `factor` multiplies every
+    latency. UsageError otherwise.
     """
+    if not 0 < factor <= MAX_FACTOR:  # also refuses NaN
+        raise UsageError(f"perf-factor must be above 0 and at most {MAX_FACTOR:g}, not {factor:g}")
     if text == "none":
         return NoLatency()
     if text.startswith("fixed:"):
-        return _parse_fixed(text)
+        return _parse_fixed(text, factor)
     profiles = available_profiles()
     path = profiles.get(text, Path(text))
     if not os.path.isfile(path):  # unlike Path.is_file, never raises
@@ -109,17 +163,21 @@ def parse_latency(text: str, *, views: int, res: tuple[int, int], encoding: str)
             f"a profile ({', '.join(profiles) or 'none found'}) or the path of a profile's JSON file"
         )
     profile = load_profile(path)
-    measured = profile.measured_ms(views, res, encoding)
+    measured = profile.measured(views, res, encoding)
     return ProfileLatency(
         profile=profile.name,
         device=profile.device,
         measured=measured is not None,
-        vl_ms=profile.scaled_ms(views, res, encoding) if measured is None else measured,
-        head_ms=profile.head_ms,
+        encode=measured or Steady(profile.scaled_ms(views, res, encoding)),
+        head=profile.head,
+        contention=profile.contention,
+        preprocess=profile.preprocess,
+        cold_start_ms=profile.cold_start_ms,
+        factor=factor,
     )
 
 
-def _parse_fixed(text: str) -> FixedLatency:
+def _parse_fixed(text: str, factor: float) -> FixedLatency:
     try:
         vl_ms, head_ms = (float(number) for number in text.removeprefix("fixed:").split(","))
     except ValueError:
@@ -128,8 +186,12 @@ def _parse_fixed(text: str) -> FixedLatency:
         raise UsageError(
             f"bad latency {text!r}; fixed:VL_MS,HEAD_MS needs two numbers from 0 to {MAX_MS:.0f}, such as fixed:380,11"
         )
-    return FixedLatency(vl_ms, head_ms)
+    return FixedLatency(vl_ms * factor, head_ms * factor, factor)
 
 
 def _figure(ms: float) -> str:
     return f"{ms:.1f}" if ms >= 100 else f"{ms:.4g}"
+
+
+def _times(factor: float) -> str:
+    return "" if factor == 1 else f" x {factor:g}"

@@ -7,9 +7,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
 
 from sim.errors import UsageError
+
+if TYPE_CHECKING:
+    from sim.sensors import Readings
+
+FORCE_JUMP_N = 10.0
+FINGERS_MOVE_PER_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -39,13 +47,63 @@ class Every:
         return max(started_ns // period_ns + self.ticks, first_free_tick) * period_ns
 
 
-Reuse: TypeAlias = Latest | Every
+@dataclass(frozen=True)
+class OnEvent:
+    """When something happened since the last control tick, and if `ticks` is given at every so many-th tick anyway.
+
+    An event: the fingers stopped (at an object, or at their end), the force at the wrist jumped, or the instruction is
+    another one. If the server is busy then, it looks again as soon as it is free.
+    """
+
+    ticks: int | None = None
+
+    def next_start_ns(self, started_ns: int, finished_ns: int, period_ns: int) -> int | None:
+        """As in `Every`; None without `ticks`."""
+        return None if self.ticks is None else Every(self.ticks).next_start_ns(started_ns, finished_ns, period_ns)
+
+    def noticed(self, before: Readings, now: Readings) -> bool:
+        """Whether the sensors at this tick, and at the one before, tell of an event."""
+        force_n = np.linalg.norm(now.wrench[-10:, :3].mean(0) - now.wrench[:10, :3].mean(0))
+        stopped = abs(before.gripper_vel) >= FINGERS_MOVE_PER_S > abs(now.gripper_vel)
+        return bool(stopped or force_n >= FORCE_JUMP_N)
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """So late that the features are just there at the control tick at which a back-to-back encode would serve first.
+
+    Finishing between two ticks only makes features older before anyone can use them; "Towards Streaming Perception"
+    (Li et al. 2020, arXiv 2005.10420) waits for the same reason when the tail would shrink. The next encode is
+    expected to take as long as the last one.
+    """
+
+    margin_ms: int = 2
+    """Start so much earlier [ms]: durations vary, and an exposure waits for the next physics step."""
+
+    def next_start_ns(self, started_ns: int, finished_ns: int, period_ns: int) -> int:
+        """Start of the encode after the one of [started_ns, finished_ns]; control ticks are multiples of period_ns."""
+        if finished_ns == started_ns:
+            return Latest().next_start_ns(started_ns, finished_ns, period_ns)
+        lasts_ns = finished_ns - started_ns + self.margin_ms * 1_000_000
+        tick_ns = -(-(finished_ns + lasts_ns) // period_ns) * period_ns
+        return tick_ns - lasts_ns
+
+
+Reuse: TypeAlias = Latest | Every | OnEvent | Deadline
 
 
 def parse_reuse(text: str) -> Reuse:
-    """`latest`, or a number of control ticks. UsageError for anything else."""
+    """`latest`, a number of control ticks, `event`, `event:TICKS`, `deadline`, `deadline:MARGIN_MS`. UsageError."""
+    name, colon, number = text.partition(":")
     if text == "latest":
         return Latest()
     if re.fullmatch(r"[1-9][0-9]{0,5}", text):
         return Every(int(text))
-    raise UsageError(f"unknown reuse {text!r}; use latest, or a whole number of control ticks from 1 to 999999")
+    if name in ("event", "deadline") and not colon:
+        return OnEvent() if name == "event" else Deadline()
+    if name in ("event", "deadline") and re.fullmatch(r"[1-9][0-9]{0,5}", number):
+        return OnEvent(int(number)) if name == "event" else Deadline(int(number))
+    raise UsageError(
+        f"unknown reuse {text!r}; use latest, or a whole number of control ticks from 1 to 999999, "
+        "event, event:TICKS, deadline or deadline:MARGIN_MS"
+    )

@@ -32,6 +32,10 @@ class CommandRecord:
     """Latency charged for encoding them."""
     head_ns: int
     """Latency charged for the head."""
+    read_ns: int
+    """When the sensors behind it were read, which is when the head began."""
+    fresh: bool = True
+    """The first of its chunk to take effect; the others follow as the execution policy has it."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class Tick:
     overrun: bool
     """The head took longer than a control period."""
     missed: bool
-    """The head did not start between this tick and the next."""
+    """Between this tick and the next the head did not start, nor did a chunk go on."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,8 @@ class EpisodeTrace:
     ticks: tuple[Tick, ...]
     spans: tuple[Span, ...]
     commands: tuple[CommandRecord, ...]
+    dropped: int = 0
+    """Chunks thrown away because they were late."""
 
     @property
     def missed(self) -> int:
@@ -78,28 +84,32 @@ def control_ticks(
 ) -> tuple[Tick, ...]:
     """What was known and done at each of the `instants` [ns] of the control grid.
 
-    `spans` in the order of their start, of which the n-th head run led to the n-th command, if the episode lasted.
+    `spans` in the order of their start, `commands` in the order of their effect.
     """
     encodes = [span for span in spans if span.name == "encode"]
     heads = [span for span in spans if span.name == "head"]
-    exposures = [span.start_ns for span in encodes]
+    exposures = [span.capture_ns for span in encodes]
     finishes = [span.end_ns for span in encodes]
     starts = [span.start_ns for span in heads]
+    led_to = {command.read_ns: command for command in commands if command.fresh}
+    followed = [command.applied_ns for command in commands if not command.fresh]
 
     ticks = []
     for t_ns, following_ns in zip_longest(instants, instants[1:]):
         exposed, finished = bisect_right(exposures, t_ns), bisect_right(finishes, t_ns)
         run = bisect_left(starts, t_ns)
-        missed = run == len(heads) or (following_ns is not None and starts[run] >= following_ns)
-        command = None if missed or run >= len(commands) else commands[run]
+        idle = run == len(heads) or (following_ns is not None and starts[run] >= following_ns)
+        follow = bisect_left(followed, t_ns)
+        goes_on = follow < len(followed) and (following_ns is None or followed[follow] < following_ns)
+        command = None if idle else led_to.get(starts[run])
         ticks.append(
             Tick(
                 t_ns=t_ns,
                 image_age_ns=t_ns - exposures[exposed - 1] if exposed else None,
                 feature_age_ns=t_ns - encodes[finished - 1].capture_ns if finished else None,
                 command_latency_ns=command.applied_ns - command.capture_ns if command else None,
-                overrun=not missed and heads[run].end_ns - heads[run].start_ns > period_ns,
-                missed=missed,
+                overrun=not idle and heads[run].end_ns - heads[run].start_ns > period_ns,
+                missed=idle and not goes_on,
             )
         )
     return tuple(ticks)

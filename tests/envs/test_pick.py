@@ -2,10 +2,13 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
+from gymnasium import spaces
 from gymnasium.utils.env_checker import check_env
 
 from envs.expert import expert, look
@@ -22,19 +25,19 @@ ALLOWED_WARNINGS = (
 
 
 @pytest.fixture(scope="module")
-def env():
+def env() -> Iterator[PickEnv]:
     env = PickEnv(cameras=("top",))
     yield env
     env.close()
 
 
-def run_expert(env, ticks):
+def run_expert(env: PickEnv, ticks: int) -> None:
     for _ in range(ticks):
         env.command(expert(look(env))[0])
         env.advance_to(env.now_ns + 100_000_000)
 
 
-def test_make_finds_the_environment_without_an_import_of_ours():
+def test_make_finds_the_environment_without_an_import_of_ours() -> None:
     code = (
         "import gymnasium; env = gymnasium.make('envs:vlatency/Pick-v0', cameras=('wrist',));"
         "obs, info = env.reset(seed=1); print(obs['pixels']['wrist'].shape, env.unwrapped.task_description)"
@@ -43,20 +46,23 @@ def test_make_finds_the_environment_without_an_import_of_ours():
     assert done.stdout.startswith("(360, 640, 3) Pick up the ")
 
 
-def test_check_env_is_silent_but_for_unbounded_readings(recwarn):
+def test_check_env_is_silent_but_for_unbounded_readings(recwarn: pytest.WarningsRecorder) -> None:
     env = gymnasium.make("envs:vlatency/Pick-v0", cameras=("top",), render_mode="rgb_array")
     # The render check would open a window, which a machine without a screen cannot.
     check_env(env.unwrapped, skip_render_check=True)
-    assert env.unwrapped.render().shape == (360, 640, 3)
+    picture = env.unwrapped.render()
+    assert isinstance(picture, np.ndarray) and picture.shape == (360, 640, 3)
     unexpected = [str(w.message) for w in recwarn if not any(known in str(w.message) for known in ALLOWED_WARNINGS)]
     assert unexpected == []
     assert env.metadata["render_fps"] == 10
     env.close()
 
 
-def test_two_environments_with_one_seed_agree_for_fifty_steps():
+def test_two_environments_with_one_seed_agree_for_fifty_steps() -> None:
     first, second = (PickEnv(cameras=("wrist",)) for _ in range(2))
     rng = np.random.default_rng(0)
+    assert isinstance(first.action_space, spaces.Box)
+    low, high = first.action_space.low, first.action_space.high
     a, b = first.reset(seed=7)[0], second.reset(seed=7)[0]
     for _ in range(50):
         for key in ("agent_pos",):
@@ -64,13 +70,14 @@ def test_two_environments_with_one_seed_agree_for_fifty_steps():
         np.testing.assert_array_equal(a["pixels"]["wrist"], b["pixels"]["wrist"])
         for key in a["sensors"]:
             np.testing.assert_array_equal(a["sensors"][key], b["sensors"][key])
-        action = first.action_space.low + rng.random(5) * (first.action_space.high - first.action_space.low)
+        action = low + rng.random(5) * (high - low)
         a, b = first.step(action)[0], second.step(action)[0]
     assert first.trajectory_hash == second.trajectory_hash
-    first.close(), second.close()
+    first.close()
+    second.close()
 
 
-def test_a_restored_state_has_the_same_future_bit_for_bit(env):
+def test_a_restored_state_has_the_same_future_bit_for_bit(env: PickEnv) -> None:
     env.reset(seed=3)
     run_expert(env, 9)
     env.advance_to(env.now_ns + 7 * STEP_NS)
@@ -86,7 +93,7 @@ def test_a_restored_state_has_the_same_future_bit_for_bit(env):
     assert (env.trajectory_hash, env.success_ns, env.now_ns) == future
 
 
-def test_success_needs_half_a_second_of_holding_still_in_the_air(env):
+def test_success_needs_half_a_second_of_holding_still_in_the_air(env: PickEnv) -> None:
     env.reset(seed=10_000)
     assert not env.success and not any([env.subgoals()["is_grasped"], env.subgoals()["is_lifted"]])
     since = None
@@ -94,10 +101,10 @@ def test_success_needs_half_a_second_of_holding_still_in_the_air(env):
         env.command(expert(look(env))[0])
         env.advance_to(env.now_ns + STEP_NS)
         since = (since or env.now_ns) if all(env.subgoals().values()) else None
-    assert env.success and env.success_ns - since + STEP_NS == HOLD_NS
+    assert env.success_ns is not None and since is not None and env.success_ns - since + STEP_NS == HOLD_NS
 
 
-def test_an_object_in_the_air_that_nobody_holds_is_no_success(env):
+def test_an_object_in_the_air_that_nobody_holds_is_no_success(env: PickEnv) -> None:
     env.reset(seed=5)
     world = env.arm.world
     joint = world.model.joint("slot0").qposadr[0]
@@ -108,7 +115,7 @@ def test_an_object_in_the_air_that_nobody_holds_is_no_success(env):
     assert not env.success
 
 
-def test_the_expert_picks_ten_of_ten(env):
+def test_the_expert_picks_ten_of_ten(env: PickEnv) -> None:
     picked = 0
     for seed in range(10_000, 10_010):
         env.reset(seed=seed)
@@ -118,7 +125,7 @@ def test_the_expert_picks_ten_of_ten(env):
 
 
 @pytest.mark.parametrize("action", [[0.5, 0, 0.2, 0], [np.nan, 0, 0.2, 0, 0], [np.inf, 0, 0.2, 0, 0], "up"])
-def test_an_action_that_is_not_five_finite_numbers_is_refused(env, action):
+def test_an_action_that_is_not_five_finite_numbers_is_refused(env: PickEnv, action: Any) -> None:
     env.reset(seed=1)
     with pytest.raises(ValueError):
         env.step(action)
@@ -135,19 +142,19 @@ def test_an_action_that_is_not_five_finite_numbers_is_refused(env, action):
         ({"render_mode": "ascii"}, "rgb_array"),
     ],
 )
-def test_a_wrong_argument_is_told_with_what_would_work(arguments, valid):
+def test_a_wrong_argument_is_told_with_what_would_work(arguments: dict[str, Any], valid: str) -> None:
     with pytest.raises(UsageError, match=valid):
         PickEnv(**arguments)
 
 
-def test_time_does_not_run_backwards(env):
+def test_time_does_not_run_backwards(env: PickEnv) -> None:
     env.reset(seed=1)
     env.advance_to(10 * STEP_NS)
     with pytest.raises(ValueError, match="past|already"):
         env.advance_to(STEP_NS)
 
 
-def test_stepping_in_small_parts_changes_nothing(env):
+def test_stepping_in_small_parts_changes_nothing(env: PickEnv) -> None:
     hashes = []
     for parts in (1, 7):
         env.reset(seed=11)

@@ -63,7 +63,7 @@ def trace(end_ms: int) -> EpisodeTrace:
     for start in range(0, end_ms, 200):
         spans.append(Span("encode", start * MS, (start + 180) * MS, start * MS))
         spans.append(Span("head", (start + 180) * MS, (start + 191) * MS, start * MS))
-        commands.append(CommandRecord((start + 191) * MS, start * MS, 180 * MS, 11 * MS))
+        commands.append(CommandRecord((start + 191) * MS, start * MS, 180 * MS, 11 * MS, (start + 180) * MS))
     return EpisodeTrace("sync", 100 * MS, end_ms * MS, (), tuple(spans), tuple(commands))
 
 

@@ -1,12 +1,14 @@
 """A report is a function of config.json and episodes.jsonl."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from experiments.report import Args, main, summary
+from agent.realtime.rig import Rig
+from experiments.report import Args, machinery, main, summary
 from experiments.screen import header
 from experiments.store import SUMMARY_JSON, SUMMARY_MD, RunFolder
 from sim.errors import UsageError
@@ -43,6 +45,13 @@ def test_controls_and_real_gpus_are_named() -> None:
     lines = header(CONFIG | {"setting": setting, "gl_renderer": "NVIDIA H100 80GB HBM3/PCIe/SSE2"})
     assert lines[-1] == "control: the policy sees black images"
     assert "GL NVIDIA H100 80GB HBM3/PCIe/SSE2 ·" in lines[0]
+
+
+def test_only_machinery_that_is_not_as_usual_is_named() -> None:
+    assert machinery(CONFIG["setting"]) == []
+    assert machinery({}) == []  # a run from before there was any
+    unusual = replace(SETTING, execution="chunk:4", perf_factor=0.5, rig=Rig(camera_hz=30.0))
+    assert machinery(unusual.as_json()) == ["execution chunk:4; perf factor 0.5; camera hz 30.0"]
 
 
 def test_summary_json_has_the_cells_and_where_they_come_from() -> None:

@@ -68,6 +68,11 @@ def test_bad_input_is_one_line(args: list[str], says: str, tmp_path: Path) -> No
         (["--workers", "-1"], "workers must be at least 0"),
         (["--videos", "-1"], "videos must be at least 0"),
         (["--seed", "-1"], "seed must be 0 to"),
+        (["--execution", "jump"], "hold, chunk, switch, delay-aware, ensemble, roll-forward"),
+        (["--servers", "three"], "servers are two, shared, shared-priority"),
+        (["--perf-factor", "0"], "perf-factor must be above 0"),
+        (["--camera-hz", "-3"], "camera-hz must be 0 (on demand) or 0.1 to 500, not -3"),
+        (["--late", "never"], "choose from apply, drop"),
     ],
 )
 def test_bad_values_name_the_good_ones(args: list[str], says: str) -> None:
@@ -118,6 +123,7 @@ def test_what_only_a_worker_finds_is_one_line_too(untrained: Path, tmp_path: Pat
     weights.write_bytes(weights.read_bytes()[:1000])
     for args, says in (
         (["--policy", str(untrained), "--task", "belt"], "tasks are static"),
+        (["--policy", str(untrained), "--speed", "0.1"], "tasks with one are conveyor, turntable"),
         (["--policy", str(weights.parent)], "model.safetensors is not a readable safetensors file"),
     ):
         done = command(*args, folder=tmp_path)
@@ -128,7 +134,19 @@ def test_what_only_a_worker_finds_is_one_line_too(untrained: Path, tmp_path: Pat
 
 @pytest.mark.slow
 def test_a_run_from_start_to_end(untrained: Path, tmp_path: Path) -> None:
-    args = ["--policy", str(untrained), "--views", "1", "--mode", "pause,async", "--latency", "none", "--videos", "1"]
+    args = [
+        "--policy",
+        str(untrained),
+        "--views",
+        "1",
+        "--mode",
+        "pause,async",
+        "--latency",
+        "none",
+        "--videos",
+        "1",
+        "--trace",
+    ]
     args += ["--episodes", "1", "--out", "run"]
     done = command(*args, folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
@@ -139,6 +157,9 @@ def test_a_run_from_start_to_end(untrained: Path, tmp_path: Path) -> None:
     assert lines[0]["trajectory_hash"] == lines[1]["trajectory_hash"]
     assert [path.name for path in (run / "videos").iterdir()] == ["async-10000-failure.mp4"]
     assert len(json.loads((run / "summary.json").read_text())["cells"]) == 2
+    assert sorted(path.name for path in (run / "traces").iterdir()) == ["async-10000.json", "pause-10000.json"]
+    names = [event["name"] for event in json.loads((run / "traces" / "async-10000.json").read_text())["traceEvents"]]
+    assert names.count("encode") == lines[1]["encodes"]
 
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     again = command(*args, folder=tmp_path)
@@ -146,3 +167,16 @@ def test_a_run_from_start_to_end(untrained: Path, tmp_path: Path) -> None:
     assert (again.returncode, other.returncode) == (2, 2)
     assert "not empty" in again.stderr and "height (224 there, 448 here)" in other.stderr
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.slow
+def test_episodes_do_not_depend_on_the_number_of_workers(untrained: Path, tmp_path: Path) -> None:
+    args = ["--policy", str(untrained), "--views", "1", "--mode", "async", "--latency", "fixed:1500,300"]
+    args += ["--execution", "delay-aware", "--servers", "shared", "--episodes", "2", "--videos", "0"]
+    found = []
+    for workers in ("1", "2"):
+        done = command(*args, "--workers", workers, "--out", workers, folder=tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+        rows = [json.loads(line) for line in (tmp_path / workers / "episodes.jsonl").read_text().splitlines()]
+        found.append([{key: value for key, value in row.items() if key != "wall_s"} for row in rows])
+    assert found[0] == found[1] and len(found[0]) == 2

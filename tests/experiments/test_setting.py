@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from agent.config import Optimization
+from agent.realtime.rig import Rig
 from experiments.setting import (
     Setting,
     differences,
@@ -39,12 +40,35 @@ def test_the_name_says_task_views_and_resolution() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"task": "belt"}, {"modes": ("pause",)}, {"seed": 10_001}, {"policy_sha256": "cd"}, {"swap_instruction": True}],
+    [
+        {"task": "belt"},
+        {"modes": ("pause",)},
+        {"seed": 10_001},
+        {"policy_sha256": "cd"},
+        {"swap_instruction": True},
+        {"execution": "chunk"},
+        {"servers": "shared"},
+        {"perf_factor": 0.5},
+        {"speed": 0.05},
+    ],
 )
 def test_every_field_counts(change: dict[str, Any]) -> None:
     other = replace(SETTING, **change)
     assert other.hash != SETTING.hash
     assert [line.split()[0] for line in differences(SETTING.as_json(), other.as_json())] == list(change)
+
+
+def test_the_rig_counts_field_by_field() -> None:
+    other = replace(SETTING, rig=Rig(camera_hz=30, late="drop"))
+    assert other.hash != SETTING.hash
+    assert differences(SETTING.as_json(), other.as_json()) == [
+        "camera_hz (0 there, 30 here)",
+        "late (apply there, drop here)",
+    ]
+
+
+def test_a_fixed_speed_is_part_of_the_name() -> None:
+    assert replace(SETTING, task="conveyor", speed=0.05).name.startswith("conveyor-0.05-3v-224-")
 
 
 def test_the_order_of_cameras_counts() -> None:

@@ -1,6 +1,8 @@
 """Laws of demonstrations, lessons and checkpoints."""
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,13 +17,13 @@ from sim.errors import UsageError
 
 
 @pytest.fixture(scope="module")
-def demos(tmp_path_factory):
+def demos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demos")
     write(Job(Config(out=folder, per_shard=2, every=4, seed=5), 0))
     return folder
 
 
-def scene(**changes):
+def scene(**changes: Any) -> Scene:
     base = Scene(
         ee=np.array([[0.4, 0.0, 0.3, 0.0]]),
         gripper=np.zeros(1),
@@ -33,7 +35,7 @@ def scene(**changes):
     return replace(base, **changes)
 
 
-def test_a_shard_written_twice_is_the_same(demos, tmp_path):
+def test_a_shard_written_twice_is_the_same(demos: Path, tmp_path: Path) -> None:
     write(Job(Config(out=tmp_path, per_shard=2, every=4, seed=5), 0))
     assert (
         shard_path(tmp_path, 0).with_suffix(".npy").read_bytes()
@@ -41,7 +43,7 @@ def test_a_shard_written_twice_is_the_same(demos, tmp_path):
     )
 
 
-def test_shards_are_read_as_one(demos):
+def test_shards_are_read_as_one(demos: Path) -> None:
     one, images = read_shards([demos])
     two, more = read_shards([demos, demos])
     assert len(two.episode) == 2 * len(one.episode) and len(more) == 2 * len(images)
@@ -49,19 +51,19 @@ def test_shards_are_read_as_one(demos):
     assert set(two.image[two.image >= 0]) == set(range(2 * len(images[0])))
 
 
-def test_a_folder_without_demonstrations_is_named(tmp_path):
+def test_a_folder_without_demonstrations_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="collect.py"):
         read_shards([tmp_path])
 
 
-def test_later_moments_stay_in_their_episode(demos):
+def test_later_moments_stay_in_their_episode(demos: Path) -> None:
     lessons = Demonstrations([demos])
     moments = np.arange(len(lessons.moments.episode))
     later = lessons.later(moments, np.full(len(moments), 5))
     assert (lessons.moments.episode[later] == lessons.moments.episode[moments]).all()
 
 
-def test_the_expert_says_the_same_one_by_one_as_in_a_batch():
+def test_the_expert_says_the_same_one_by_one_as_in_a_batch() -> None:
     batch = scene(
         ee=np.array([[0.4, 0.0, 0.3, 0.0], [0.5, 0.1, 0.025, 0.1]]),
         gripper=np.array([0.0, 0.5]),
@@ -74,7 +76,7 @@ def test_the_expert_says_the_same_one_by_one_as_in_a_batch():
     np.testing.assert_array_equal(expert(batch)[:1], single)
 
 
-def test_the_expert_closes_on_the_object_and_lifts_what_it_holds():
+def test_the_expert_closes_on_the_object_and_lifts_what_it_holds() -> None:
     at = np.array([[0.5, 0.1, 0.022, 0.0]])
     assert expert(scene(ee=at))[0, 4] == 1
     held = expert(scene(ee=at, gripper=np.array([0.5])))[0]
@@ -83,19 +85,19 @@ def test_the_expert_closes_on_the_object_and_lifts_what_it_holds():
     assert far[4] == 0
 
 
-def test_the_first_set_point_of_a_chunk_is_the_expert_s():
+def test_the_first_set_point_of_a_chunk_is_the_expert_s() -> None:
     np.testing.assert_array_equal(chunk(scene(), 8)[:, 0], expert(scene()))
 
 
-def test_an_interrupted_training_continues_bit_for_bit(tmp_path):
-    def steps(model, optimizer, numbers):
+def test_an_interrupted_training_continues_bit_for_bit(tmp_path: Path) -> None:
+    def steps(model: torch.nn.Module, optimizer: torch.optim.Optimizer, numbers: range) -> None:
         for number in numbers:
             torch.manual_seed(number)
             optimizer.zero_grad()
             model(torch.randn(8, 4)).square().mean().backward()
             optimizer.step()
 
-    def fresh():
+    def fresh() -> tuple[torch.nn.Linear, torch.optim.AdamW]:
         torch.manual_seed(0)
         model = torch.nn.Linear(4, 3)
         return model, torch.optim.AdamW(model.parameters(), lr=0.01)
@@ -111,7 +113,7 @@ def test_an_interrupted_training_continues_bit_for_bit(tmp_path):
     assert torch.equal(whole.weight, again.weight) and torch.equal(whole.bias, again.bias)
 
 
-def test_a_damaged_checkpoint_is_one_line(tmp_path):
+def test_a_damaged_checkpoint_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "c.safetensors"
     path.write_bytes(b"not safetensors")
     model = torch.nn.Linear(2, 2)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from types import SimpleNamespace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from agent.realtime.driver import run_episodes
+from agent.realtime.driver import Policy, run_episodes
 from agent.realtime.episode import episode
 from agent.realtime.latency import Constant, LatencyStream
 from agent.realtime.requests import Act, Encode
@@ -21,6 +20,17 @@ from sim.clock import ms_to_ns, s_to_ns
 
 STEP_NS = ms_to_ns(2)
 CAMERAS = ("top", "wrist")
+
+
+@dataclass(frozen=True)
+class Felt:
+    """Readings of a robot with one axis."""
+
+    t_ns: int
+    position: float
+    ee_pose: np.ndarray
+    gripper_vel: float = 0.0
+    wrench: np.ndarray = field(default_factory=lambda: np.zeros((50, 6)))
 
 
 class FakePlant:
@@ -67,7 +77,7 @@ class FakePlant:
 
     def sensors(self) -> Any:
         self.log.append((self.now_ns, "sensors"))
-        return SimpleNamespace(t_ns=self.now_ns, position=self.position)
+        return Felt(self.now_ns, self.position, np.array([self.position, 0.0, 0.0, 0.0]))
 
 
 @dataclass
@@ -114,8 +124,11 @@ def play(
     reuse: Reuse = Latest(),  # noqa: B008
     control_hz: float = 10,
     plant: FakePlant | None = None,
+    policy: Policy | None = None,
+    **more: Any,
 ) -> tuple[FakePlant, EpisodeTrace]:
-    """One whole episode with `FakePolicy`."""
+    """One whole episode, with `FakePolicy` if with no other; `more` goes to `episode`."""
     plant = plant or FakePlant()
-    (trace,) = run_episodes([episode(plant, CAMERAS, mode, reuse, latency, control_hz)], FakePolicy())
+    steps = episode(plant, CAMERAS, mode, reuse, latency, control_hz, **more)
+    (trace,) = run_episodes([steps], policy or FakePolicy())
     return plant, trace

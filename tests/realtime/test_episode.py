@@ -1,5 +1,6 @@
 """Laws of the simulated clock."""
 
+import hashlib
 import subprocess
 import sys
 from itertools import pairwise
@@ -180,7 +181,34 @@ def test_an_episode_that_is_over_before_it_begins_asks_for_nothing(mode: str) ->
 
 
 def test_the_clock_needs_neither_torch_nor_a_physics_engine_nor_the_environments() -> None:
-    modules = "driver episode latency profile requests reuse roofline trace".split()
-    code = f"import sys, {', '.join('agent.realtime.' + module for module in modules)}; print(*sys.modules)"
+    modules = "clocked distribution driver episode execution latency profile requests reuse rig roofline servers trace"
+    code = f"import sys, {', '.join('agent.realtime.' + module for module in modules.split())}; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"torch", "transformers", "mujoco", "gymnasium", "envs"} & set(loaded)
+
+
+@pytest.mark.parametrize(
+    ("mode", "reuse", "digest"),
+    [
+        ("pause", Latest(), "d56d56a188ed4fe7"),
+        ("sync", Latest(), "ed32716388777485"),
+        ("async", Latest(), "0cc7b2d7d8d7fb37"),
+        ("async", Every(3), "98debf394c3344f7"),
+    ],
+)
+def test_by_default_every_event_is_where_the_first_release_had_it(mode: str, reuse: Reuse, digest: str) -> None:
+    whole = hashlib.sha256()
+    for seed in range(3):
+        for control_hz in (10, 47.3):
+            plant, trace = play(mode, Jitter(seed), reuse, control_hz)
+            whole.update(plant.trajectory_hash.encode())
+            for record in (
+                [(s.name, s.start_ns, s.end_ns, s.capture_ns) for s in trace.spans],
+                [(c.applied_ns, c.capture_ns, c.vl_ns, c.head_ns) for c in trace.commands],
+                [
+                    (t.t_ns, t.image_age_ns, t.feature_age_ns, t.command_latency_ns, t.overrun, t.missed)
+                    for t in trace.ticks
+                ],
+            ):
+                whole.update(repr(record).encode())
+    assert whole.hexdigest()[:16] == digest

@@ -101,7 +101,7 @@ def test_every_shipped_profile_names_its_source_and_has_one_point_a_configuratio
 
 def test_the_constants_of_the_profile_are_the_fit_of_its_points() -> None:
     profile = load_profile(PROFILE)
-    measured = np.array([point.mean_ms for point in profile.points])
+    measured = np.array([point.took.nominal_ms for point in profile.points])
     tflop = np.array([encode_tflop(point.views, point.res, point.encoding) for point in profile.points])
     columns = np.stack([np.ones_like(tflop), tflop], axis=1) / measured[:, None]  # relative errors, hence the division
     overhead_ms, ms_per_tflop = np.linalg.lstsq(columns, np.ones_like(tflop))[0]
@@ -114,7 +114,7 @@ def test_the_constants_of_the_profile_are_the_fit_of_its_points() -> None:
 def test_a_measured_point_is_used_as_it_is_and_other_configurations_are_scaled() -> None:
     profile = load_profile(PROFILE)
     for point in profile.points:
-        assert parse("insertion_vla", point.views, point.res, point.encoding).vl_ms == point.mean_ms
+        assert parse("insertion_vla", point.views, point.res, point.encoding).vl_ms == point.took.nominal_ms
     assert parse("insertion_vla", 5, (640, 360), "batched").vl_ms == profile.scaled_ms(5, (640, 360), "batched")
 
 

@@ -1,5 +1,7 @@
 """Laws of the decimated meshes."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from sim import meshes
 from sim.arm import arm_spec
 
 
-def test_the_robot_weighs_the_same_without_its_decimation(tmp_path, monkeypatch):
+def test_the_robot_weighs_the_same_without_its_decimation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     light = arm_spec().compile()
     monkeypatch.setattr(meshes, "MIN_FACES", 10**9)
@@ -16,13 +18,13 @@ def test_the_robot_weighs_the_same_without_its_decimation(tmp_path, monkeypatch)
     np.testing.assert_allclose(light.body_inertia, full.body_inertia, rtol=1e-6, atol=1e-12)
 
 
-def test_the_second_start_reads_the_cache(tmp_path, monkeypatch):
+def test_the_second_start_reads_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     first = arm_spec().compile()
     written = sorted((tmp_path / "vlatency" / "meshes").iterdir())
     assert written and all(path.suffix == ".npz" for path in written)
 
-    def never(*_):
+    def never(*_: object) -> None:
         pytest.fail("decimated again")
 
     monkeypatch.setattr(meshes, "_decimate", never)

@@ -1,5 +1,7 @@
 """Laws of the arm in its world."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
@@ -18,19 +20,19 @@ LAYOUT = tuple(
 
 
 @pytest.fixture(scope="module")
-def arm():
+def arm() -> Iterator[ArmPlant]:
     arm = ArmPlant(control_hz=10)
     yield arm
     arm.close()
 
 
-def advance(arm, seconds):
+def advance(arm: ArmPlant, seconds: float) -> None:
     for _ in range(round(seconds * 1e9 / STEP_NS)):
         arm.step()
 
 
 @pytest.mark.parametrize("pose", [(0.36, 0.24, 0.02, 0.0), (0.68, -0.24, 0.02, 1.5), (0.5, 0.0, 0.4, -1.0)])
-def test_inverse_kinematics_reaches_the_pose_with_the_hand_down(pose):
+def test_inverse_kinematics_reaches_the_pose_with_the_hand_down(pose: tuple[float, ...]) -> None:
     import mujoco
 
     from sim.arm import arm_spec
@@ -44,7 +46,7 @@ def test_inverse_kinematics_reaches_the_pose_with_the_hand_down(pose):
     np.testing.assert_allclose(data.site(TCP).xmat[8], -1.0, atol=1e-5)
 
 
-def test_a_set_point_is_reached_and_held(arm):
+def test_a_set_point_is_reached_and_held(arm: ArmPlant) -> None:
     arm.begin((), HOME)
     goal = np.array([0.45, 0.04, 0.25, 0.2])
     arm.command([*goal, 0])
@@ -54,7 +56,7 @@ def test_a_set_point_is_reached_and_held(arm):
     np.testing.assert_allclose(arm.sensors().ee_pose, goal, atol=1e-3)
 
 
-def test_following_set_points_the_hand_trails_by_less_than_a_centimetre(arm):
+def test_following_set_points_the_hand_trails_by_less_than_a_centimetre(arm: ArmPlant) -> None:
     arm.begin((), HOME)
     for tick in range(10):
         arm.command([0.40 + 0.02 * (tick + 1), 0, 0.28, 0, 0])
@@ -62,14 +64,14 @@ def test_following_set_points_the_hand_trails_by_less_than_a_centimetre(arm):
     assert abs(arm.sensors().ee_pose[0] - 0.60) < 0.01
 
 
-def test_a_set_point_below_the_table_is_clipped_above_it(arm):
+def test_a_set_point_below_the_table_is_clipped_above_it(arm: ArmPlant) -> None:
     arm.begin((), HOME)
     arm.command([0.5, 0, -1.0, 0, 0])
     advance(arm, 2.0)
     assert abs(arm.sensors().ee_pose[2] - WORKSPACE_LOW[2]) < 2e-3
 
 
-def test_the_fingers_close_and_open(arm):
+def test_the_fingers_close_and_open(arm: ArmPlant) -> None:
     arm.begin((), HOME)
     arm.command([*HOME, 1])
     advance(arm, 1.0)
@@ -79,7 +81,7 @@ def test_the_fingers_close_and_open(arm):
     assert arm.sensors().gripper_pos < 0.05
 
 
-def test_objects_rest_where_they_were_laid(arm):
+def test_objects_rest_where_they_were_laid(arm: ArmPlant) -> None:
     arm.begin(LAYOUT, HOME)
     advance(arm, 1.0)
     expected = [[thing.x, thing.y, thing.half_height] for thing in LAYOUT]
@@ -87,7 +89,7 @@ def test_objects_rest_where_they_were_laid(arm):
     assert np.abs(arm.world.velocities()).max() < 2e-3
 
 
-def test_a_smaller_layout_leaves_nothing_of_a_larger_one(arm):
+def test_a_smaller_layout_leaves_nothing_of_a_larger_one(arm: ArmPlant) -> None:
     hashes = []
     for before in ((), LAYOUT):
         arm.begin(before, HOME)
@@ -98,12 +100,12 @@ def test_a_smaller_layout_leaves_nothing_of_a_larger_one(arm):
     assert hashes[0] == hashes[1]
 
 
-def test_more_objects_than_slots_are_refused(arm):
+def test_more_objects_than_slots_are_refused(arm: ArmPlant) -> None:
     with pytest.raises(ValueError, match="6 slots"):
         arm.begin(LAYOUT * 2, HOME)
 
 
-def test_the_wrench_window_is_a_tenth_of_a_second_and_feels_a_push(arm):
+def test_the_wrench_window_is_a_tenth_of_a_second_and_feels_a_push(arm: ArmPlant) -> None:
     arm.begin((), HOME)
     before = arm.sensors().wrench
     assert before.shape == (50, 6)
@@ -112,7 +114,7 @@ def test_the_wrench_window_is_a_tenth_of_a_second_and_feels_a_push(arm):
     assert not np.allclose(arm.sensors().wrench[-1], before[-1], atol=0.05)
 
 
-def test_what_lies_in_a_camera_s_centre_projects_to_the_centre(arm):
+def test_what_lies_in_a_camera_s_centre_projects_to_the_centre(arm: ArmPlant) -> None:
     arm.begin((), HOME)
     for name, camera in CAMERAS.items():
         if camera.body == "world":
@@ -120,8 +122,8 @@ def test_what_lies_in_a_camera_s_centre_projects_to_the_centre(arm):
             np.testing.assert_allclose(place, [[0.5, 0.5]], atol=1e-6)
 
 
-def test_every_camera_sees_the_object_where_it_projects(arm):
-    thing = Thing("cube", "red", 0.52, 0.03, 0.0)
+def test_every_camera_sees_the_object_where_it_projects(arm: ArmPlant) -> None:
+    thing = Thing("cube", "red", 0.47, 0.03, 0.0)  # the wrist camera sees no further than x = 0.50 from HOME
     arm.begin((thing,), HOME)
     images = arm.eyes.look(arm.world.data, CAMERA_ORDER)
     for name, image in images.items():
@@ -130,7 +132,7 @@ def test_every_camera_sees_the_object_where_it_projects(arm):
         assert pixel[0] > 1.8 * max(pixel[1], pixel[2]), name
 
 
-def test_unknown_or_repeated_cameras_are_told_the_names():
+def test_unknown_or_repeated_cameras_are_told_the_names() -> None:
     for names in (("elbow",), (), ("top", "top")):
         with pytest.raises(UsageError, match="top, wrist, front, left, right"):
             check_cameras(names)

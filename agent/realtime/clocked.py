@@ -1,0 +1,259 @@
+"""One episode on the discrete-event clock: sync mode without a reuse policy, async mode with one."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from agent.realtime.execution import Chunk, Execution, remember
+from agent.realtime.latency import LatencyStream
+from agent.realtime.requests import Act, Encode, Request
+from agent.realtime.reuse import OnEvent, Reuse
+from agent.realtime.rig import Rig
+from agent.realtime.servers import Servers
+from agent.realtime.trace import CommandRecord, EpisodeTrace, Span, control_ticks
+from sim.clock import EventQueue
+
+if TYPE_CHECKING:
+    from sim.plant import Plant
+    from sim.sensors import Readings
+
+Requests: TypeAlias = Generator[Request, Any, None]
+
+
+class _Event(IntEnum):
+    """What can happen; at one instant in this order, so that nothing waits a tick for what is already there."""
+
+    ENCODED = 0
+    FRAME = 1
+    LOOK = 2
+    START = 3
+    TICK = 4
+    COMMAND = 5
+    FOLLOW = 6
+
+
+@dataclass(frozen=True, eq=False)
+class _Shot:
+    """One exposure of all cameras."""
+
+    images: Mapping[str, np.ndarray]
+    instruction: str
+    readings: Readings
+    t_ns: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Encoded:
+    features: object
+    capture_ns: int
+    start_ns: int
+    vl_ns: int = 0
+    """How long the encode took in the end."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Decided:
+    chunk: Chunk
+    basis: _Encoded
+    head_ns: int
+
+
+class Clocked:
+    """The servers, the cameras and the commands of one episode, and the queue of what happens next."""
+
+    def __init__(
+        self,
+        plant: Plant,
+        cameras: Sequence[str],
+        reuse: Reuse | None,
+        latency: LatencyStream,
+        period_ns: int,
+        execution: Execution,
+        servers: Servers,
+        rig: Rig,
+    ) -> None:
+        self.plant, self.cameras, self.reuse, self.latency = plant, cameras, reuse, latency
+        self.period_ns, self.execution, self.servers, self.rig = period_ns, execution, servers, rig
+        self.queue = EventQueue[Any]()
+        self.spans: list[Span] = []
+        self.commands: list[CommandRecord] = []
+        self.instants: list[int] = []
+        self.dropped = 0
+        # The encoder, from the moment at which it wants views until the features are there.
+        self.busy = True
+        self.looks = 0
+        self.encode_end_ns = 0
+        self.encode_span = 0  # its place among the spans
+        self.newest: _Encoded | None = None
+        # Frames of free-running cameras that may still be asked for, and the last one that was.
+        self.shots: dict[int, _Shot] = {}
+        self.last_frame = -1
+        # Events that the reuse policy waits for.
+        self.felt: Readings | None = None
+        self.told = ""
+        self.look_again = False
+        # The head, and what it said.
+        self.head_free_ns = self.think_ns = self.last_head_ns = 0
+        self.chunks: list[Chunk] = []
+        self.cycle_ns = 0  # when this cycle of sync mode was due to begin
+
+    def run(self) -> Generator[Request, Any, EpisodeTrace]:
+        """The episode."""
+        plant, queue = self.plant, self.queue
+        self._look_at(0)
+        queue.push(0, _Event.TICK, None)
+        if self.rig.camera_hz:
+            queue.push(self.rig.exposure_ns(0), _Event.FRAME, 0)
+
+        while not plant.done:
+            due_ns, event, item = queue.pop()
+            if due_ns != plant.now_ns:
+                # An event happens at the first physics step at or after its time. It goes back to the queue with that
+                # time, because others may share the step and come first, or the plant may be done by then.
+                if due_ns > plant.now_ns:
+                    plant.advance_to(due_ns)
+                queue.push(plant.now_ns, event, item)
+                continue
+
+            if event == _Event.ENCODED:
+                yield from self._encoded(due_ns, item)
+            elif event == _Event.FRAME:
+                self._frame(due_ns, item)
+            elif event == _Event.LOOK and item == self.looks:
+                yield from self._look(due_ns)
+            elif event == _Event.START:
+                yield from self._start(due_ns, self.shots[item] if isinstance(item, int) else item)
+            elif event == _Event.TICK:
+                yield from self._tick(due_ns)
+            elif event == _Event.COMMAND:
+                self._arrive(due_ns, item)
+            elif event == _Event.FOLLOW and item.chunk is self.chunks[-1]:
+                self._command(due_ns, item, fresh=False)
+
+        mode = "sync" if self.reuse is None else "async"
+        ticks = control_ticks(self.instants, self.spans, self.commands, self.period_ns)
+        spans, commands = tuple(self.spans), tuple(self.commands)
+        return EpisodeTrace(mode, self.period_ns, plant.now_ns, ticks, spans, commands, self.dropped)
+
+    # Looking.
+
+    def _look_at(self, t_ns: int) -> None:
+        """Want views at `t_ns`, and no more when they were wanted before."""
+        self.looks += 1
+        self.queue.push(t_ns, _Event.LOOK, self.looks)
+
+    def _expose(self, now_ns: int) -> _Shot:
+        return _Shot(self.plant.capture(self.cameras), self.plant.instruction, self.plant.sensors(), now_ns)
+
+    def _frame(self, now_ns: int, frame: int) -> None:
+        """Free-running cameras expose; the views are drawn unless newer ones are there before an encode can start."""
+        self.queue.push(self.rig.exposure_ns(frame + 1), _Event.FRAME, frame + 1)
+        if self.encode_end_ns < self.rig.exposure_ns(frame + 1) + self.rig.delay_ns:
+            self.shots[frame] = self._expose(now_ns)
+        if not self.busy:  # older ones than the newest that are with the encoder are of no use to it any more
+            newest = self.rig.newest(now_ns)
+            self.shots = {number: shot for number, shot in self.shots.items() if number >= newest}
+
+    def _look(self, now_ns: int) -> Requests:
+        self.busy, self.look_again = True, False
+        if self.rig.camera_hz:
+            # An encode takes the newest views, or waits for newer ones than it had.
+            frame = max(self.rig.newest(now_ns), self.last_frame + 1)
+            self.last_frame = frame
+            self.queue.push(max(now_ns, self.rig.exposure_ns(frame) + self.rig.delay_ns), _Event.START, frame)
+            return
+        shot = self._expose(now_ns)
+        if self.rig.delay_ns:
+            self.queue.push(now_ns + self.rig.delay_ns, _Event.START, shot)
+        else:
+            yield from self._start(now_ns, shot)
+
+    def _start(self, now_ns: int, shot: _Shot) -> Requests:
+        self.shots = {frame: kept for frame, kept in self.shots.items() if kept.t_ns > shot.t_ns}
+        features = yield Encode(shot.images, shot.instruction, shot.readings)
+        vl_ns = self.latency.encode_ns() + self.servers.put_off_ns(max(0, self.head_free_ns - now_ns))
+        self.encode_end_ns = now_ns + vl_ns
+        self.encode_span = len(self.spans)
+        self.spans.append(Span("encode", now_ns, self.encode_end_ns, shot.t_ns))
+        self.queue.push(self.encode_end_ns, _Event.ENCODED, _Encoded(features, shot.t_ns, now_ns))
+
+    def _encoded(self, now_ns: int, encoded: _Encoded) -> Requests:
+        if self.encode_end_ns > now_ns:  # the head has put it off
+            self.queue.push(self.encode_end_ns, _Event.ENCODED, encoded)
+            return
+        self.newest, self.busy = replace(encoded, vl_ns=self.encode_end_ns - encoded.start_ns), False
+        if self.reuse is None:
+            yield from self._think(now_ns, self.newest)
+        elif self.look_again:
+            self._look_at(now_ns)
+        else:
+            start_ns = self.reuse.next_start_ns(encoded.start_ns, self.encode_end_ns, self.period_ns)
+            if start_ns is not None:
+                self._look_at(start_ns)
+
+    # Moving.
+
+    def _tick(self, now_ns: int) -> Requests:
+        self.instants.append(now_ns)
+        self.queue.push(len(self.instants) * self.period_ns, _Event.TICK, None)
+        if self.reuse is None:
+            return
+        if isinstance(self.reuse, OnEvent):
+            self._watch(now_ns, self.reuse)
+        if self.newest is not None and max(self.head_free_ns, self.think_ns) <= now_ns:
+            yield from self._think(now_ns, self.newest)
+
+    def _watch(self, now_ns: int, reuse: OnEvent) -> None:
+        readings = self.plant.sensors()
+        told, self.told = self.told, self.plant.instruction
+        new = self.felt is not None and (reuse.noticed(self.felt, readings) or self.told != told)
+        self.felt = readings
+        if new:
+            if self.busy:
+                self.look_again = True
+            else:
+                self._look_at(now_ns)
+
+    def _think(self, now_ns: int, encoded: _Encoded) -> Requests:
+        """Run the head on `encoded` and the sensors as they are."""
+        delay_ns = self.last_head_ns + self.rig.actuation_ns
+        readings = self.execution.readings(self.plant.sensors(), self.chunks, now_ns, delay_ns)
+        setpoints = yield Act(encoded.features, readings, now_ns - encoded.capture_ns)
+        encode_left_ns = max(0, self.encode_end_ns - now_ns)
+        head_ns, put_off_ns = self.servers.share(self.latency.head_ns(), encode_left_ns)
+        if put_off_ns:
+            self._put_off(put_off_ns)
+        self.last_head_ns, self.head_free_ns = head_ns, now_ns + head_ns
+        self.spans.append(Span("head", now_ns, self.head_free_ns, encoded.capture_ns))
+        if self.reuse is not None and self.rig.late == "drop" and head_ns > self.period_ns:
+            self.dropped += 1
+            return
+        chunk = Chunk(np.asarray(setpoints), now_ns, self.head_free_ns + self.rig.actuation_ns)
+        self.think_ns = self.execution.think_ns(chunk, self.period_ns)
+        self.queue.push(chunk.arrived_ns, _Event.COMMAND, _Decided(chunk, encoded, head_ns))
+
+    def _put_off(self, by_ns: int) -> None:
+        """The running encode finishes later."""
+        self.encode_end_ns += by_ns
+        self.spans[self.encode_span] = replace(self.spans[self.encode_span], end_ns=self.encode_end_ns)
+
+    def _arrive(self, now_ns: int, decided: _Decided) -> None:
+        self.chunks = remember(self.chunks, decided.chunk)
+        self._command(now_ns, decided, fresh=True)
+        if self.reuse is None:
+            self.cycle_ns = max(now_ns, self.cycle_ns + self.period_ns, self.think_ns)
+            self._look_at(self.cycle_ns)
+
+    def _command(self, now_ns: int, decided: _Decided, fresh: bool) -> None:
+        self.plant.command(self.execution.setpoint(self.chunks, now_ns))
+        basis, read_ns = decided.basis, decided.chunk.read_ns
+        record = CommandRecord(now_ns, basis.capture_ns, basis.vl_ns, decided.head_ns, read_ns, fresh)
+        self.commands.append(record)
+        follow_ns = self.execution.next_ns(self.chunks, now_ns)
+        if follow_ns is not None:
+            self.queue.push(follow_ns, _Event.FOLLOW, decided)

@@ -1,0 +1,100 @@
+"""How long one kind of job takes, as a distribution: one number, a fitted law, or what was measured, in order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any, TypeAlias
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Steady:
+    """Always the same."""
+
+    ms: float
+
+    @property
+    def nominal_ms(self) -> float:
+        """What a table calls the latency: here the only one [ms]."""
+        return self.ms
+
+    def draws(self, rng: np.random.Generator) -> Iterator[float]:
+        """One duration after another [ms], without end."""
+        while True:
+            yield self.ms
+
+
+@dataclass(frozen=True)
+class Lognormal:
+    """Log-normal through the median, with the spread that fits the logarithms of p95 and p99 best (least squares)."""
+
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+
+    @property
+    def nominal_ms(self) -> float:
+        """The median [ms]."""
+        return self.p50_ms
+
+    @property
+    def sigma(self) -> float:
+        """Standard deviation of the logarithm."""
+        points = [(NormalDist().inv_cdf(q), math.log(ms / self.p50_ms)) for q, ms in self._tail()]
+        return sum(z * y for z, y in points) / sum(z * z for z, _ in points)
+
+    def _tail(self) -> tuple[tuple[float, float], ...]:
+        return (0.95, self.p95_ms), (0.99, self.p99_ms)
+
+    def draws(self, rng: np.random.Generator) -> Iterator[float]:
+        """One duration after another [ms], without end."""
+        sigma = self.sigma
+        while True:
+            yield self.p50_ms * math.exp(sigma * rng.standard_normal())
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What was measured, in the order of measurement.
+
+    An episode replays them from a random place on, round and round, so that slow spells stay together as they were.
+    """
+
+    ms: tuple[float, ...]
+
+    @property
+    def nominal_ms(self) -> float:
+        """The median [ms]."""
+        return float(np.median(self.ms))
+
+    def draws(self, rng: np.random.Generator) -> Iterator[float]:
+        """One duration after another [ms], without end."""
+        place = int(rng.integers(len(self.ms)))
+        while True:
+            yield self.ms[place]
+            place = (place + 1) % len(self.ms)
+
+
+Distribution: TypeAlias = Steady | Lognormal | Samples
+
+
+def read_distribution(entry: dict[str, Any], number: Callable[[object], float]) -> Distribution:
+    """From JSON: `samples_ms`, or `p50_ms`, `p95_ms` and `p99_ms`, or else `mean_ms`.
+
+    `number` turns a value into a checked float. KeyError, TypeError or ValueError when that is not there or not usable.
+    """
+    if "samples_ms" in entry:
+        samples = tuple(number(value) for value in entry["samples_ms"])
+        if not samples:
+            raise ValueError("samples_ms is empty")
+        return Samples(samples)
+    if "p50_ms" in entry:
+        p50, p95, p99 = (number(entry[f"p{q}_ms"]) for q in (50, 95, 99))
+        if not 0 < p50 <= p95 <= p99:
+            raise ValueError(f"p50_ms, p95_ms and p99_ms must rise and be above 0, not {p50:g}, {p95:g}, {p99:g}")
+        return Lognormal(p50, p95, p99)
+    return Steady(number(entry["mean_ms"]))

@@ -1,0 +1,61 @@
+"""What surrounds the model on a real robot: cameras with a rate and a cable, actuators with a delay, a late policy."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from sim.clock import NS_PER_S, ms_to_ns
+from sim.errors import UsageError
+
+MAX_MS = 10_000.0
+LATE = ("apply", "drop")
+
+
+@dataclass(frozen=True)
+class Rig:
+    """Ideal by default: cameras expose when an encode asks, images and commands take no time to arrive.
+
+    Raises:
+        UsageError: a value out of range.
+    """
+
+    camera_hz: float = 0.0
+    """Frame rate of free-running cameras [Hz]; 0: they expose at the instant at which an encode wants views."""
+    camera_phase_ms: float = 0.0
+    """First exposure of free-running cameras after the episode begins [ms]."""
+    camera_delay_ms: float = 0.0
+    """From exposure until the images are with the encoder [ms]."""
+    actuation_ms: float = 0.0
+    """From the end of a head run until its first set-point takes effect [ms]."""
+    late: str = "apply"
+    """async: a chunk that was due a control period after the head began but comes later is applied, or dropped."""
+
+    def __post_init__(self) -> None:
+        if not (self.camera_hz == 0 or 0.1 <= self.camera_hz <= 500):  # also refuses NaN
+            raise UsageError(f"camera-hz must be 0 (on demand) or 0.1 to 500, not {self.camera_hz:g}")
+        for name in ("camera_phase_ms", "camera_delay_ms", "actuation_ms"):
+            value = getattr(self, name)
+            if not 0 <= value <= MAX_MS:
+                raise UsageError(f"{name.replace('_', '-')} must be 0 to {MAX_MS:g}, not {value:g}")
+        if self.late not in LATE:
+            raise UsageError(f"unknown late {self.late!r}; choose from {', '.join(LATE)}")
+
+    @property
+    def delay_ns(self) -> int:
+        """From exposure until the images are with the encoder [ns]."""
+        return ms_to_ns(self.camera_delay_ms)
+
+    @property
+    def actuation_ns(self) -> int:
+        """From the end of a head run until its first set-point takes effect [ns]."""
+        return ms_to_ns(self.actuation_ms)
+
+    def exposure_ns(self, frame: int) -> int:
+        """When free-running cameras take frame number `frame` [ns]; rounded once, so that errors do not add up."""
+        return ms_to_ns(self.camera_phase_ms) + round(frame * NS_PER_S / self.camera_hz)
+
+    def newest(self, t_ns: int) -> int:
+        """Number of the newest frame that is with the encoder at `t_ns`; below 0 if there is none."""
+        guess = math.floor((t_ns - self.delay_ns - ms_to_ns(self.camera_phase_ms)) * self.camera_hz / NS_PER_S) + 1
+        return guess if self.exposure_ns(guess) + self.delay_ns <= t_ns else guess - 1

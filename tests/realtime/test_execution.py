@@ -1,0 +1,185 @@
+"""Laws of execution: what becomes of a chunk."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from agent.realtime.execution import (
+    Chunk,
+    DelayAware,
+    Ensemble,
+    Execution,
+    Hold,
+    OpenLoop,
+    RollForward,
+    Switch,
+    parse_execution,
+)
+from agent.realtime.latency import Constant
+from agent.realtime.requests import Act
+from agent.realtime.reuse import Every, Latest, Reuse
+from sim.clock import ms_to_ns
+from sim.errors import UsageError
+from tests.realtime.fakes import NO_LATENCY, STEP_NS, FakePlant, FakePolicy, Felt, Jitter, play
+
+ALL: tuple[Execution, ...] = (
+    *(Hold(), OpenLoop(), OpenLoop(3), Switch(), Switch(4), DelayAware(), DelayAware(3)),
+    *(Ensemble(), Ensemble(2), RollForward(), RollForward(2)),
+)
+
+
+class Sloping(FakePolicy):
+    """Chunks whose set-points differ from row to row."""
+
+    def act(self, requests: list[Act]) -> list[np.ndarray]:
+        return [chunk + 0.03 * np.arange(8)[:, None] for chunk in super().act(requests)]
+
+
+class Labelled(FakePolicy):
+    """Row i of the n-th chunk is (n, i, 0, 0, 0)."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+
+    def act(self, requests: list[Act]) -> list[np.ndarray]:
+        chunks = []
+        for _ in requests:
+            chunks.append(np.stack([[self.runs, row, 0.0, 0.0, 0.0] for row in range(8)]))
+            self.runs += 1
+        return chunks
+
+
+def labels(head_ms: float, execution: Execution, mode: str = "async", **more: Any) -> list[tuple[float, int, int]]:
+    """(time [ms], chunk, row) of every command."""
+    plant, _ = play(mode, Constant(0, head_ms), Every(1), policy=Labelled(), execution=execution, **more)
+    return [(t_ns / 1e6, int(point[0]), int(point[1])) for t_ns, point in plant.commanded]
+
+
+@pytest.mark.parametrize("control_hz", [10, 50])
+@pytest.mark.parametrize("execution", ALL, ids=str)
+@pytest.mark.parametrize(("mode", "reuse"), [("async", Latest()), ("async", Every(1)), ("sync", Latest())])
+def test_zero_latency_equals_the_paused_world_bit_for_bit(
+    mode: str, reuse: Reuse, execution: Execution, control_hz: float
+) -> None:
+    paused, expected = play("pause", control_hz=control_hz, policy=Sloping(), execution=execution)
+    clocked, trace = play(mode, NO_LATENCY, reuse, control_hz, policy=Sloping(), execution=execution)
+    assert clocked.trajectory_hash == paused.trajectory_hash
+    assert trace.commands == expected.commands
+
+
+@pytest.mark.parametrize("head_ms", [0, 30, 100])
+@pytest.mark.parametrize("execution", [Switch(), DelayAware(), RollForward()], ids=str)
+def test_chunks_of_one_row_make_every_execution_hold(execution: Execution, head_ms: float) -> None:
+    class Short(FakePolicy):
+        def act(self, requests: list[Act]) -> list[np.ndarray]:
+            return [chunk[:1] for chunk in super().act(requests)]
+
+    held, _ = play("async", Constant(250, head_ms), policy=Short())
+    other, _ = play("async", Constant(250, head_ms), policy=Short(), execution=execution)
+    if not isinstance(execution, RollForward):
+        assert other.trajectory_hash == held.trajectory_hash
+    assert len(other.commanded) == len(held.commanded)
+
+
+def spliced(d: int, s: int, inferences: int) -> list[tuple[int, int]]:
+    """(chunk, row) at every control step: the loop of real-time-chunking-kinetix, `eval_flow.py`, with labels."""
+    executed: list[tuple[int, int]] = []
+    chunk = [(0, row) for row in range(8)]
+    chunk = chunk[s:]  # the first inference: no older chunk to fall back on
+    for number in range(1, inferences):
+        new = [(number, row) for row in range(8)]
+        executed += chunk[:d] + new[d:s]
+        chunk = new[s:]
+    return executed
+
+
+@pytest.mark.parametrize(("d", "s"), [(0, 1), (0, 4), (1, 1), (1, 3), (2, 2), (2, 4), (3, 3), (3, 5), (4, 4)])
+def test_a_constant_latency_of_d_ticks_gives_the_splice_of_real_time_chunking(d: int, s: int) -> None:
+    commands = labels(100 * d, DelayAware(s), plant=FakePlant(seconds=4))
+    inferences = 40 // s
+    expected = {100.0 * (s + step): label for step, label in enumerate(spliced(d, s, inferences))}
+    assert {t: (n, row) for t, n, row in commands if t in expected} == expected
+    assert all((t / 100).is_integer() for t, _, _ in commands)
+
+
+def test_a_switch_begins_every_chunk_at_its_first_row_and_goes_on_with_the_old_one_meanwhile() -> None:
+    commands = labels(250, Switch(), plant=FakePlant(seconds=1.0))
+    assert commands == [(250, 0, 0), (350, 0, 1), (450, 0, 2), (550, 1, 0), (650, 1, 1), (750, 1, 2), (850, 2, 0),
+                        (950, 2, 1)]  # fmt: skip
+
+
+def test_open_loop_carries_out_its_actions_and_only_then_thinks() -> None:
+    commands = labels(150, OpenLoop(3), plant=FakePlant(seconds=1.2))
+    assert commands == [(150, 0, 0), (250, 0, 1), (350, 0, 2), (650, 1, 0), (750, 1, 1), (850, 1, 2), (1150, 2, 0)]
+
+
+def test_in_sync_mode_open_loop_looks_again_when_its_actions_are_carried_out() -> None:
+    plant, trace = play("sync", Constant(200, 50), policy=Labelled(), execution=OpenLoop(2))
+    assert [t_ns / 1e6 for t_ns in plant.captured] == [0, 450, 900, 1350, 1800]
+    assert [command.applied_ns / 1e6 for command in trace.commands][:4] == [250, 350, 700, 800]
+
+
+def test_the_last_row_is_held_when_no_chunk_follows() -> None:
+    commands = labels(5000, DelayAware(), plant=FakePlant(seconds=9))
+    assert commands == [(5000, 0, 7)]
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("execution", ALL, ids=str)
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_nothing_takes_effect_early_and_every_fresh_command_is_one_run_of_the_head(
+    mode: str, execution: Execution, seed: int
+) -> None:
+    plant, trace = play(mode, Jitter(seed), policy=Sloping(), execution=execution, plant=FakePlant(seconds=4))
+    assert [command.applied_ns for command in trace.commands] == [t_ns for t_ns, _ in plant.commanded]
+    heads = [span for span in trace.spans if span.name == "head"]
+    fresh = [command for command in trace.commands if command.fresh]
+    for head, command in zip(heads, fresh, strict=False):
+        assert command.read_ns == head.start_ns
+        assert 0 <= command.applied_ns - head.end_ns < STEP_NS
+    assert 0 <= len(heads) - len(fresh) <= 1
+    for command in trace.commands:
+        assert command.applied_ns >= command.capture_ns + command.vl_ns + command.head_ns
+
+
+def test_an_ensemble_is_the_weighted_mean_of_what_all_chunks_say_about_now() -> None:
+    old = Chunk(np.arange(8.0)[:, None] * np.ones(5), 0, 0)
+    new = Chunk(10 + np.arange(8.0)[:, None] * np.ones(5), ms_to_ns(200), ms_to_ns(200))
+    weights = np.exp([0, -0.01])
+    np.testing.assert_allclose(
+        Ensemble().setpoint([old, new], ms_to_ns(300)), np.full(5, weights @ [3.0, 11.0] / weights.sum())
+    )
+    assert Ensemble().setpoint([old, new], ms_to_ns(850))[0] == 16.0  # nothing is left of the old one
+    assert Ensemble().setpoint([old, new], ms_to_ns(5000))[0] == 17.0
+
+
+def test_the_hand_is_rolled_forward_along_the_set_points_in_force() -> None:
+    chunk = Chunk(np.arange(1.0, 9.0)[:, None] * np.ones(5), 0, 0)
+    felt: Any = Felt(0, 0.0, np.zeros(4))
+
+    def rolled(now_ms: float, head_ms: float) -> float:
+        return RollForward().readings(felt, [chunk], ms_to_ns(now_ms), ms_to_ns(head_ms)).ee_pose[0]
+
+    assert rolled(0, 0) == 0
+    assert rolled(0, 50) == 0.5
+    assert rolled(0, 100) == 1.0
+    assert rolled(50, 100) == pytest.approx(0.5 + 1.5 * 0.5)
+    assert RollForward().readings(felt, [], 0, 10**9) is felt
+
+
+def test_names_become_policies() -> None:
+    assert parse_execution("hold") == Hold()
+    assert parse_execution("chunk:4") == OpenLoop(4)
+    assert parse_execution("switch") == Switch()
+    assert parse_execution("delay-aware:3") == DelayAware(3)
+    assert parse_execution("ensemble") == Ensemble()
+    assert parse_execution("roll-forward:2") == RollForward(2)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "hold:2", "Hold", "chunk:", "chunk:0", "chunk:-1", "switch:1.5", "chunk:" + "9" * 99]
+)
+def test_anything_else_is_one_line_with_the_valid_values(text: str) -> None:
+    with pytest.raises(UsageError, match=r"^unknown execution .+; use hold, chunk, switch, delay-aware, [^\n]+$"):
+        parse_execution(text)

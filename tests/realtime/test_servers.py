@@ -1,0 +1,75 @@
+"""Laws of sharing one GPU."""
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from agent.realtime.latency import Constant
+from agent.realtime.reuse import Every, Latest
+from agent.realtime.servers import Apart, Servers, Shared, parse_servers
+from agent.realtime.trace import EpisodeTrace
+from sim.errors import UsageError
+from tests.realtime.fakes import Jitter, play
+
+
+def lasting_ms(trace: EpisodeTrace, name: str) -> list[float]:
+    return [(span.end_ns - span.start_ns) / 1e6 for span in trace.spans if span.name == name]
+
+
+@pytest.mark.parametrize("head", [1, 10, 70, 1000])
+@pytest.mark.parametrize("left", [0, 1, 15, 60, 3000])
+@pytest.mark.parametrize("contention", [1.0, 1.3, 2.0, 5.0])
+def test_a_shared_gpu_is_done_with_both_jobs_when_it_has_done_the_work_of_both(
+    contention: float, left: int, head: int
+) -> None:
+    takes, put_off = Shared(contention).share(head * 1000, left * 1000)
+    assert head * 1000 <= takes <= contention * head * 1000 + 1
+    assert put_off >= 0
+    if left:
+        assert max(takes, left * 1000 + put_off) == pytest.approx((head + left) * 1000, abs=2)
+
+
+def test_gpus_apart_never_meet() -> None:
+    assert Apart().share(11, 400) == (11, 0)
+    assert Apart().put_off_ns(11) == 0
+
+
+def test_beside_an_encode_the_head_takes_the_contention_factor_and_the_encode_pays_for_it() -> None:
+    _, trace = play("async", Constant(250, 10), Every(4), servers=Shared(2.0))
+    assert lasting_ms(trace, "head")[:5] == [10, 20, 20, 20, 10]  # the encode of 400 ms lasts until 680
+    assert lasting_ms(trace, "encode")[:2] == [250, 280]
+
+
+def test_with_priority_the_head_takes_its_own_time_and_the_encode_pays_for_it() -> None:
+    _, trace = play("async", Constant(250, 10), Every(4), servers=Shared(1.0))
+    assert set(lasting_ms(trace, "head")) == {10}
+    assert lasting_ms(trace, "encode")[:2] == [250, 280]
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("servers", [Shared(1.0), Shared(2.0), Shared(1.2)], ids=str)
+def test_an_encode_that_was_put_off_is_used_no_earlier_and_its_server_takes_no_second_job(
+    servers: Servers, seed: int
+) -> None:
+    _, trace = play("async", Jitter(seed), Latest(), servers=servers)
+    for name in ("encode", "head"):
+        jobs = [span for span in trace.spans if span.name == name]
+        assert all(job.end_ns <= following.start_ns for job, following in pairwise(jobs))
+    ends = {span.capture_ns: span.end_ns for span in trace.spans if span.name == "encode"}
+    for command in trace.commands:
+        assert command.read_ns >= ends[command.capture_ns]
+        assert ends[command.capture_ns] == command.capture_ns + command.vl_ns
+
+
+@pytest.mark.parametrize("servers", [Shared(1.0), Shared(2.0)], ids=str)
+def test_in_sync_mode_encoder_and_head_take_turns_so_that_sharing_changes_nothing(servers: Any) -> None:
+    assert play("sync", Jitter(1), servers=servers)[1] == play("sync", Jitter(1))[1]
+
+
+def test_names_become_servers() -> None:
+    assert parse_servers("two", 2.0) == Apart()
+    assert parse_servers("shared", 1.7) == Shared(1.7)
+    assert parse_servers("shared-priority", 1.7) == Shared(1.0)
+    with pytest.raises(UsageError, match=r"^unknown servers 'cpu'; servers are two, shared, shared-priority$"):
+        parse_servers("cpu", 2.0)

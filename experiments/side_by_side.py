@@ -23,13 +23,13 @@ GIF_FPS = 8
 
 @dataclass(frozen=True)
 class Args:
-    """Put the films of a run that show the same seed in different modes beside each other."""
+    """Put the films of a run that show the same seed in different modes above each other: they are wide."""
 
     run: tyro.conf.Positional[Path]
     """A run folder with videos of the same seed in two or three modes."""
     out: Path
     """File to write: .mp4, or .gif."""
-    width: int = 420
+    width: int = 640
     """Width of each film [px]."""
 
 
@@ -48,7 +48,7 @@ def main(args: Args) -> None:
     films = [[_shrink(frame, args.width) for frame in _every(path, stride)] for path in paths]
     length = max(map(len, films))
     # A film that is over shows its last picture until the longest one ends.
-    frames = [np.hstack([film[min(i, len(film) - 1)] for film in films]) for i in range(length)]
+    frames = [np.vstack([film[min(i, len(film) - 1)] for film in films]) for i in range(length)]
     args.out.parent.mkdir(parents=True, exist_ok=True)
     if args.out.suffix == ".gif":
         _write_gif(args.out, frames, 1000 * stride / fps)
@@ -86,8 +86,9 @@ def _shrink(frame: "NDArray[np.uint8]", width: int) -> "NDArray[np.uint8]":
 def _write_gif(path: Path, frames: "list[NDArray[np.uint8]]", duration_ms: float) -> None:
     from PIL import Image
 
-    # One palette for all pictures: colours do not flicker, and unchanged pixels cost nothing.
-    palette = Image.fromarray(frames[len(frames) // 2]).quantize(96, dither=Image.Dither.NONE)
+    # One palette for all pictures: colours do not flicker, and unchanged pixels cost nothing. The octree keeps the small
+    # bright objects, which a median cut would drown in grey.
+    palette = Image.fromarray(frames[-1]).quantize(256, method=Image.Quantize.FASTOCTREE)
     pictures = [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=duration_ms, loop=0, optimize=True)
 

@@ -86,8 +86,8 @@ def _shrink(frame: "NDArray[np.uint8]", width: int) -> "NDArray[np.uint8]":
 def _write_gif(path: Path, frames: "list[NDArray[np.uint8]]", duration_ms: float) -> None:
     from PIL import Image
 
-    # One palette for all pictures: colours do not flicker, and unchanged pixels cost nothing. The octree keeps the small
-    # bright objects, which a median cut would drown in grey.
+    # One palette for all pictures: colours do not flicker, and unchanged pixels cost nothing. An octree keeps the
+    # small bright objects, which a median cut would drown in grey.
     palette = Image.fromarray(frames[-1]).quantize(256, method=Image.Quantize.FASTOCTREE)
     pictures = [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=duration_ms, loop=0, optimize=True)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.pick import PickEnv
-from sim.world import SHAPES
+from sim.world import SHAPES, World
 
 Floats = NDArray[np.float64]
 
@@ -61,7 +61,6 @@ def look(env: PickEnv, thing: int | None = None) -> Scene:
     thing = env.target_index if thing is None else thing
     world, readings, kind = env.arm.world, env.sensors(), env.things[thing]
     position = world.positions()[[thing]]
-    riding = position[0, 2] < kind.half_height + ON_SURFACE_M
     return Scene(
         ee=readings.ee_pose[None],
         gripper=np.array([readings.gripper_pos]),
@@ -69,8 +68,14 @@ def look(env: PickEnv, thing: int | None = None) -> Scene:
         target=position,
         target_yaw=world.yaws()[[thing]],
         yaw_period=np.array([SHAPES[kind.shape].yaw_period]),
-        velocity=world.surface_velocity(position)[:, :3] * riding,
+        velocity=riding_velocity(world, position, np.array([kind.half_height])),
     )
+
+
+def riding_velocity(world: World, positions: Floats, half_heights: Floats) -> Floats:
+    """(n, 3) velocities [m/s] with which the world carries objects at `positions` (n, 3); 0 for what is in the air."""
+    riding = positions[:, 2] < half_heights + ON_SURFACE_M
+    return world.surface_velocity(positions)[:, :3] * riding[:, None]
 
 
 def expert(scene: Scene) -> Floats:

@@ -5,7 +5,6 @@ python experiments/collect.py --out runs/dagger --policy assets/policies/tiny
 """
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,10 +32,10 @@ class Config:
     """Episodes in all."""
     per_shard: int = 20
     """Episodes in one shard."""
-    task: str = "static"
-    """Task whose scenes are drawn."""
-    res: int = 224
-    """Images are stored res x res, resized as the policy resizes them."""
+    tasks: tuple[str, ...] = ("static",)
+    """Tasks whose scenes are drawn: a shard of each in turn. Name one twice for twice as many."""
+    res: str = "224"
+    """Size at which images are stored: a side, or WIDTHxHEIGHT."""
     every: int = 3
     """Images are taken at every n-th moment (10 Hz); sensors at each."""
     policy: Path | None = None
@@ -57,21 +56,25 @@ class Job:
 
 def main(config: Config) -> None:
     """Write the shards that are missing."""
+    from agent.config import parse_res
     from envs.tasks import find_task
     from experiments.demos import shard_path
     from experiments.engine import Workers
     from experiments.screen import bars
     from sim import gl
 
-    find_task(config.task)
+    for task in config.tasks:
+        find_task(task)
+    parse_res(config.res)
     gl.configure()
-    if config.episodes < 1 or config.per_shard < 1 or config.every < 1 or config.res < 1:
-        raise UsageError("episodes, per-shard, every and res are whole numbers from 1")
+    if not config.tasks or config.episodes < 1 or config.per_shard < 1 or config.every < 1:
+        raise UsageError("give at least one task; episodes, per-shard and every are whole numbers from 1")
     if config.policy is not None and not (config.policy / "config.json").is_file():
         raise UsageError(f"no policy folder {config.policy}: give one that holds config.json and model.safetensors")
     shards = -(-config.episodes // config.per_shard)
     jobs = [Job(config, number) for number in range(shards) if not shard_path(config.out, number).exists()]
-    print(f"demonstrations of {config.task}: {shards - len(jobs)} of {shards} shards are in {config.out}")
+    tasks = ", ".join(dict.fromkeys(config.tasks))
+    print(f"demonstrations of {tasks}: {shards - len(jobs)} of {shards} shards are in {config.out}")
     with Workers(config.workers) as workers, bars() as progress:
         progress.add("shards", shards, shards - len(jobs))
         for _ in workers.map(write, jobs):
@@ -83,15 +86,16 @@ def write(job: Job) -> None:
     """Record the episodes of one shard."""
     import numpy as np
 
+    from agent.config import parse_res
     from envs.pick import PickEnv
     from experiments.demos import shard_path, write_shard
     from sim import gl
 
     gl.configure()
     rng = np.random.default_rng([job.config.seed, job.number])
-    env = PickEnv(task=job.config.task)
+    env = PickEnv(task=job.config.tasks[job.number % len(job.config.tasks)])
     actor = ExpertActor() if job.config.policy is None else _PolicyActor(job.config.policy)
-    recorder = Recorder(env, job.config.res, job.config.every)
+    recorder = Recorder(env, parse_res(job.config.res), job.config.every)
     for episode in range(job.config.per_shard):
         _episode(env, actor, recorder, rng, episode)
     env.close()
@@ -136,8 +140,8 @@ def _episode(env: "PickEnv", actor: Any, recorder: "Recorder", rng: "np.random.G
 class ExpertActor:
     """The expert, now and then disturbed, so that the demonstrations show how to recover."""
 
-    longest = 28
-    """Control ticks; it needs about 22."""
+    longest = 34
+    """Control ticks; it needs about 22 where nothing happens."""
 
     def begin(self, env: "PickEnv", rng: "np.random.Generator") -> None:
         """A new episode."""
@@ -166,7 +170,7 @@ class ExpertActor:
 class _PolicyActor:
     """A policy in a paused world, helped by the expert for part of each episode, so that it meets all its stages."""
 
-    longest = 50
+    longest = 60
     """Control ticks: time enough to fail and to try again."""
 
     def __init__(self, folder: Path) -> None:
@@ -179,6 +183,7 @@ class _PolicyActor:
     def begin(self, env: "PickEnv", rng: "np.random.Generator") -> None:
         """A new episode: sometimes the expert acts first."""
         self._expert.begin(env, rng)
+        self._features: object | None = None
         self._helped = int(rng.integers(0, 12)) if rng.random() < 0.3 else 0
 
     def __call__(self, env: "PickEnv") -> "NDArray[np.float64]":
@@ -189,30 +194,28 @@ class _PolicyActor:
             return self._expert(env)
         readings = env.sensors()
         views = env.capture(self._policy.optimization.cameras)
-        features = self._policy.encode([Encode(views, env.instruction, readings)])[0]
-        return self._policy.act([Act(features, readings, 0)])[0][0]
+        request = Encode(views, env.instruction, readings, env.now_ns, self._features)
+        self._features = self._policy.encode([request])[0]
+        return self._policy.act([Act(self._features, readings, 0)])[0][0]
 
 
 class Recorder:
     """Gathers moments of one environment."""
 
-    def __init__(self, env: "PickEnv", res: int, every: int) -> None:
-        import numpy as np
-
-        from agent.vla.config import PolicyConfig
-        from agent.vla.views import resize
+    def __init__(self, env: "PickEnv", size: tuple[int, int], every: int) -> None:
         from sim.cameras import CAMERA_ORDER
 
         self.every = every
-        self._env, self._cameras, self._rows = env, CAMERA_ORDER, []  # type: ignore[var-annotated]
+        self._env, self._cameras, self._size = env, CAMERA_ORDER, size
+        self._rows: list[dict[str, Any]] = []
         self._images: list[NDArray[np.uint8]] = []
-        config = PolicyConfig()
-        self._resize: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] = lambda image: resize(image, res, res, config)
 
     def record(self, episode: int, with_images: bool) -> None:
         """Note the present moment."""
         import numpy as np
 
+        from envs.expert import riding_velocity
+        from experiments.demos import MOST_OBJECTS
         from sim.cameras import project
         from sim.world import COLOURS, SHAPES
 
@@ -223,15 +226,14 @@ class Recorder:
             for name in ("joint_pos", "joint_vel", "gripper_pos", "gripper_vel", "ee_pose", "wrench")
         }
         count = len(env.things)
-        # The instructed object first, so that labels need not say which it was.
-        order = [env.target_index, *(i for i in range(count) if i != env.target_index)]
 
         def padded(values: "NDArray[Any]") -> "NDArray[Any]":
-            out = np.zeros((world.slots, *values.shape[1:]), values.dtype)
-            out[:count] = values[order]
+            out = np.zeros((MOST_OBJECTS, *values.shape[1:]), values.dtype)
+            out[:count] = values
             return out
 
         positions = world.positions()
+        half_height = np.array([thing.half_height for thing in env.things])
         row |= {
             "episode": episode,
             "image": len(self._images) if with_images else -1,
@@ -239,17 +241,27 @@ class Recorder:
             "yaw": padded(world.yaws()),
             "shape": padded(np.array([list(SHAPES).index(thing.shape) for thing in env.things])),
             "colour": padded(np.array([list(COLOURS).index(thing.colour) for thing in env.things])),
-            "half_height": padded(np.array([thing.half_height for thing in env.things])),
+            "half_height": padded(half_height),
+            "velocity": padded(riding_velocity(world, positions, half_height)),
             "count": count,
+            "target": env.target_index,
             "place": np.stack([padded(project(world.model, world.data, name, positions)) for name in self._cameras]),
         }
         self._rows.append(row)
         if with_images:
             images = env.capture(self._cameras)
-            self._images.append(np.stack([self._resize(images[name]) for name in self._cameras]))
+            self._images.append(np.stack([self._resized(images[name]) for name in self._cameras]))
+
+    def _resized(self, image: "NDArray[np.uint8]") -> "NDArray[np.uint8]":
+        import numpy as np
+        from PIL import Image
+
+        if image.shape[1::-1] == self._size:
+            return image
+        return np.asarray(Image.fromarray(image).resize(self._size, resample=Image.Resampling.BICUBIC))
 
     def finish(self) -> "tuple[Any, NDArray[np.uint8]]":
-        """The moments and their images (n, V, res, res, 3)."""
+        """The moments and their images (n, V, height, width, 3)."""
         import numpy as np
 
         from experiments.demos import Moments

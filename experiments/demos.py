@@ -14,10 +14,13 @@ from numpy.typing import NDArray
 
 from sim.errors import UsageError
 
+MOST_OBJECTS = 10
+"""K of all shards, so that those of any tasks can be joined."""
+
 
 @dataclass(frozen=True)
 class Moments:
-    """T moments at 10 Hz out of many episodes, at most K objects each, V views. Padding objects are zero.
+    """T moments at 10 Hz out of many episodes, K objects each at most, V views. Padding objects are zero.
 
     Attributes:
         episode: (T,) number of the episode.
@@ -30,7 +33,9 @@ class Moments:
         yaw: (T, K) [rad].
         shape, colour: (T, K) indices in `sim.world.SHAPES` and `COLOURS`.
         half_height: (T, K) [m].
+        velocity: (T, K, 3) with which belt or turntable carry the objects [m/s].
         count: (T,) objects on the table.
+        target: (T,) number of the object that the robot is told to pick.
         place: (T, V, K, 2) the centres in each image, right and down in 0 to 1; outside means not in view.
     """
 
@@ -47,7 +52,9 @@ class Moments:
     shape: NDArray[np.int64]
     colour: NDArray[np.int64]
     half_height: NDArray[np.float32]
+    velocity: NDArray[np.float32]
     count: NDArray[np.int64]
+    target: NDArray[np.int64]
     place: NDArray[np.float32]
 
 

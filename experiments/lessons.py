@@ -12,15 +12,18 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
+from agent.vla.config import PolicyConfig
 from agent.vla.encoder import Grid, ViewReadout
 from agent.vla.heads import HeadOutput, SensorBatch
+from agent.vla.views import resize
 from envs.expert import Scene, chunk
 from envs.tasks import instruct
 from experiments.demos import read_shards
+from sim.errors import UsageError
 from sim.world import COLOURS, SHAPES, Thing
 
-MAX_AGE_TICKS = 12
-"""Oldest features that the head is taught to use: 1.2 s."""
+MAX_AGE_TICKS = 20
+"""Oldest features that the head is taught to use: 2 s."""
 PERIODS = np.array([shape.yaw_period for shape in SHAPES.values()])
 
 
@@ -28,6 +31,7 @@ PERIODS = np.array([shape.yaw_period for shape in SHAPES.values()])
 class Labels:
     """What the head should say for B moments; see `HeadOutput`."""
 
+    seen: torch.Tensor
     target: torch.Tensor
     target_in_hand: torch.Tensor
     chunk_xyz: torch.Tensor
@@ -45,15 +49,43 @@ class Demonstrations:
         # One episode in forty is kept aside to measure on.
         held_out = self.moments.episode[pictured] % 40 == 0
         self.training, self.validation = pictured[~held_out], pictured[held_out]
+        self._pictured = pictured
+        self._drawn: dict[tuple[int, int], NDArray[np.int64]] = {}
+        sizes = np.array([shard.shape[3:1:-1] for shard in self._images])
+        self._sizes = sizes[np.searchsorted(self._ends, self.moments.image[pictured], side="right")]
 
-    def pixels(self, moments: NDArray[np.int64], views: list[int]) -> torch.Tensor:
-        """Images (B, V, H, W, 3) uint8 taken at `moments`."""
+    def drawn(self, size: tuple[int, int]) -> NDArray[np.int64]:
+        """Moments to train on whose images can be shown at `size` (width, height) [px] without being enlarged.
+
+        Raises:
+            UsageError: there are none.
+        """
+        if size not in self._drawn:
+            large = self._pictured[(self._sizes >= size).all(axis=1)]
+            self._drawn[size] = np.intersect1d(self.training, large, assume_unique=True)
+            if not len(self._drawn[size]):
+                raise UsageError(
+                    f"no demonstrations have images of {size[0]}x{size[1]} or more: add a folder of them, written by "
+                    "python experiments/collect.py --res 640x360"
+                )
+        return self._drawn[size]
+
+    def pixels(self, moments: NDArray[np.int64], views: list[int], size: tuple[int, int]) -> torch.Tensor:
+        """Images (B, V, H, W, 3) uint8 taken at `moments`, at `size` (width, height) [px] rounded to whole cells."""
+        config = PolicyConfig()
         images = []
         for row in self.moments.image[moments]:
             shard = int(np.searchsorted(self._ends, row, side="right"))
             start = self._ends[shard - 1] if shard else 0
-            images.append(self._images[shard][row - start][views])
-        return torch.from_numpy(np.stack(images))
+            images.append([resize(view, *size, config) for view in self._images[shard][row - start][views]])
+        return torch.from_numpy(np.stack([np.stack(row) for row in images]))
+
+    def earlier(self, moments: NDArray[np.int64], back: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The pictured moments `back` (B,) pictures before `moments` in the same episodes; -1 where there are none."""
+        places = np.searchsorted(self._pictured, moments) - back
+        before = self._pictured[np.maximum(places, 0)]
+        same = (places >= 0) & (self.moments.episode[before] == self.moments.episode[moments])
+        return np.where(same, before, -1)
 
     def later(self, moments: NDArray[np.int64], ticks: NDArray[np.int64]) -> NDArray[np.int64]:
         """The moments `ticks` (B,) later in the same episodes; the same moments where the episode ends before."""
@@ -61,8 +93,9 @@ class Demonstrations:
         return np.where(self.moments.episode[later] == self.moments.episode[moments], later, moments)
 
     def other(self, moments: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-        """For each moment, one of its objects other than the instructed one (which is number 0)."""
-        return 1 + (rng.random(len(moments)) * (self.moments.count[moments] - 1)).astype(np.int64)
+        """For each moment, one of its objects other than the instructed one."""
+        step = 1 + (rng.random(len(moments)) * (self.moments.count[moments] - 1)).astype(np.int64)
+        return (self.moments.target[moments] + step) % self.moments.count[moments]
 
     def instructions(self, moments: NDArray[np.int64], things: NDArray[np.int64]) -> list[str]:
         """The instruction that names thing `things[i]` of moment i."""
@@ -85,8 +118,14 @@ class Demonstrations:
         """(B, 5) end effector and gripper at `moments`."""
         return torch.from_numpy(np.column_stack([self.moments.ee_pose[moments], self.moments.gripper_pos[moments]]))
 
-    def labels(self, moments: NDArray[np.int64], things: NDArray[np.int64], steps: int) -> Labels:
-        """What the expert would do at `moments`, told to pick thing `things[i]`."""
+    def seconds(self, start: NDArray[np.int64], end: NDArray[np.int64]) -> torch.Tensor:
+        """(B,) time from moments `start` to moments `end` of the same episodes [s]."""
+        return torch.from_numpy((end - start) * 0.1).float()
+
+    def labels(
+        self, moments: NDArray[np.int64], things: NDArray[np.int64], steps: int, seen: NDArray[np.int64]
+    ) -> Labels:
+        """What the expert would do at `moments`, told to pick thing `things[i]`, which was last seen at `seen`."""
         m = self.moments
         ee, target = m.ee_pose[moments].astype(np.float64), m.position[moments, things].astype(np.float64)
         points = chunk(
@@ -97,6 +136,7 @@ class Demonstrations:
                 target=target,
                 target_yaw=m.yaw[moments, things].astype(np.float64),
                 yaw_period=PERIODS[m.shape[moments, things]],
+                velocity=m.velocity[moments, things].astype(np.float64),
             ),
             steps,
         )
@@ -106,6 +146,7 @@ class Demonstrations:
             return torch.from_numpy(values.astype(np.float32))
 
         return Labels(
+            seen=tensor(m.position[seen, things].astype(np.float64)),
             target=tensor(target),
             target_in_hand=tensor(target - ee[:, :3]),
             chunk_xyz=tensor(points[..., :3] - ee[:, None, :3]),
@@ -146,15 +187,19 @@ def dense_loss(
 ) -> torch.Tensor:
     """What lies in every cell. Predictions (B * V, T, ...), truth as `Demonstrations.dense` gives it."""
     cell, offset, colour, shape = (x.flatten(0, 1) for x in truth)
-    tokens = predicted["objectness"].shape[1]
-    occupied = torch.zeros(len(cell), tokens + 1).scatter_(1, cell, 1.0)[:, :tokens]
-    loss = F.binary_cross_entropy_with_logits(predicted["objectness"].float(), occupied)
-    seen = cell < tokens
+    cells = predicted["objectness"].shape[1]
+    occupied = torch.zeros(len(cell), cells + 1).scatter_(1, cell, 1.0)[:, :cells]
+    # A sum over objects, not a mean over cells, nearly all of which are empty.
+    logits = predicted["objectness"].float()
+    loss = 0.3 * F.binary_cross_entropy_with_logits(logits, occupied, reduction="sum") / occupied.sum().clamp(min=1)
+    seen = cell < cells
+    if not seen.any():
+        return loss
     picture = torch.arange(len(cell))[:, None].expand_as(cell)[seen]
     where = cell[seen]
     loss = loss + F.l1_loss(predicted["offset"][picture, where].float(), offset[seen])
     loss = loss + 0.5 * F.cross_entropy(predicted["colour"][picture, where].float(), colour[seen])
-    return loss + 0.5 * F.cross_entropy(predicted["shape"][picture, where].float(), shape[seen])
+    return loss + F.cross_entropy(predicted["shape"][picture, where].float(), shape[seen])
 
 
 def view_loss(readout: ViewReadout, cell: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
@@ -171,7 +216,8 @@ def head_loss(output: HeadOutput, labels: Labels) -> torch.Tensor:
     near = 1.0 / (0.05 + labels.target_in_hand.norm(dim=-1, keepdim=True))
     first = torch.linspace(1.5, 0.5, labels.gripper.shape[1])
     return (
-        5 * F.l1_loss(output.target, labels.target)
+        5 * F.l1_loss(output.seen, labels.seen)
+        + 5 * F.l1_loss(output.target, labels.target)
         + 0.5 * (near * (output.target_in_hand - labels.target_in_hand).abs()).mean()
         + 30 * (first[:, None] * (output.chunk_xyz - labels.chunk_xyz).abs()).mean()
         + F.l1_loss(output.chunk_yaw, labels.chunk_yaw)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from experiments.lessons import Demonstrations
 
 STAGES = ("vision", "joint")
+SIZES = ((224, 224), (112, 112), (448, 252), (640, 360))
 HISTORY_FILE = "training.json"
 """How a policy came to be, one entry a training; kept beside its weights."""
 
@@ -36,7 +37,7 @@ class Config:
     """Folder for checkpoints and, at the end, the policy."""
     start_from: Path | None = None
     """A policy whose encoder and head to start from (to correct it on its own states, say)."""
-    vision_steps: int = 900
+    vision_steps: int = 1200
     """Steps of the vision tower alone."""
     joint_steps: int = 7600
     """Steps of the whole model."""
@@ -53,12 +54,13 @@ class Draw:
     """How one step looks at the demonstrations: every configuration a flag can ask for is met in training."""
 
     cameras: tuple[str, ...]
+    size: tuple[int, int]
     encoding: "Encoding"
     pool: "Pool"
 
     @classmethod
     def random(cls, rng: "np.random.Generator") -> "Draw":
-        """The default three views most of the time, any one to five otherwise."""
+        """Three views at 224x224 most of the time, any one to five, at any of four sizes, otherwise."""
         from sim.cameras import CAMERA_ORDER
 
         cameras = CAMERA_ORDER[:3]
@@ -68,6 +70,7 @@ class Draw:
         pools: tuple[Pool, ...] = ("attention", "mean", "max")
         return cls(
             cameras=cameras,
+            size=SIZES[rng.choice(len(SIZES), p=[0.7, 0.1, 0.06, 0.14])],
             encoding="joint" if rng.random() < 0.15 else "batched",
             pool=pools[rng.choice(3, p=[0.6, 0.2, 0.2])],
         )
@@ -173,38 +176,71 @@ def _lesson(
     import numpy as np
     import torch
 
-    from agent.vla.heads import ViewBatch
+    from agent.vla.heads import Past, ViewBatch
+    from agent.vla.views import token_grid
     from experiments.lessons import MAX_AGE_TICKS, dense_loss, head_loss, view_loss
 
     draw = Draw.random(rng)
-    views = model.config.view_ids(draw.cameras)
-    seen = rng.choice(demos.training, batch)
-    tokens, grid = model.encoder.vision(demos.pixels(seen, views).flatten(0, 1))
-    loss = dense_loss(model.encoder.dense(tokens), demos.dense(seen, views, grid))
+    encoder, views = model.encoder, model.config.view_ids(draw.cameras)
+    grid = token_grid(*draw.size, model.config)
+    # Larger images, fewer of them: each step costs about the same. Moments come in pairs, an earlier and a later one.
+    pairs = max(2, min(batch, round(batch * 64 / (grid[0] * grid[1]))) // 2)
+    late = rng.choice(demos.drawn(draw.size), pairs)
+    early = demos.earlier(late, rng.choice([1, 2, 3, 4, 5, 6], pairs, p=[0.15, 0.4, 0.15, 0.1, 0.1, 0.1]))
+    related = early >= 0
+    early = np.where(related, early, rng.permutation(late))
+    seen = np.concatenate([early, late])
+    pixels = demos.pixels(seen, views, draw.size).flatten(0, 1)
+    loss = torch.zeros(())
+    if encoder.stem is not None and encoder.dense_stem is not None:
+        maps = encoder.stem(pixels)
+        cells = (maps.shape[2], maps.shape[3])
+        loss = loss + dense_loss(
+            encoder.dense_stem(maps.permute(0, 2, 3, 1).flatten(1, 2)), demos.dense(seen, views, cells)
+        )
+        tokens, grid = encoder.vision_of(maps)
+    else:
+        tokens, grid = encoder.vision(pixels)
+    loss = loss + dense_loss(encoder.dense_head(tokens), demos.dense(seen, views, grid))
     if stage == "vision":
         return loss
-    # Two instructions share the vision of a moment: what the demonstration was told, and another object.
-    told = np.concatenate([np.zeros(batch, np.int64), demos.other(seen, rng)])
+    # Two instructions share the vision of a moment: what the demonstration was told, and another object. Where the two
+    # moments of a pair belong together, both are read under the same instruction.
+    told = demos.moments.target[late]
+    other = demos.other(late, rng)
+    alone = rng.integers(0, demos.moments.count[early])
+    told_early, other_early = np.where(related, told, demos.moments.target[early]), np.where(related, other, alone)
+    things = np.concatenate([told_early, told, other_early, other])
     both = np.concatenate([seen, seen])
-    shared = tokens.unflatten(0, (batch, len(views)))
-    hidden = model.encoder.language(
-        torch.cat([shared, shared]),
-        demos.instructions(both, told),
-        draw.cameras,
-        draw.encoding,
-        grid,
+    shared = tokens.unflatten(0, (2 * pairs, len(views)))
+    hidden = encoder.language(
+        torch.cat([shared, shared]), demos.instructions(both, things), draw.cameras, draw.encoding, grid
     )
-    readout = model.encoder.readout(hidden, grid)
-    ticks = rng.integers(1, MAX_AGE_TICKS + 1, 2 * batch) * (rng.random(2 * batch) < 0.4)
+    readout = encoder.readout(hidden, grid)
+    is_late = np.tile(np.repeat([False, True], pairs), 2)
+    gap = np.where(is_late & np.tile(related, 4), np.tile(np.concatenate([early * 0, late - early]), 2), 0)
+    # What was seen earlier stands one block before what was seen later.
+    before = np.where(gap > 0, np.arange(4 * pairs) - pairs, np.arange(4 * pairs))
+    gap_s = torch.from_numpy(gap * 0.1).float()
+    hands = demos.hands(both).unsqueeze(1).expand(-1, len(views), -1)
+    lag = torch.zeros(4 * pairs, len(views))
+    looks = ViewBatch(readout.features, torch.tensor(views), hands, lag)
+    past = Past(ViewBatch(readout.features[before], looks.view_ids, hands[before], lag), gap_s)
+    ticks = rng.integers(1, MAX_AGE_TICKS + 1, 4 * pairs) * (rng.random(4 * pairs) < 0.4)
     now = demos.later(both, ticks)
-    output = model.head(
-        ViewBatch(readout.features, torch.tensor(views), demos.hands(both)),
-        demos.sensors(now),
-        torch.from_numpy((now - both) * 0.1).float(),
-        draw.pool,
+    # Some views of the later looks are left over from the earlier ones, as when cameras take turns.
+    stale = torch.from_numpy((gap > 0) & (rng.random(4 * pairs) < 0.15))[:, None] & torch.from_numpy(
+        rng.random(len(views)) < 0.5
     )
-    loss = 0.5 * loss + view_loss(readout, *demos.cells(both, told, views, grid))
-    return loss + head_loss(output, demos.labels(now, told, model.config.chunk))
+    looks = ViewBatch(
+        torch.where(stale[..., None], past.views.features, looks.features),
+        looks.view_ids,
+        torch.where(stale[..., None], past.views.ee_at_capture, hands),
+        torch.where(stale, gap_s[:, None], 0.0),
+    )
+    output = model.head(looks, demos.sensors(now), demos.seconds(both, now), draw.pool, past)
+    loss = 0.5 * loss + view_loss(readout, *demos.cells(both, things, views, grid))
+    return loss + head_loss(output, demos.labels(now, things, model.config.chunk, seen=both))
 
 
 def evaluate(model: "VLA", demos: "Demonstrations", limit: int = 320) -> dict[str, float]:
@@ -212,38 +248,50 @@ def evaluate(model: "VLA", demos: "Demonstrations", limit: int = 320) -> dict[st
     import numpy as np
     import torch
 
-    from agent.vla.heads import ViewBatch
+    from agent.vla.heads import Past, ViewBatch
     from sim.cameras import CAMERA_ORDER
 
     cameras = CAMERA_ORDER[:3]
     seen = demos.validation[:: max(1, len(demos.validation) // limit)]
     told = demos.other(seen, np.random.default_rng(0))
-    errors, steps, fingers = [], [], []
+    before = demos.earlier(seen, np.full(len(seen), 2))
+    errors, steps, fingers, moving = [], [], [], []
     model.eval()
+
+    def look(moments: "np.ndarray", things: "np.ndarray") -> ViewBatch:
+        pixels = demos.pixels(moments, [0, 1, 2], (224, 224))
+        readout = model.encoder(pixels, demos.instructions(moments, things), cameras, "batched")
+        hands = demos.hands(moments).unsqueeze(1).expand(-1, 3, -1)
+        return ViewBatch(readout.features, torch.arange(3), hands, torch.zeros(len(moments), 3))
+
     with torch.inference_mode():
         for block in np.array_split(np.arange(len(seen)), max(1, len(seen) // 16)):
             moments, things = seen[block], told[block]
-            readout = model.encoder(
-                demos.pixels(moments, [0, 1, 2]), demos.instructions(moments, things), cameras, "batched"
-            )
+            known = before[block] >= 0
+            earlier = np.where(known, before[block], moments)
             output = model.head(
-                ViewBatch(readout.features, torch.arange(3), demos.hands(moments)),
+                look(moments, things),
                 demos.sensors(moments),
                 torch.zeros(len(moments)),
                 "attention",
+                Past(look(earlier, things), demos.seconds(earlier, moments)),
             )
-            labels = demos.labels(moments, things, model.config.chunk)
+            labels = demos.labels(moments, things, model.config.chunk, seen=moments)
             errors.append((output.target_in_hand - labels.target_in_hand).norm(dim=-1))
             steps.append((output.chunk_xyz - labels.chunk_xyz)[:, 0].norm(dim=-1))
             fingers.append(((output.gripper > 0).float() == labels.gripper)[:, 0].float())
+            moving.append(torch.from_numpy(np.linalg.norm(demos.moments.velocity[moments, things], axis=-1) > 0))
     model.train()
-    error = torch.cat(errors)
-    return {
+    error, set_point, moves = torch.cat(errors), torch.cat(steps), torch.cat(moving)
+    score = {
         "target_cm_median": 100 * float(error.median()),
         "target_cm_p90": 100 * float(error.quantile(0.9)),
-        "set_point_cm_mean": 100 * float(torch.cat(steps).mean()),
+        "set_point_cm_mean": 100 * float(set_point.mean()),
         "gripper_accuracy": float(torch.cat(fingers).mean()),
     }
+    if moves.any():
+        score["set_point_cm_mean_where_moving"] = 100 * float(set_point[moves].mean())
+    return score
 
 
 if __name__ == "__main__":

@@ -89,6 +89,7 @@ class Clocked:
         self.looks = 0
         self.encode_end_ns = 0
         self.encode_span = 0  # its place among the spans
+        self.features: object | None = None  # of the last encode, finished or not
         self.newest: _Encoded | None = None
         # Frames of free-running cameras that may still be asked for, and the last one that was.
         self.shots: dict[int, _Shot] = {}
@@ -175,12 +176,12 @@ class Clocked:
 
     def _start(self, now_ns: int, shot: _Shot) -> Requests:
         self.shots = {frame: kept for frame, kept in self.shots.items() if kept.t_ns > shot.t_ns}
-        features = yield Encode(shot.images, shot.instruction, shot.readings)
+        self.features = yield Encode(shot.images, shot.instruction, shot.readings, shot.t_ns, self.features)
         vl_ns = self.latency.encode_ns() + self.servers.put_off_ns(max(0, self.head_free_ns - now_ns))
         self.encode_end_ns = now_ns + vl_ns
         self.encode_span = len(self.spans)
         self.spans.append(Span("encode", now_ns, self.encode_end_ns, shot.t_ns))
-        self.queue.push(self.encode_end_ns, _Event.ENCODED, _Encoded(features, shot.t_ns, now_ns))
+        self.queue.push(self.encode_end_ns, _Event.ENCODED, _Encoded(self.features, shot.t_ns, now_ns))
 
     def _encoded(self, now_ns: int, encoded: _Encoded) -> Requests:
         if self.encode_end_ns > now_ns:  # the head has put it off

@@ -68,12 +68,13 @@ def _paused(plant: Plant, cameras: Sequence[str], period_ns: int, execution: Exe
     chunks: list[Chunk] = []
     think_ns = 0
     follow_ns: int | None = None
+    features: object | None = None
     while not plant.done:
         now_ns = plant.now_ns
         instants.append(now_ns)
         fresh = now_ns >= think_ns
         if fresh:
-            features = yield Encode(plant.capture(cameras), plant.instruction, plant.sensors())
+            features = yield Encode(plant.capture(cameras), plant.instruction, plant.sensors(), now_ns, features)
             setpoints = yield Act(features, execution.readings(plant.sensors(), chunks, now_ns, 0), 0)
             spans += [Span("encode", now_ns, now_ns, now_ns), Span("head", now_ns, now_ns, now_ns)]
             chunks = remember(chunks, Chunk(np.asarray(setpoints), now_ns, now_ns))

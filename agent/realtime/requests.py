@@ -21,6 +21,10 @@ class Encode:
     instruction: str
     readings: Readings
     """The sensors at the instant of the exposure; they travel with the features, because the wrist camera moves."""
+    t_ns: int = 0
+    """That instant."""
+    before: object | None = None
+    """The answer to the episode's last `Encode`, if any: two looks show motion, one does not."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionPat
 
 from agent.vla.attention import GroupedVisionAttention, register
 from agent.vla.config import PolicyConfig
+from agent.vla.stem import STRIDE
 from agent.vla.views import normalisation
 from sim.errors import UsageError
 
@@ -29,7 +30,7 @@ class PatchProjection(nn.Module):
         self.proj = embed.proj
 
     def forward(self, patches: torch.Tensor) -> torch.Tensor:
-        """Patches (S, 3 * P * P) int8 from `views.pack`, or (S, 3 * T * P * P) normalised, to (S, hidden)."""
+        """Patches (S, 3 * P * P) int8 from `views.pack`, or (S, C * T * P * P) ready, to (S, hidden)."""
         weight, bias = self.proj.weight, None
         dtype, device = weight.dtype, weight.device.type
         if patches.dtype == torch.int8:
@@ -56,6 +57,7 @@ def tiny_config(config: PolicyConfig, tokenizer: Tokenizer) -> Qwen2_5_VLConfig:
     """transformers' configuration of the tiny backbone: every vision block attends to the whole image."""
     vision, text = config.vision, config.text
     half = text.hidden_size // text.num_attention_heads // 2
+    patch = config.patch_size // STRIDE if config.stem_channels else config.patch_size
     # Qwen's own split of the rotary frequencies between time, height and width is 16:24:24.
     side = half * 3 // 8
     return Qwen2_5_VLConfig(
@@ -65,10 +67,11 @@ def tiny_config(config: PolicyConfig, tokenizer: Tokenizer) -> Qwen2_5_VLConfig:
             num_heads=vision.num_heads,
             intermediate_size=vision.intermediate_size,
             out_hidden_size=text.hidden_size,
-            patch_size=config.patch_size,
+            in_channels=config.stem_channels or 3,
+            patch_size=patch,
             spatial_merge_size=config.merge_size,
             temporal_patch_size=config.temporal_patch_size,
-            window_size=config.patch_size * config.merge_size * 4,
+            window_size=patch * config.merge_size * 4,
             fullatt_block_indexes=list(range(vision.depth)),
         ),
         text_config=dict(
@@ -133,6 +136,7 @@ def config_for_backbone(name: str, model: Qwen2_5_VLModel) -> PolicyConfig:
     vision = model.config.vision_config
     return PolicyConfig(
         backbone=name,
+        stem_channels=0,
         patch_size=vision.patch_size,
         merge_size=vision.spatial_merge_size,
         temporal_patch_size=vision.temporal_patch_size,

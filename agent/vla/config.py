@@ -18,7 +18,7 @@ TINY = "tiny"
 class VisionDims:
     """Dimensions of the tiny vision tower (names as in transformers' `Qwen2_5_VLVisionConfig`)."""
 
-    depth: int = 4
+    depth: int = 3
     hidden_size: int = 128
     num_heads: int = 4
     intermediate_size: int = 384
@@ -28,7 +28,7 @@ class VisionDims:
 class TextDims:
     """Dimensions of the tiny language model (names as in transformers' `Qwen2_5_VLTextConfig`)."""
 
-    num_hidden_layers: int = 3
+    num_hidden_layers: int = 2
     hidden_size: int = 128
     num_attention_heads: int = 4
     num_key_value_heads: int = 2
@@ -46,11 +46,14 @@ class PolicyConfig:
     backbone: str = TINY
     vision: VisionDims = VisionDims()
     text: TextDims = TextDims()
+    stem_channels: int = 32
+    """Width of the convolutions before the vision tower; 0 for none, as in Qwen."""
     patch_size: int = 28
-    """Side of a vision patch [px]. Twice Qwen's: a tiny model at 224 px costs what patch 14 costs at 112 px."""
-    merge_size: int = 2
+    """Side of a vision patch [px]. With `merge_size` 1 a view has as many visual tokens as in Qwen (14 px, merged
+    by 2), from a quarter of the patches."""
+    merge_size: int = 1
     """Patches a visual token spans along each side."""
-    temporal_patch_size: int = 2
+    temporal_patch_size: int = 1
     """Frames a patch spans; a still image is repeated."""
     prompt: str = "<|im_start|>{instruction}"
     """Opening of every sequence. Text precedes the image so that causal attention lets visual tokens read it."""

@@ -13,6 +13,7 @@ from transformers.vision_utils import get_vision_position_ids, get_vision_window
 from agent.config import Encoding
 from agent.vla.config import PolicyConfig
 from agent.vla.layout import Layouts
+from agent.vla.stem import STRIDE, Stem, cut
 from agent.vla.text import Prompts
 from agent.vla.views import pack
 
@@ -40,16 +41,19 @@ def cell_centres(grid: Grid, device: torch.device | None = None) -> torch.Tensor
 
 
 class DenseHead(nn.Module):
-    """What lies in each cell, whatever the instruction: the auxiliary task that makes the vision tower learn."""
+    """What lies in each cell, whatever the instruction: the auxiliary task that makes stem and vision tower learn."""
 
     def __init__(self, width: int, config: PolicyConfig) -> None:
         super().__init__()
         self.sizes = [1, 2, len(config.colours), len(config.shapes)]
         self.norm = nn.LayerNorm(width)
         self.out = nn.Linear(width, sum(self.sizes))
+        # Nearly all cells are empty: without this the first steps would teach nothing else.
+        nn.init.constant_(self.out.bias[:1], -4.0)
 
     def forward(self, tokens: torch.Tensor) -> dict[str, torch.Tensor]:
         """Tokens (N, T, d) to objectness logits (N, T), offset (N, T, 2) [cells], colour and shape logits."""
+        tokens = tokens.to(self.out.weight.dtype)
         objectness, offset, colour, shape = self.out(self.norm(tokens)).split(self.sizes, dim=-1)
         return {"objectness": objectness.squeeze(-1), "offset": offset, "colour": colour, "shape": shape}
 
@@ -89,15 +93,27 @@ class VLEncoder(nn.Module):
         self.layouts = Layouts(prompts)
         self.width: int = backbone.config.text_config.hidden_size
         self.feature_width = self.width + 3
+        self.stem = Stem(config.stem_channels) if config.stem_channels else None
+        self.dense_stem = DenseHead(config.stem_channels, config) if config.stem_channels else None
         self.dense_head = DenseHead(self.width, config)
         self.readout_head = Readout(self.width)
         self._vision_plans: dict[tuple, dict[str, torch.Tensor]] = {}
 
     def vision(self, pixels: torch.Tensor) -> tuple[torch.Tensor, Grid]:
         """Pixels (N, H, W, 3) uint8, whole cells, to tokens (N, T, d) in raster order and their grid."""
-        count = pixels.shape[0]
-        patches, (rows, columns) = pack(pixels, self.config)
-        plan = self._vision_plan(count, rows, columns, pixels.device)
+        if self.stem is not None:
+            return self.vision_of(self.stem(pixels))
+        patches, size = pack(pixels, self.config)
+        return self._tower(patches, len(pixels), size)
+
+    def vision_of(self, maps: torch.Tensor) -> tuple[torch.Tensor, Grid]:
+        """The same from the maps (N, C, h, w) of the stem."""
+        patches, size = cut(maps, self.config.patch_size // STRIDE, self.config.merge_size)
+        return self._tower(patches, len(maps), size)
+
+    def _tower(self, patches: torch.Tensor, count: int, size: tuple[int, int]) -> tuple[torch.Tensor, Grid]:
+        rows, columns = size
+        plan = self._vision_plan(count, rows, columns, patches.device)
         tokens = self.backbone.visual(patches, **plan).pooler_output
         merge = self.config.merge_size
         return tokens.view(count, -1, self.width), (rows // merge, columns // merge)
@@ -122,10 +138,6 @@ class VLEncoder(nn.Module):
                 "cu_seqlens": torch.arange(count + 1, dtype=torch.int32) * (rows * columns),
             }
         return dict(self._vision_plans[key])
-
-    def dense(self, tokens: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Auxiliary predictions for every cell, see `DenseHead`."""
-        return self.dense_head(tokens.to(self.dense_head.out.weight.dtype))
 
     def language(
         self,

@@ -20,6 +20,7 @@ WRENCH_BLOCK = 5
 # Contact forces and torques reach about this much [N, N m].
 WRENCH_SCALE = (20.0, 20.0, 20.0, 2.0, 2.0, 2.0)
 AGE_WIDTH = 8
+MOTION_WIDTH = 10
 
 
 @dataclass(frozen=True)
@@ -42,24 +43,35 @@ class SensorBatch:
 
 @dataclass(frozen=True)
 class ViewBatch:
-    """Encoded views of B moments. All views of a moment were captured at the same instant."""
+    """Encoded views of B moments."""
 
     features: torch.Tensor
     """(B, V, F) from `ViewReadout.features`."""
     view_ids: torch.Tensor
     """(V,) or (B, V) long, indices in `PolicyConfig.cameras`."""
     ee_at_capture: torch.Tensor
-    """(B, 5) end-effector x, y, z [m], yaw [rad] and gripper position at the capture (where the wrist view was)."""
-    present: torch.Tensor | None = None
-    """(B, V) bool, views to use, at least one a row; None for all."""
+    """(B, V, 5) end-effector x, y, z [m], yaw [rad] and gripper position when each view was taken."""
+    lag_s: torch.Tensor
+    """(B, V) how much older each view is than the newest of its moment [s]; zero when all were taken at once."""
+
+
+@dataclass(frozen=True)
+class Past:
+    """Views of the same B episodes some time earlier, encoded under the same instruction: what shows motion."""
+
+    views: ViewBatch
+    gap_s: torch.Tensor
+    """(B,) how much earlier [s]; 0 where there are none, and the views are then ignored."""
 
 
 @dataclass(frozen=True)
 class HeadOutput:
     """Prediction of B moments."""
 
+    seen: torch.Tensor
+    """(B, 3) instructed object when the views were taken, robot base frame [m]."""
     target: torch.Tensor
-    """(B, 3) instructed object, robot base frame [m]."""
+    """(B, 3) the object now [m]."""
     target_in_hand: torch.Tensor
     """(B, 3) the same minus the end-effector position now [m]."""
     chunk_xyz: torch.Tensor
@@ -71,7 +83,7 @@ class HeadOutput:
 
 
 def hand_features(xyz: torch.Tensor, yaw: torch.Tensor, gripper: torch.Tensor) -> torch.Tensor:
-    """(B, HAND_WIDTH) normalised position, cosine and sine of the yaw, gripper opening."""
+    """(..., HAND_WIDTH) normalised position, cosine and sine of the yaw, gripper opening."""
     place = (xyz - xyz.new_tensor(WORKSPACE_CENTRE)) / WORKSPACE_SCALE
     return torch.cat([place, yaw.cos().unsqueeze(-1), yaw.sin().unsqueeze(-1), gripper.unsqueeze(-1)], dim=-1)
 
@@ -116,7 +128,7 @@ class ViewPool(nn.Module):
         self.embedding = nn.Embedding(len(config.cameras), 16)
         self.norm = nn.LayerNorm(feature_width - 3)
         self.view = nn.Sequential(
-            nn.Linear(feature_width + 16 + HAND_WIDTH, width), nn.GELU(), nn.Linear(width, width), nn.GELU()
+            nn.Linear(feature_width + 16 + HAND_WIDTH + 1, width), nn.GELU(), nn.Linear(width, width), nn.GELU()
         )
         self.score = nn.Linear(width, self.heads)
 
@@ -127,42 +139,56 @@ class ViewPool(nn.Module):
         features = torch.cat([self.norm(views.features[..., :-3]), views.features[..., -3:]], dim=-1)
         embedding = self.embedding(views.view_ids).expand(count, number, -1)
         capture = views.ee_at_capture
-        hand = hand_features(capture[:, :3], capture[:, 3], capture[:, 4]).unsqueeze(1).expand(-1, number, -1)
-        encoded = self.view(torch.cat([features, embedding, hand], dim=-1))
-        absent = None if views.present is None else ~views.present.unsqueeze(-1)
+        hand = hand_features(capture[..., :3], capture[..., 3], capture[..., 4])
+        encoded = self.view(torch.cat([features, embedding, hand, views.lag_s.unsqueeze(-1)], dim=-1))
         if pool == "max":
-            return (encoded if absent is None else encoded.masked_fill(absent, -torch.inf)).amax(dim=1)
+            return encoded.amax(dim=1)
         scores = self.score(encoded).float() if pool == "attention" else encoded.new_zeros(count, number, self.heads)
-        if absent is not None:
-            scores = scores.masked_fill(absent, -torch.inf)
         weights = scores.softmax(dim=1).unsqueeze(-1)
         return (weights * encoded.unflatten(-1, (self.heads, -1))).sum(dim=1).flatten(1)
 
 
 class ActionHead(nn.Module):
-    """Pooled views, sensors and age to the target and a chunk of set-points."""
+    """Pooled views, sensors and age to the target and a chunk of set-points.
+
+    Motion is the difference of two looks at the object over the time between them. Both looks go through the same
+    layers, so that what they get wrong in common cancels.
+    """
 
     def __init__(self, config: PolicyConfig, feature_width: int) -> None:
         super().__init__()
         self.chunk = config.chunk
         self.pool = ViewPool(config, feature_width)
+        self.locate = nn.Sequential(nn.Linear(config.view_width, 128), nn.GELU(), nn.Linear(128, 3))
         self.sensors = SensorEncoder(config)
         width = config.trunk_width
-        inputs = config.view_width + config.sensor_width + HAND_WIDTH + AGE_WIDTH
+        inputs = config.view_width + config.sensor_width + HAND_WIDTH + AGE_WIDTH + MOTION_WIDTH
         self.trunk = nn.Sequential(
             nn.Linear(inputs, width), nn.GELU(), nn.Linear(width, width), nn.GELU(), nn.Linear(width, width), nn.GELU()
         )
         self.out = nn.Linear(width, 6 + 6 * config.chunk)
 
-    def forward(self, views: ViewBatch, sensors: SensorBatch, age_s: torch.Tensor, pool: Pool) -> HeadOutput:
-        """`age_s` (B,): time since the capture of the views [s]."""
+    def forward(
+        self, views: ViewBatch, sensors: SensorBatch, age_s: torch.Tensor, pool: Pool, past: Past | None = None
+    ) -> HeadOutput:
+        """`age_s` (B,): time since the capture of the newest views [s]."""
         hand = hand_features(sensors.ee_pose[:, :3], sensors.ee_pose[:, 3], sensors.gripper_pos)
-        inputs = [self.pool(views, pool), self.sensors(sensors), hand, age_features(age_s)]
+        pooled = self.pool(views, pool)
+        seen = self.locate(pooled).float()
+        drift, known = torch.zeros_like(seen), torch.zeros_like(age_s)
+        if past is not None:
+            known = (past.gap_s > 0).float()
+            before = self.locate(self.pool(past.views, pool)).float()
+            drift = (seen - before) / past.gap_s.clamp(min=0.1).unsqueeze(-1) * known.unsqueeze(-1)
+        place = hand[:, :3] - seen
+        motion = [place, place - drift * age_s.unsqueeze(-1), 2 * drift, known.unsqueeze(-1)]
+        inputs = [pooled, self.sensors(sensors), hand, age_features(age_s), *motion]
         out = self.out(self.trunk(torch.cat(inputs, dim=-1))).float()
         places, chunk = out[:, :6], out[:, 6:].unflatten(-1, (self.chunk, 6))
         centre = places.new_tensor(WORKSPACE_CENTRE)
         upright = torch.stack([torch.ones_like(chunk[..., 3]), torch.zeros_like(chunk[..., 3])], dim=-1)
         return HeadOutput(
+            seen=centre + WORKSPACE_SCALE * seen,
             target=centre + WORKSPACE_SCALE * places[:, :3],
             target_in_hand=WORKSPACE_SCALE * places[:, 3:],
             chunk_xyz=STEP_SCALE * chunk[..., :3],

@@ -18,7 +18,7 @@ from agent.config import Optimization
 from agent.vla.backbones import config_for_backbone, pretrained_backbone, tiny_backbone
 from agent.vla.config import TINY, PolicyConfig
 from agent.vla.encoder import VLEncoder
-from agent.vla.heads import ActionHead, HeadOutput, SensorBatch, ViewBatch
+from agent.vla.heads import ActionHead, HeadOutput, Past, SensorBatch, ViewBatch
 from agent.vla.text import Prompts, instruction_corpus, train_tokenizer
 from agent.vla.views import resize
 from sim.errors import UsageError
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE = "config.json", "model.safetensors", "tokenizer.json"
 _BACKBONE = "encoder.backbone."
+GAP_NS, SHORTEST_GAP_NS = 600_000_000, 300_000_000
+"""Time between two looks that motion is read from, and the least: over less, errors of a few millimetres are fast."""
 
 
 class VLA(nn.Module):
@@ -51,14 +53,45 @@ class VLA(nn.Module):
 
 
 @dataclass(frozen=True)
+class Look:
+    """One set of encoded views."""
+
+    t_ns: int
+    """When the newest of them were taken."""
+    instruction: str
+    views: np.ndarray
+    """(V, F) float32, see `ViewReadout.features`."""
+    ee_at_capture: np.ndarray
+    """(V, 5) x, y, z [m], yaw [rad] and gripper position when each view was taken."""
+    lag_s: np.ndarray
+    """(V,) how much older each view is than the newest [s]."""
+
+
+@dataclass(frozen=True)
 class Features:
     """Answer to `Encode`: all that `act` later needs from the images."""
 
     cameras: tuple[str, ...]
-    views: np.ndarray
-    """(V, F) float32, see `ViewReadout.features`."""
-    ee_at_capture: np.ndarray
-    """(5,) x, y, z [m], yaw [rad] and gripper position when the images were taken."""
+    newest: Look
+    earlier: tuple[Look, ...]
+    """Under the same instruction, newest first, as far back as motion needs."""
+
+    @property
+    def past(self) -> Look | None:
+        """The look that motion is read from: the newest one that is old enough, if any."""
+        oldest = self.earlier[-1] if self.earlier else None
+        return oldest if oldest and self.newest.t_ns - oldest.t_ns >= SHORTEST_GAP_NS else None
+
+
+def _earlier(newest: Look, before: Features | None) -> tuple[Look, ...]:
+    """What of the looks before `newest` is worth keeping beside it."""
+    if before is None or before.newest.instruction != newest.instruction:
+        return ()
+    looks = (before.newest, *before.earlier)
+    for number, look in enumerate(looks):
+        if newest.t_ns - look.t_ns >= GAP_NS:
+            return looks[: number + 1]
+    return looks
 
 
 def sensor_batch(readings: Sequence[Readings], device: torch.device | str = "cpu") -> SensorBatch:
@@ -164,12 +197,19 @@ class VLAPolicy:
             chosen.cameras,
             chosen.encoding,
         )
-        readings = request.readings
-        return Features(
-            cameras=chosen.cameras,
+        before = request.before
+        if before is not None and not isinstance(before, Features):
+            raise TypeError(f"features before are a {type(before).__name__}, expected an answer of encode")
+        hand = np.append(request.readings.ee_pose, request.readings.gripper_pos)
+        count = len(chosen.cameras)
+        newest = Look(
+            t_ns=request.t_ns,
+            instruction=request.instruction,
             views=readout.features[0].cpu().numpy(),
-            ee_at_capture=np.append(readings.ee_pose, readings.gripper_pos),
+            ee_at_capture=np.tile(hand, (count, 1)),
+            lag_s=np.zeros(count),
         )
+        return Features(chosen.cameras, newest, _earlier(newest, before))
 
     @torch.inference_mode()
     def act(self, requests: Sequence[Act]) -> list[np.ndarray]:
@@ -185,14 +225,26 @@ class VLAPolicy:
         if not isinstance(features, Features):
             raise TypeError(f"features are a {type(features).__name__}, expected an answer of encode")
         sensors = sensor_batch([request.readings], self.device)
-        capture = torch.as_tensor(features.ee_at_capture, dtype=torch.float32, device=self.device)
+        past = features.past
         output = self.model.head(
-            ViewBatch(torch.from_numpy(features.views).to(self.device)[None], self._view_ids, capture[None]),
+            self._views(features.newest),
             sensors,
-            torch.tensor([request.age_ns * 1e-9], dtype=torch.float32, device=self.device),
+            self._tensor([request.age_ns * 1e-9]),
             self.optimization.pool,
+            past and Past(self._views(past), self._tensor([(features.newest.t_ns - past.t_ns) * 1e-9])),
         )
         return set_points(output, sensors.ee_pose)[0].double().cpu().numpy()
+
+    def _views(self, look: Look) -> ViewBatch:
+        return ViewBatch(
+            self._tensor(look.views)[None],
+            self._view_ids,
+            self._tensor(look.ee_at_capture)[None],
+            self._tensor(look.lag_s)[None],
+        )
+
+    def _tensor(self, values: np.ndarray | list[float]) -> torch.Tensor:
+        return torch.as_tensor(values, dtype=torch.float32, device=self.device)
 
 
 def _backbone_dtype(device: str) -> torch.dtype:

@@ -111,6 +111,19 @@ def test_while_views_are_drawn_the_physics_stands_still_and_a_tick_in_this_time_
         assert tick.feature_age_ns == (tick.t_ns - finished[-1].capture_ns if finished else None)
 
 
+def test_a_loop_that_wakes_late_uses_no_features_before_the_step_at_which_they_were_there() -> None:
+    class Drowsy(Imagined):
+        def sleep_until_ns(self, t_ns: int) -> None:
+            super().sleep_until_ns(t_ns if t_ns % ms_to_ns(2) else t_ns + ms_to_ns(1.5))
+
+    _, trace, late = on_the_wall(Constant(201, 20), host=Drowsy())
+    encodes = [span for span in trace.spans if span.name == "encode"]
+    heads = [span for span in trace.spans if span.name == "head"]
+    for head in heads:
+        assert head.capture_ns == [span.capture_ns for span in encodes if span.end_ns <= head.start_ns][-1]
+    assert heads[0].start_ns == ms_to_ns(300) and late == Late()
+
+
 def test_an_error_in_the_encoder_thread_ends_the_episode() -> None:
     class Broken(FakePolicy):
         def encode(self, requests: list[Encode]) -> list[object]:

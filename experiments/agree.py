@@ -113,7 +113,8 @@ def main(args: Args) -> None:
     print("\n".join(header(describe(asked, setting, folder, facts))))
     latency = spread(setting.latency_model, args.spread)
     print(f"spread p95 of the encodes is {args.spread:g} times the median, where their latency is constant")
-    print(f"at most {args.episodes * env.task.time_limit_s:.0f} s on the wall clock, seldom a third of it", flush=True)
+    limit_s = args.episodes * env.task.time_limit_s
+    print(f"the wall clock takes as long as the episodes last: at most {limit_s:.0f} s", flush=True)
 
     simulated, wall = _run(args, setting, latency, env, policy)
     if not (simulated.ages_ms and wall.ages_ms):

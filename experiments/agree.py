@@ -30,7 +30,7 @@ LIMIT = 0.1
 FEW = 50
 """A distance between samples with fewer different ages than this says more about jitter than about the clock."""
 BUSY = 0.2
-"""Share of late control ticks from which on the host was too busy. Drawing the views alone makes one in twenty late."""
+"""Share of late control ticks from which on the host was too busy. Drawing makes about one in fifteen late."""
 DISAGREE = 1
 """Exit status."""
 

@@ -156,7 +156,7 @@ def _run(job: Job) -> Row:
     if job.video:
         assert isinstance(plant, FilmedPlant)
         outcome = f"success at {row['time_to_success_s']:.1f} s" if env.success else "failure: out of time"
-        caption = Caption(env.instruction, job.mode, o.cameras, outcome, env.success)
+        caption = Caption(job.mode, o.cameras, outcome, env.success)
         write_video(Path(job.video), plant.film, trace, caption)
     if job.trace:
         about = {"mode": job.mode, "seed": job.seed, "instruction": env.instruction, "success": env.success}

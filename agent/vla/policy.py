@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE = "config.json", "model.safetensors", "tokenizer.json"
 _BACKBONE = "encoder.backbone."
+
+R = TypeVar("R")
 
 
 class VLA(nn.Module):
@@ -89,7 +91,9 @@ def set_points(output: HeadOutput, ee_pose: torch.Tensor) -> torch.Tensor:
 class VLAPolicy:
     """A `VLA` under one `Optimization`.
 
-    Requests are answered one by one: what an episode gets never depends on which others run beside it.
+    On a GPU all requests share one forward pass, and answers are equal to those of one alone up to rounding. On a CPU,
+    where sharing saves little, they are answered one by one: what an episode gets does not depend, to the bit, on which
+    others run beside it.
     """
 
     def __init__(self, model: VLA, optimization: Optimization | None = None) -> None:
@@ -143,12 +147,34 @@ class VLAPolicy:
         (folder / CONFIG_FILE).write_text(self.model.config.to_json())
         (folder / TOKENIZER_FILE).write_text(self.model.tokenizer.to_str(pretty=True) + "\n")
 
-    @torch.inference_mode()
     def encode(self, requests: Sequence[Encode]) -> list[Features]:
         """Features of each request. Raises `ValueError` if a configured camera's image is missing or not an image."""
-        return [self._encode(request) for request in requests]
+        return [features for sharing in self._shared(requests) for features in self._encode(sharing)]
 
-    def _encode(self, request: Encode) -> Features:
+    def _shared(self, requests: Sequence[R]) -> list[Sequence[R]]:
+        """The requests, in their order, grouped into those that share a forward pass."""
+        return [[request] for request in requests] if self.device.type == "cpu" else [requests]
+
+    @torch.inference_mode()
+    def _encode(self, requests: Sequence[Encode]) -> list[Features]:
+        chosen = self.optimization
+        readout = self.model.encoder(
+            torch.from_numpy(np.stack([self._pixels(request) for request in requests])).to(self.device),
+            [request.instruction for request in requests],
+            chosen.cameras,
+            chosen.encoding,
+        )
+        return [
+            Features(
+                cameras=chosen.cameras,
+                views=views,
+                ee_at_capture=np.append(request.readings.ee_pose, request.readings.gripper_pos),
+            )
+            for request, views in zip(requests, readout.features.cpu().numpy(), strict=True)
+        ]
+
+    def _pixels(self, request: Encode) -> np.ndarray:
+        """(V, H, W, 3) uint8: the configured views, resized."""
         chosen = self.optimization
         pixels = []
         for camera in chosen.cameras:
@@ -158,41 +184,38 @@ class VLAPolicy:
             if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
                 raise ValueError(f"image of {camera!r}: {image.dtype} {image.shape}, expected uint8 (H, W, 3)")
             pixels.append(resize(image, chosen.width, chosen.height, self.model.config))
-        readout = self.model.encoder(
-            torch.from_numpy(np.stack(pixels))[None].to(self.device),
-            [request.instruction],
-            chosen.cameras,
-            chosen.encoding,
-        )
-        readings = request.readings
-        return Features(
-            cameras=chosen.cameras,
-            views=readout.features[0].cpu().numpy(),
-            ee_at_capture=np.append(readings.ee_pose, readings.gripper_pos),
-        )
+        return np.stack(pixels)
 
-    @torch.inference_mode()
     def act(self, requests: Sequence[Act]) -> list[np.ndarray]:
         """Chunk (chunk, 5) float64 of absolute set-points at 10 Hz for each request.
 
         Raises:
             TypeError: the features of a request are not an answer of `encode`.
         """
-        return [self._act(request) for request in requests]
+        return [chunk for sharing in self._shared(requests) for chunk in self._act(sharing)]
 
-    def _act(self, request: Act) -> np.ndarray:
-        features = request.features
-        if not isinstance(features, Features):
-            raise TypeError(f"features are a {type(features).__name__}, expected an answer of encode")
-        sensors = sensor_batch([request.readings], self.device)
-        capture = torch.as_tensor(features.ee_at_capture, dtype=torch.float32, device=self.device)
+    @torch.inference_mode()
+    def _act(self, requests: Sequence[Act]) -> list[np.ndarray]:
+        features = [_features(request) for request in requests]
+        sensors = sensor_batch([request.readings for request in requests], self.device)
+        captures = np.stack([each.ee_at_capture for each in features])
         output = self.model.head(
-            ViewBatch(torch.from_numpy(features.views).to(self.device)[None], self._view_ids, capture[None]),
+            ViewBatch(
+                torch.from_numpy(np.stack([each.views for each in features])).to(self.device),
+                self._view_ids,
+                torch.as_tensor(captures, dtype=torch.float32, device=self.device),
+            ),
             sensors,
-            torch.tensor([request.age_ns * 1e-9], dtype=torch.float32, device=self.device),
+            torch.tensor([request.age_ns * 1e-9 for request in requests], dtype=torch.float32, device=self.device),
             self.optimization.pool,
         )
-        return set_points(output, sensors.ee_pose)[0].double().cpu().numpy()
+        return list(set_points(output, sensors.ee_pose).double().cpu().numpy())
+
+
+def _features(request: Act) -> Features:
+    if not isinstance(request.features, Features):
+        raise TypeError(f"features are a {type(request.features).__name__}, expected an answer of encode")
+    return request.features
 
 
 def _backbone_dtype(device: str) -> torch.dtype:

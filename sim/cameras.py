@@ -126,7 +126,7 @@ class Eyes:
         self._ids = {name: model.camera(name).id for name in CAMERA_ORDER}
         self._option = mujoco.MjvOption()
         self._option.geomgroup[3] = 0
-        self._renderer: _Renderer | None = None
+        self._renderer: mujoco.Renderer | None = None
 
     def look(self, data: mujoco.MjData, cameras: Sequence[str]) -> dict[str, NDArray[np.uint8]]:
         """One uint8 image (height, width, 3) a camera, of the state in `data` (kinematics up to date)."""
@@ -137,7 +137,7 @@ class Eyes:
             images[name] = renderer.render()
         return images
 
-    def _open(self) -> _Renderer:
+    def _open(self) -> mujoco.Renderer:
         gl.configure()
         width, height = self._size
         self._renderer = _Renderer(self._model, height, width)

@@ -178,10 +178,10 @@ def test_episodes_depend_neither_on_the_number_of_workers_nor_on_the_batch_size(
     args = ["--policy", str(untrained), "--views", "1", "--mode", "async", "--latency", "fixed:1500,300"]
     args += ["--execution", "delay-aware", "--servers", "shared", "--episodes", "3", "--videos", "0"]
     found = []
-    for workers, batch in (("1", "1"), ("2", "1"), ("1", "3")):
+    for workers, batch in (("1", "1"), ("2", "2")):
         out = f"{workers}-{batch}"
         done = command(*args, "--workers", workers, "--batch", batch, "--out", out, folder=tmp_path)
         assert (done.returncode, done.stderr) == (0, "")
         rows = [json.loads(line) for line in (tmp_path / out / "episodes.jsonl").read_text().splitlines()]
         found.append([{key: value for key, value in row.items() if key != "wall_s"} for row in rows])
-    assert found[0] == found[1] == found[2] and len(found[0]) == 3
+    assert found[0] == found[1] and len(found[0]) == 3

@@ -74,6 +74,9 @@ class Args:
     """Episodes of each mode, on the same seeds."""
     seed: int = 10_000
     """Seed of the first episode, below 1000000, where the training seeds begin."""
+    model: str = ""
+    """The policy that ships for this model: tiny, tiny-s; qwen2-vl-2b, qwen2.5-vl-3b, qwen2.5-vl-7b, qwen3-vl-2b need
+    a --policy trained on them instead, which itself says which model it has."""
     policy: str = "tiny"
     """A policy in assets/policies, or the folder of another one."""
     workers: int = 0
@@ -145,7 +148,7 @@ def resolve(args: Args) -> tuple["Setting", Path]:
     latency = parse_latency(args.latency, views=len(cameras), res=res, encoding=args.encoding, factor=factor)
     parse_servers(args.servers, latency.contention)
     modes = setting.parse_modes(args.mode)
-    policy = setting.find_policy(args.policy)
+    policy = setting.find_policy_of(args.model) if args.model else setting.find_policy(args.policy)
     resolved = setting.Setting(
         task=args.task,
         optimization=optimization,

@@ -36,6 +36,12 @@ class Config:
     """Folder for checkpoints and, at the end, the policy."""
     start_from: Path | None = None
     """A policy whose encoder and head to start from (to correct it on its own states, say)."""
+    size: str = "tiny"
+    """Of a new model: tiny, tiny-s."""
+    vision_encoder: str = "qwen"
+    """Of a new model: qwen, clip-b16, clip-b32, mobilenetv3-small, efficientnet-b0, efficientnet-lite0."""
+    vision_weights: str = ""
+    """Folder (see convert.py) or hub id of weights for another vision encoder than qwen; empty: from nothing."""
     vision_steps: int = 900
     """Steps of the vision tower alone."""
     joint_steps: int = 7600
@@ -79,14 +85,16 @@ def main(config: Config) -> None:
 
     from agent.config import Optimization
     from agent.vla.policy import VLA, VLAPolicy
+    from agent.vla.zoo import tiny_policy_config
     from experiments.lessons import Demonstrations
 
+    shape = tiny_policy_config(config.size, config.vision_encoder, config.vision_weights)
     if min(config.vision_steps, config.joint_steps) < 0 or config.batch < 2:
         raise UsageError("steps are whole numbers from 0, batch from 2")
     demonstrations = Demonstrations(list(config.data))
     torch.manual_seed(config.seed)
     if config.start_from is None:
-        model = VLA.tiny()
+        model = VLA.tiny(shape)
     else:
         model = VLAPolicy.from_pretrained(config.start_from, Optimization()).model
     config.out.mkdir(parents=True, exist_ok=True)

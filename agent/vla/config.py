@@ -12,6 +12,8 @@ from sim.errors import UsageError
 COLOURS = ("red", "green", "blue", "yellow", "magenta", "cyan")
 SHAPES = ("cube", "cylinder", "ball", "bar")
 TINY = "tiny"
+QWEN = "qwen"
+"""The vision encoder that belongs to the backbone."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,16 @@ class PolicyConfig:
     """Configuration of a `VLA`, stored as `config.json` beside its weights.
 
     `backbone` is `"tiny"` (built from the dimensions here and trained with the head) or a hub id or
-    local folder of a pretrained Qwen2.5-VL, whose own configuration then decides the dimensions.
+    local folder of a pretrained Qwen-VL, whose own configuration then decides the dimensions.
     """
 
     backbone: str = TINY
     vision: VisionDims = VisionDims()
     text: TextDims = TextDims()
+    vision_encoder: str = QWEN
+    """The backbone's own (`"qwen"`), or one of `zoo.LIGHT_ENCODERS` in its place."""
+    vision_weights: str = ""
+    """Folder or hub id of the weights from which the training of a light vision encoder began; empty: from nothing."""
     patch_size: int = 28
     """Side of a vision patch [px]. Twice Qwen's: a tiny model at 224 px costs what patch 14 costs at 112 px."""
     merge_size: int = 2

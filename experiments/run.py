@@ -132,6 +132,7 @@ def resolve(args: Args) -> tuple["Setting", Path]:
     from agent.realtime.rig import Rig
     from agent.realtime.servers import parse_servers
     from experiments import setting
+    from sim.errors import UsageError
 
     setting.check_range("episodes", args.episodes, 1)
     setting.check_range("workers", args.workers, 0)
@@ -148,6 +149,8 @@ def resolve(args: Args) -> tuple["Setting", Path]:
     latency = parse_latency(args.latency, views=len(cameras), res=res, encoding=args.encoding, factor=factor)
     parse_servers(args.servers, latency.contention)
     modes = setting.parse_modes(args.mode)
+    if args.model and args.policy != Args.policy:
+        raise UsageError("give --model or --policy, not both: the folder of a policy says which model it has")
     policy = setting.find_policy_of(args.model) if args.model else setting.find_policy(args.policy)
     resolved = setting.Setting(
         task=args.task,

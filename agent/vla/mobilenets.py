@@ -167,7 +167,7 @@ class MobileNet(nn.Module):
                 width = block.out
             self.blocks.append(blocks)
         self.head = nn.Sequential(SameConv2d(width, network.head, 1), Norm(network.head, network.head_act))
-        self.published_names = {f"head.{index}": name for index, name in enumerate(network.head_names)}
+        self.published_names = {f"head.{index}.": f"{name}." for index, name in enumerate(network.head_names)}
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Last feature map."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Self
 
 import torch
 from safetensors import SafetensorError
@@ -22,7 +23,7 @@ class Clip(nn.Module):
     """The image half of CLIP ViT-B: images (N, 3, H, W) to its patches' features (N, 768, H / patch, W / patch)."""
 
     channels = 768
-    published_names = {"model": "vision_model"}
+    published_names = {"model.": ""}
 
     def __init__(self, patch_size: int) -> None:
         from transformers import CLIPVisionConfig, CLIPVisionModel
@@ -46,7 +47,7 @@ class LightTower(nn.Module):
     def __init__(self, config: PolicyConfig, width: int) -> None:
         super().__init__()
         row = find_light_encoder(config.vision_encoder)
-        self.network = MobileNet(row.name) if row.name in NETWORKS else Clip(row.stride)
+        self.network: MobileNet | Clip = MobileNet(row.name) if row.name in NETWORKS else Clip(row.stride)
         self.merge = row.merge
         self.mean, self.std = row.mean, row.std
         # Statistics of the published weights are better than those of a few nearly equal views.
@@ -58,14 +59,14 @@ class LightTower(nn.Module):
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, tuple[int, int]]:
         """Pixels (N, H, W, 3) uint8, whole cells, to tokens (N, T, width) in raster order and their grid."""
-        weight = self.projector[1].weight
-        mean, std = weight.new_tensor(self.mean), weight.new_tensor(self.std)
+        mean, std = torch.tensor(self.mean, device=pixels.device), torch.tensor(self.std, device=pixels.device)
+        images = ((pixels.float() / 255 - mean) / std).to(next(self.parameters()).dtype)
         # The colours stay innermost in memory, which is the layout that convolutions like.
-        images = ((pixels.to(weight.dtype) / 255 - mean) / std).permute(0, 3, 1, 2)
+        images = images.permute(0, 3, 1, 2)
         cells = F.pixel_unshuffle(self.network(images), self.merge)
         return self.projector(cells.flatten(2).transpose(1, 2)), (cells.shape[2], cells.shape[3])
 
-    def train(self, mode: bool = True) -> LightTower:
+    def train(self, mode: bool = True) -> Self:
         """As of any module, but that fixed statistics stay fixed."""
         super().train(mode)
         if self.fixed_statistics:
@@ -83,7 +84,8 @@ def load_published(tower: LightTower, source: str) -> None:
     """
     path = _weights_file(source)
     try:
-        state = load_file(path)
+        # A whole CLIP, too, holds its image half under these names, behind a prefix.
+        state = {name.removeprefix("vision_model."): tensor for name, tensor in load_file(path).items()}
     except (SafetensorError, OSError) as error:
         raise UsageError(f"{path} is not a readable safetensors file ({error})") from error
     wanted = tower.network.state_dict()
@@ -100,7 +102,7 @@ def load_published(tower: LightTower, source: str) -> None:
 def published_name(name: str, published_names: dict[str, str]) -> str:
     """What a tensor of a network is called in files of published weights."""
     for ours, theirs in published_names.items():
-        if name.startswith(f"{ours}."):
+        if name.startswith(ours):
             return theirs + name.removeprefix(ours)
     return name
 

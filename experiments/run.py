@@ -74,6 +74,9 @@ class Args:
     """Episodes of each mode, on the same seeds."""
     seed: int = 10_000
     """Seed of the first episode, below 1000000, where the training seeds begin."""
+    model: str = ""
+    """The policy that ships for this model: tiny, tiny-s; qwen2-vl-2b, qwen2.5-vl-3b, qwen2.5-vl-7b, qwen3-vl-2b need
+    a --policy trained on them instead, which itself says which model it has."""
     policy: str = "tiny"
     """A policy in assets/policies, or the folder of another one."""
     workers: int = 0
@@ -134,6 +137,7 @@ def resolve(args: Args) -> tuple["Setting", Path]:
     from agent.realtime.rig import Rig
     from agent.realtime.servers import parse_servers
     from experiments import setting
+    from sim.errors import UsageError
 
     setting.check_range("episodes", args.episodes, 1)
     setting.check_range("workers", args.workers, 0)
@@ -152,7 +156,9 @@ def resolve(args: Args) -> tuple["Setting", Path]:
     latency = parse_latency(args.latency, views=len(cameras), res=res, encoding=args.encoding, factor=factor)
     parse_servers(args.servers, latency.contention)
     modes = setting.parse_modes(args.mode)
-    policy = setting.find_policy(args.policy)
+    if args.model and args.policy != Args.policy:
+        raise UsageError("give --model or --policy, not both: the folder of a policy says which model it has")
+    policy = setting.find_policy_of(args.model) if args.model else setting.find_policy(args.policy)
     resolved = setting.Setting(
         task=args.task,
         optimization=optimization,

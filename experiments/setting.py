@@ -150,6 +150,17 @@ def find_policy(text: str) -> Path:
     raise UsageError(f"no policy folder '{text}'; give a folder, or one that ships here: {', '.join(names) or 'none'}")
 
 
+def find_policy_of(model: str) -> Path:
+    """The folder of the policy that ships for a model. UsageError if there is no such model, or no policy for it."""
+    from agent.vla.zoo import find_model
+
+    name = find_model(model).name
+    folder = assets.FOLDER / "policies" / name
+    if not folder.is_dir():
+        raise UsageError(f"no trained policy ships for {name}; give the folder of one with --policy instead of --model")
+    return folder
+
+
 def hash_policy(folder: Path) -> str:
     """SHA-256 over the names and contents of the files that make a policy (JSON and safetensors)."""
     digest = hashlib.sha256()

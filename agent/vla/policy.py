@@ -15,22 +15,31 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from agent.config import Optimization
-from agent.vla.backbones import config_for_backbone, pretrained_backbone, tiny_backbone
-from agent.vla.config import TINY, PolicyConfig
+from agent.vla.backbones import (
+    config_for_backbone,
+    pretrained_backbone,
+    published_config,
+    random_backbone,
+    tiny_backbone,
+    with_eyes,
+)
+from agent.vla.config import QWEN, TINY, PolicyConfig
 from agent.vla.encoder import VLEncoder
 from agent.vla.heads import ActionHead, HeadOutput, Past, SensorBatch, ViewBatch
 from agent.vla.text import Prompts, instruction_corpus, train_tokenizer
+from agent.vla.towers import load_published
 from agent.vla.views import resize
+from agent.vla.zoo import Tiny, find_model, tiny_policy_config, with_vision_encoder
 from sim.errors import UsageError
 
 if TYPE_CHECKING:
-    from transformers import Qwen2_5_VLModel
+    from transformers import PreTrainedModel
 
     from agent.realtime.requests import Act, Encode
     from sim.sensors import Readings
 
 CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE = "config.json", "model.safetensors", "tokenizer.json"
-_BACKBONE = "encoder.backbone."
+_BACKBONE, _EYES = "encoder.backbone.", "encoder.backbone.visual."
 GAP_NS, SHORTEST_GAP_NS = 600_000_000, 300_000_000
 """Time between two looks that motion is read from, and the least: over less, errors of a few millimetres are fast."""
 
@@ -40,7 +49,7 @@ R = TypeVar("R")
 class VLA(nn.Module):
     """Vision-language-action model: `encoder` (slow) and `head` (fast)."""
 
-    def __init__(self, config: PolicyConfig, tokenizer: Tokenizer, backbone: Qwen2_5_VLModel | None = None) -> None:
+    def __init__(self, config: PolicyConfig, tokenizer: Tokenizer, backbone: PreTrainedModel | None = None) -> None:
         super().__init__()
         self.config = config
         self.tokenizer = tokenizer
@@ -50,8 +59,39 @@ class VLA(nn.Module):
 
     @classmethod
     def tiny(cls, config: PolicyConfig | None = None) -> VLA:
-        """Untrained tiny model with a tokenizer trained on the instructions."""
-        return cls(config or PolicyConfig(), train_tokenizer(instruction_corpus()))
+        """Untrained tiny model with a tokenizer trained on the instructions.
+
+        Raises:
+            UsageError: the configuration names weights of a vision encoder that cannot be loaded.
+        """
+        config = config or PolicyConfig()
+        model = cls(config, train_tokenizer(instruction_corpus()))
+        if config.vision_weights:
+            load_published(model.encoder.backbone.visual, config.vision_weights)
+        return model
+
+    @classmethod
+    def random(
+        cls,
+        name: str,
+        vision_encoder: str = QWEN,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.bfloat16,
+    ) -> VLA:
+        """A model of `zoo.MODELS` with random weights, to be timed; no download.
+
+        `dtype` is that of a published backbone; a tiny one stays in float32. Words are cut by the tiny tokenizer.
+
+        Raises:
+            UsageError: no such model or vision encoder.
+        """
+        row = find_model(name)
+        if isinstance(row, Tiny):
+            return cls.tiny(tiny_policy_config(name, vision_encoder)).to(device)
+        config = config_for_backbone(row.hub_id, published_config(row).vision_config)
+        config = with_vision_encoder(config, vision_encoder)
+        backbone = random_backbone(row, config, device, dtype)
+        return cls(config, train_tokenizer(instruction_corpus()), backbone).to(device)
 
 
 @dataclass(frozen=True)
@@ -151,30 +191,32 @@ class VLAPolicy:
             model = VLA(config, _load_tokenizer(folder))
         else:
             backbone, tokenizer = pretrained_backbone(config.backbone, _backbone_dtype(device))
-            model = VLA(config, tokenizer, backbone)
+            model = VLA(config, tokenizer, with_eyes(backbone, config))
         _fill(model, state, folder)
         return cls(model.to(device), optimization)
 
     @classmethod
     def from_backbone(cls, name: str, optimization: Optimization | None = None, device: str = "cpu") -> VLAPolicy:
-        """Pretrained Qwen2.5-VL (hub id or local folder) under an untrained head: for timing, or to train from.
+        """Pretrained Qwen-VL (name, hub id or local folder) under an untrained head: for timing, or to train from.
 
         Raises:
             UsageError: there is no such model.
         """
         backbone, tokenizer = pretrained_backbone(name, _backbone_dtype(device))
-        model = VLA(config_for_backbone(name, backbone), tokenizer, backbone)
+        config = config_for_backbone(name, backbone.config.vision_config)
+        model = VLA(config, tokenizer, with_eyes(backbone, config))
         return cls(model.to(device), optimization)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Writes configuration, weights (float16) and tokenizer; a pretrained backbone is stored by name only."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        tiny = self.model.config.backbone == TINY
+        learnt = {name for name, _ in self.model.named_parameters()}
         state = {
-            name: tensor.detach().to("cpu", torch.float16).contiguous()
+            # Statistics of a normalisation do not fit into float16.
+            name: tensor.detach().to("cpu", torch.float16 if name in learnt else tensor.dtype).contiguous()
             for name, tensor in self.model.state_dict().items()
-            if tiny or not name.startswith(_BACKBONE)
+            if _stored(name, self.model.config)
         }
         save_file(state, folder / WEIGHTS_FILE)
         (folder / CONFIG_FILE).write_text(self.model.config.to_json())
@@ -270,6 +312,12 @@ def _features(request: Act) -> Features:
     return request.features
 
 
+def _stored(name: str, config: PolicyConfig) -> bool:
+    """Whether a policy's own files hold that tensor: all but a pretrained backbone."""
+    own_eyes = config.vision_encoder != QWEN and name.startswith(_EYES)
+    return config.backbone == TINY or own_eyes or not name.startswith(_BACKBONE)
+
+
 def _backbone_dtype(device: str) -> torch.dtype:
     return torch.float32 if device == "cpu" else torch.bfloat16
 
@@ -307,9 +355,7 @@ def _load_weights(folder: Path) -> dict[str, torch.Tensor]:
 
 def _fill(model: VLA, state: dict[str, torch.Tensor], folder: Path) -> None:
     """Loads `state` as far as the model's parameters go, at the model's precision."""
-    expected = model.state_dict()
-    if model.config.backbone != TINY:
-        expected = {name: tensor for name, tensor in expected.items() if not name.startswith(_BACKBONE)}
+    expected = {name: tensor for name, tensor in model.state_dict().items() if _stored(name, model.config)}
     wrong = sorted(set(expected) ^ set(state)) or [
         name for name, tensor in expected.items() if tensor.shape != state[name].shape
     ]

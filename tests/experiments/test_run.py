@@ -75,12 +75,24 @@ def test_bad_input_is_one_line(args: list[str], says: str, tmp_path: Path) -> No
         (["--perf-factor", "0"], "perf-factor must be above 0"),
         (["--camera-hz", "-3"], "camera-hz must be 0 (on demand) or 0.1 to 500, not -3"),
         (["--late", "never"], "choose from apply, drop"),
+        (["--model", "gpt"], "models are tiny, tiny-s, qwen2-vl-2b, qwen2.5-vl-3b, qwen2.5-vl-7b, qwen3-vl-2b"),
+        (["--model", "qwen2.5-vl-2b"], "there is no model 'qwen2.5-vl-2b'"),
+        (
+            ["--model", "qwen2.5-vl-3b"],
+            "no trained policy ships for qwen2.5-vl-3b; give the folder of one with --policy",
+        ),
+        (["--model", "tiny", "--policy", "elsewhere"], "give --model or --policy, not both"),
     ],
 )
 def test_bad_values_name_the_good_ones(args: list[str], says: str) -> None:
     with pytest.raises(UsageError) as error:
         resolve(cli.parse(Args, args))
     assert says in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_model_with_a_shipped_policy_is_that_policy() -> None:
+    by_model, by_policy = (resolve(cli.parse(Args, args)) for args in (["--model", "tiny"], ["--policy", "tiny"]))
+    assert by_model == by_policy and by_model[1].name == "tiny"
 
 
 def rows(mode: str, outcomes: str) -> list[dict[str, Any]]:

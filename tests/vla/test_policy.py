@@ -192,7 +192,7 @@ def test_gradients_reach_every_part_and_a_few_steps_help(readings: Readings, aut
             maps = model.encoder.stem(pixels.flatten(0, 1))
             fine = model.encoder.dense_stem(maps.permute(0, 2, 3, 1).flatten(1, 2))
             tokens, grid = model.encoder.vision_of(maps)
-            dense = model.encoder.dense_head(tokens)
+            dense = model.encoder.dense(tokens)
             shared = tokens.unflatten(0, (scenes, 3)).repeat_interleave(instructions, dim=0)
             readout = model.encoder.readout(model.encoder.language(shared, texts, cameras, "batched", grid), grid)
             hands = capture.unsqueeze(1).expand(-1, 3, -1)

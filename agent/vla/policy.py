@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,7 +57,7 @@ class Look:
     """One set of encoded views."""
 
     t_ns: int
-    """When the newest of them were taken."""
+    """When the newest of them were taken [ns]."""
     instruction: str
     views: np.ndarray
     """(V, F) float32, see `ViewReadout.features`."""
@@ -92,6 +92,14 @@ def _earlier(newest: Look, before: Features | None) -> tuple[Look, ...]:
         if newest.t_ns - look.t_ns >= GAP_NS:
             return looks[: number + 1]
     return looks
+
+
+def _renewed(old: Look, new: Look, places: Sequence[int]) -> Look:
+    """`old` at the time of `new`, whose views take the `places` in it."""
+    views, ee_at_capture = old.views.copy(), old.ee_at_capture.copy()
+    lag_s = old.lag_s + (new.t_ns - old.t_ns) * 1e-9
+    views[places], ee_at_capture[places], lag_s[places] = new.views, new.ee_at_capture, new.lag_s
+    return replace(new, views=views, ee_at_capture=ee_at_capture, lag_s=lag_s)
 
 
 def sensor_batch(readings: Sequence[Readings], device: torch.device | str = "cpu") -> SensorBatch:
@@ -178,30 +186,33 @@ class VLAPolicy:
 
     @torch.inference_mode()
     def encode(self, requests: Sequence[Encode]) -> list[Features]:
-        """Features of each request. Raises `ValueError` if a configured camera's image is missing or not an image."""
+        """Features of each request; views that it has no images of stay as they were before.
+
+        Raises:
+            ValueError: not an image, or none of a configured camera, neither now nor before (under this instruction).
+        """
         return [self._encode(request) for request in requests]
 
     def _encode(self, request: Encode) -> Features:
-        chosen = self.optimization
+        chosen, before = self.optimization, request.before
+        if before is not None and not isinstance(before, Features):
+            raise TypeError(f"features before are a {type(before).__name__}, expected an answer of encode")
+        places = self._places(request, before)
+        cameras = tuple(chosen.cameras[place] for place in places)
         pixels = []
-        for camera in chosen.cameras:
-            image = request.images.get(camera)
-            if image is None:
-                raise ValueError(f"no image of camera {camera!r} among {', '.join(request.images)}")
+        for camera in cameras:
+            image = request.images[camera]
             if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
                 raise ValueError(f"image of {camera!r}: {image.dtype} {image.shape}, expected uint8 (H, W, 3)")
             pixels.append(resize(image, chosen.width, chosen.height, self.model.config))
         readout = self.model.encoder(
             torch.from_numpy(np.stack(pixels))[None].to(self.device),
             [request.instruction],
-            chosen.cameras,
+            cameras,
             chosen.encoding,
         )
-        before = request.before
-        if before is not None and not isinstance(before, Features):
-            raise TypeError(f"features before are a {type(before).__name__}, expected an answer of encode")
         hand = np.append(request.readings.ee_pose, request.readings.gripper_pos)
-        count = len(chosen.cameras)
+        count = len(cameras)
         newest = Look(
             t_ns=request.t_ns,
             instruction=request.instruction,
@@ -209,7 +220,21 @@ class VLAPolicy:
             ee_at_capture=np.tile(hand, (count, 1)),
             lag_s=np.zeros(count),
         )
+        if before is not None and count < len(chosen.cameras):
+            newest = _renewed(before.newest, newest, places)
         return Features(chosen.cameras, newest, _earlier(newest, before))
+
+    def _places(self, request: Encode, before: Features | None) -> list[int]:
+        """Which of the configured cameras to look at. ValueError if there is nothing to know another one from."""
+        cameras, images = self.optimization.cameras, request.images
+        places = [place for place, camera in enumerate(cameras) if camera in images]
+        missing = [camera for camera in cameras if camera not in images]
+        # Views in one sequence read each other, so that none of them can be renewed alone.
+        apart = self.optimization.encoding == "batched"
+        known = before is not None and (before.cameras, before.newest.instruction) == (cameras, request.instruction)
+        if missing and not (places and apart and known):
+            raise ValueError(f"no image of camera {missing[0]!r} among {', '.join(images)}, nor can it be left out")
+        return places
 
     @torch.inference_mode()
     def act(self, requests: Sequence[Act]) -> list[np.ndarray]:

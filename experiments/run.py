@@ -108,7 +108,7 @@ def main(args: Args) -> None:
     with Workers(args.workers or provenance.cores()) as workers:
         # A worker opens the world and loads the policy, so that what is wrong with them is said before we write.
         facts = workers.call(probe, Job(setting, str(policy), setting.modes[0], setting.seed))
-        config = _config(args, setting, policy, facts)
+        config = describe(args, setting, policy, facts)
         if isinstance(place, RunFolder):
             place.extend(args.episodes)
             _warn_of_changes(place.config, config)
@@ -170,7 +170,7 @@ def resolve(args: Args) -> tuple["Setting", Path]:
     return resolved, policy
 
 
-def _config(args: Args, setting: "Setting", policy: Path, facts: "Facts") -> dict[str, Any]:
+def describe(args: Args, setting: "Setting", policy: Path, facts: "Facts") -> dict[str, Any]:
     """What config.json holds."""
     from experiments import provenance
 

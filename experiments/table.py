@@ -109,9 +109,14 @@ def markdown_table(cells: Sequence[Cell]) -> list[str]:
 
 def verdict(mode: str, result: Paired) -> str:
     """One line that says what the shared seeds permit to say."""
+    return against(mode, REFERENCE, result)
+
+
+def against(first: str, second: str, result: Paired) -> str:
+    """The same for two arms of any name."""
     difference = result.difference
     start = (
-        f"{mode} against {REFERENCE}, same seeds: {_points(difference.estimate)} points "
+        f"{first} against {second}, same seeds: {_points(difference.estimate)} points "
         f"[{_points(difference.low)}, {_points(difference.high)}], McNemar p {_p(result.p_value)}: "
     )
     if result.significant:

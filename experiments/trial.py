@@ -74,7 +74,7 @@ class Facts:
 
 def probe(job: Job) -> Facts:
     """Open the world and load the policy as an episode would. UsageError for what the user can mend."""
-    env, policy = _stage(job.setting, job.policy)
+    env, policy = stage(job.setting, job.policy)
     from agent.vla.config import TINY
     from envs.tasks import instruct
     from sim.cameras import HEIGHT, WIDTH
@@ -92,7 +92,7 @@ def probe(job: Job) -> Facts:
 
 
 @lru_cache(maxsize=1)
-def _stage(setting: Setting, policy: str) -> tuple["PickEnv", "VLAPolicy"]:
+def stage(setting: Setting, policy: str) -> tuple["PickEnv", "VLAPolicy"]:
     """The world and the policy of this process: opening them costs seconds, an episode resets them."""
     from sim import gl
 
@@ -128,7 +128,7 @@ def _run(job: Job) -> Row:
 
     started = time.perf_counter()
     setting, o = job.setting, job.setting.optimization
-    env, vla = _stage(setting, job.policy)
+    env, vla = stage(setting, job.policy)
     env.reset(seed=job.seed)
     if setting.swap_instruction:
         _swap_target(env, job.seed)
@@ -156,7 +156,7 @@ def _run(job: Job) -> Row:
     if job.video:
         assert isinstance(plant, FilmedPlant)
         outcome = f"success at {row['time_to_success_s']:.1f} s" if env.success else "failure: out of time"
-        caption = Caption(env.instruction, job.mode, o.cameras, outcome, env.success)
+        caption = Caption(job.mode, o.cameras, outcome, env.success)
         write_video(Path(job.video), plant.film, trace, caption)
     if job.trace:
         about = {"mode": job.mode, "seed": job.seed, "instruction": env.instruction, "success": env.success}

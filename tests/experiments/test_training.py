@@ -63,6 +63,47 @@ def test_later_moments_stay_in_their_episode(demos: Path) -> None:
     assert (lessons.moments.episode[later] == lessons.moments.episode[moments]).all()
 
 
+def test_earlier_pictures_are_of_the_same_episode(demos: Path) -> None:
+    lessons = Demonstrations([demos])
+    m = lessons.moments
+    pictured = np.flatnonzero(m.image >= 0)
+    before = lessons.earlier(pictured, np.full(len(pictured), 2))
+    assert (before >= 0).any() and (before < 0).any()
+    some = before >= 0
+    assert (m.image[before[some]] == m.image[pictured[some]] - 2).all()
+    assert (m.episode[before[some]] == m.episode[pictured[some]]).all()
+    first = m.image[pictured] < 2
+    assert (before[first] == -1).all()
+
+
+def test_images_are_never_enlarged(demos: Path) -> None:
+    lessons = Demonstrations([demos])
+    assert len(lessons.drawn((112, 112))) == len(lessons.drawn((224, 224))) == len(lessons.training)
+    with pytest.raises(UsageError, match="--res 640x360"):
+        lessons.drawn((640, 360))
+    assert lessons.pixels(lessons.training[:2], [0, 3], (112, 112)).shape == (2, 2, 112, 112, 3)
+
+
+def test_another_object_is_never_the_instructed_one(demos: Path) -> None:
+    lessons = Demonstrations([demos])
+    moments = np.arange(len(lessons.moments.episode))
+    for number in range(5):
+        other = lessons.other(moments, np.random.default_rng(number))
+        assert (other != lessons.moments.target[moments]).all() and (other < lessons.moments.count[moments]).all()
+
+
+def test_demonstrations_tell_how_fast_the_belt_carries_and_which_object_was_named(tmp_path: Path) -> None:
+    config = Config(out=tmp_path, tasks=("conveyor", "switched"), per_shard=3, every=9, seed=5)
+    for number in range(2):
+        write(Job(config, number))
+    moments, _ = read_shards([tmp_path])
+    belt = np.abs(moments.velocity[moments.episode < 3, :, 1])
+    assert belt.max() > 0.015 and (moments.velocity[moments.episode >= 3] == 0).all()
+    assert (moments.target < moments.count).all()
+    told = [set(moments.target[moments.episode == episode]) for episode in range(3, 6)]
+    assert max(len(targets) for targets in told) == 2  # the instruction changed on the way
+
+
 def test_the_expert_says_the_same_one_by_one_as_in_a_batch() -> None:
     batch = scene(
         ee=np.array([[0.4, 0.0, 0.3, 0.0], [0.5, 0.1, 0.025, 0.1]]),

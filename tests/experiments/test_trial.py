@@ -60,7 +60,7 @@ def world() -> Iterator[PickEnv]:
 @pytest.fixture
 def rule(world: PickEnv, monkeypatch: pytest.MonkeyPatch) -> Rule:
     rule = Rule()
-    monkeypatch.setattr(trial, "_stage", lambda setting, policy: (world, rule))
+    monkeypatch.setattr(trial, "stage", lambda setting, policy: (world, rule))
     return rule
 
 

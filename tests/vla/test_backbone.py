@@ -13,8 +13,9 @@ from agent.vla.backbones import pretrained_backbone, tiny_config
 from agent.vla.config import PolicyConfig
 from agent.vla.encoder import VLEncoder
 from agent.vla.policy import VLA, VLAPolicy
+from agent.vla.stem import Stem, cut
 from agent.vla.text import Prompts, instruction_corpus, train_tokenizer
-from agent.vla.views import patchify
+from agent.vla.views import normalisation, patchify
 from sim.errors import UsageError
 
 CAMERAS = ("top", "wrist", "front", "left", "right")
@@ -51,7 +52,7 @@ def test_training_and_inference_attention_agree(causal: bool) -> None:
 
 
 @pytest.mark.parametrize("views", [1, 3, 5])
-@pytest.mark.parametrize("size", [(112, 112), (224, 224), (336, 616)])
+@pytest.mark.parametrize("size", [(112, 112), (224, 224), (252, 448)])
 @pytest.mark.parametrize("encoding", ["batched", "joint"])
 @torch.inference_mode()
 def test_hidden_states_equal_those_of_the_original_model(
@@ -63,7 +64,8 @@ def test_hidden_states_equal_those_of_the_original_model(
     tokens, grid = encoder.vision(pixels)
     ours = encoder.language(tokens[None], [text], cameras, encoding, grid)
 
-    patches, (rows, columns) = patchify(pixels, model.config)
+    assert encoder.stem is not None
+    patches, (rows, columns) = cut(encoder.stem(pixels), 7, 1)
     count = grid[0] * grid[1]
     sequences = Prompts(model.tokenizer, model.config).rows(text, cameras, count, encoding)
     per_row = views // len(sequences)
@@ -84,8 +86,9 @@ def test_hidden_states_equal_those_of_the_original_model(
 def test_a_pretrained_folder_with_windows_loads_as_backbone(tmp_path: Path) -> None:
     """A miniature stand-in for Qwen2.5-VL-3B: patch 14, windowed blocks, its own tokenizer."""
     tokenizer = train_tokenizer(instruction_corpus())
-    config = copy.deepcopy(tiny_config(PolicyConfig(patch_size=14), tokenizer))
-    config.vision_config.fullatt_block_indexes = [3]
+    plain_config = PolicyConfig(stem_channels=0, patch_size=14, merge_size=2, temporal_patch_size=2)
+    config = copy.deepcopy(tiny_config(plain_config, tokenizer))
+    config.vision_config.fullatt_block_indexes = [2]
     config.vision_config.window_size = 112
     plain = Qwen2_5_VLModel._from_config(config, attn_implementation="sdpa").eval()
     plain.save_pretrained(tmp_path)
@@ -115,4 +118,25 @@ def test_missing_backbone_is_one_clear_line(tmp_path: Path) -> None:
 
 def test_encoder_is_small(model: VLA) -> None:
     assert isinstance(model.encoder, VLEncoder)
-    assert 2.2e6 < sum(parameter.numel() for parameter in model.parameters()) < 3.0e6
+    assert 1.5e6 < sum(parameter.numel() for parameter in model.parameters()) < 2.2e6
+
+
+@pytest.mark.parametrize("merge", [1, 2])
+def test_cutting_an_image_equals_what_qwen_s_processor_does(merge: int) -> None:
+    pixels = torch.randint(0, 256, (2, 112, 168, 3), dtype=torch.uint8)
+    config = PolicyConfig(stem_channels=0, patch_size=28, merge_size=merge, temporal_patch_size=1)
+    expected, grid = patchify(pixels, config)
+    scale, shift = normalisation()
+    images = (pixels.permute(0, 3, 1, 2).float() - 128) * scale.view(3, 1, 1) + shift.view(3, 1, 1)
+    patches, cut_grid = cut(images, 28, merge)
+    assert cut_grid == grid
+    torch.testing.assert_close(patches, expected)
+
+
+def test_what_moves_by_one_cell_moves_the_maps_of_the_stem_by_one_cell() -> None:
+    torch.manual_seed(0)
+    pixels = torch.randint(0, 256, (1, 112, 112, 3), dtype=torch.uint8)
+    with torch.inference_mode():
+        stem = Stem(8)
+        a, b = stem(pixels), stem(pixels.roll(4, dims=2))
+    torch.testing.assert_close(a[..., 8:-8, 8:-9], b[..., 8:-8, 9:-8])

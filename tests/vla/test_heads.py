@@ -1,11 +1,13 @@
 """Laws of readout, pooling and action head."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from agent.config import Pool
 from agent.vla.encoder import Readout, cell_centres
-from agent.vla.heads import SensorBatch, ViewBatch
+from agent.vla.heads import Past, SensorBatch, ViewBatch
 from agent.vla.policy import VLA, set_points
 
 POOLS = ("mean", "max", "attention")
@@ -14,7 +16,8 @@ POOLS = ("mean", "max", "attention")
 def views(number: int, count: int = 2) -> ViewBatch:
     generator = torch.Generator().manual_seed(number)
     features = torch.randn(count, number, 131, generator=generator)
-    return ViewBatch(features, torch.arange(number), torch.tensor([[0.5, 0.0, 0.2, 0.1, 0.0]]).expand(count, -1))
+    hand = torch.tensor([0.5, 0.0, 0.2, 0.1, 0.0]).expand(count, number, -1)
+    return ViewBatch(features, torch.arange(number), hand, torch.zeros(count, number))
 
 
 def sensors(count: int = 2) -> SensorBatch:
@@ -41,20 +44,8 @@ def test_readout_points_at_the_hot_cell() -> None:
 def test_the_order_of_views_does_not_matter(model: VLA, pool: Pool) -> None:
     batch = views(3)
     order = torch.tensor([2, 0, 1])
-    shuffled = ViewBatch(batch.features[:, order], batch.view_ids[order], batch.ee_at_capture)
+    shuffled = replace(batch, features=batch.features[:, order], view_ids=batch.view_ids[order])
     torch.testing.assert_close(model.head.pool(shuffled, pool), model.head.pool(batch, pool))
-
-
-@pytest.mark.parametrize("pool", POOLS)
-@torch.inference_mode()
-def test_an_absent_view_is_as_if_it_were_not_given(model: VLA, pool: Pool) -> None:
-    batch = views(5)
-    masked = ViewBatch(
-        batch.features, batch.view_ids, batch.ee_at_capture, torch.tensor([[True, False, True, False, False]] * 2)
-    )
-    kept = torch.tensor([0, 2])
-    subset = ViewBatch(batch.features[:, kept], kept, batch.ee_at_capture)
-    torch.testing.assert_close(model.head.pool(masked, pool), model.head.pool(subset, pool))
 
 
 @pytest.mark.parametrize("pool", POOLS)
@@ -83,3 +74,29 @@ def test_the_head_sees_age_sensors_and_views(model: VLA) -> None:
     pushed = SensorBatch(**{**vars(sensors()), "wrench": torch.full((2, 50, 6), 5.0)})
     for other in (steps(age=1.0), steps(sensed=pushed), steps(batch=views(4))):
         assert not torch.equal(base, other)
+
+
+@torch.inference_mode()
+def test_a_past_without_a_gap_is_no_past(model: VLA) -> None:
+    alone = model.head(views(3), sensors(), torch.zeros(2), "attention")
+    past = Past(views(3), torch.zeros(2))
+    assert torch.equal(model.head(views(3), sensors(), torch.zeros(2), "attention", past).chunk_xyz, alone.chunk_xyz)
+
+
+@torch.inference_mode()
+def test_an_object_seen_twice_at_one_place_does_not_move(model: VLA) -> None:
+    """The same look half a second and a second ago says the same: there is no motion to scale with the gap."""
+
+    def steps(gap_s: float) -> torch.Tensor:
+        past = Past(views(3), torch.full((2,), gap_s))
+        return model.head(views(3), sensors(), torch.full((2,), 0.5), "attention", past).chunk_xyz
+
+    assert torch.equal(steps(0.5), steps(1.0))
+
+
+@torch.inference_mode()
+def test_the_head_sees_where_the_object_was(model: VLA) -> None:
+    other = replace(views(3), features=views(3).features + 1)
+    past = [Past(look, torch.full((2,), 0.6)) for look in (views(3), other)]
+    a, b = (model.head(views(3), sensors(), torch.zeros(2), "attention", one).chunk_xyz for one in past)
+    assert not torch.equal(a, b)

@@ -14,7 +14,7 @@ import torch
 from agent.config import CAMERA_ORDER, Encoding, Optimization, parse_res
 from agent.realtime.requests import Act, Encode
 from agent.vla.config import PolicyConfig
-from agent.vla.heads import ViewBatch
+from agent.vla.heads import Past, ViewBatch
 from agent.vla.policy import VLA, Features, VLAPolicy, sensor_batch
 from sim.errors import UsageError
 from sim.sensors import Readings
@@ -33,7 +33,7 @@ def test_every_configuration_acts(
 ) -> None:
     policy = VLAPolicy(model, Optimization(CAMERA_ORDER[:views], *size, encoding))
     (features,) = policy.encode([request_of(0)])
-    assert features.views.shape == (views, 131) and features.views.dtype == np.float32
+    assert features.newest.views.shape == (views, 131) and features.newest.views.dtype == np.float32
     (chunk,) = policy.act([act_of(features, readings, 10**8)])
     assert chunk.shape == (8, 5) and chunk.dtype == np.float64 and np.isfinite(chunk).all()
 
@@ -44,7 +44,7 @@ def test_answers_do_not_depend_on_batch_mates(model: VLA, request_of: Requests, 
     together = policy.encode(requests)
     for request, features in zip(requests, together, strict=True):
         (alone,) = policy.encode([request])
-        assert np.array_equal(alone.views, features.views)
+        assert np.array_equal(alone.newest.views, features.newest.views)
     chunks = policy.act([act_of(features, readings) for features in together])
     for features, chunk in zip(together, chunks, strict=True):
         assert np.array_equal(policy.act([act_of(features, readings)])[0], chunk)
@@ -53,7 +53,7 @@ def test_answers_do_not_depend_on_batch_mates(model: VLA, request_of: Requests, 
 def test_image_and_instruction_both_reach_the_features(model: VLA, request_of: Requests) -> None:
     policy = VLAPolicy(model)
     base, image, text = policy.encode([request_of(0), request_of(1), request_of(0, "Pick up the blue ball")])
-    assert not np.allclose(base.views, image.views) and not np.allclose(base.views, text.views)
+    assert not np.allclose(base.newest.views, image.newest.views) and not np.allclose(base.newest.views, text.newest.views)
 
 
 def test_a_missing_or_malformed_image_is_refused(model: VLA, request_of: Requests) -> None:
@@ -72,9 +72,10 @@ def test_a_saved_policy_acts_the_same(saved: Path, model: VLA, request_of: Reque
     first.save_pretrained(saved)
     second = VLAPolicy.from_pretrained(saved)
     a, b = first.encode([request_of(0)])[0], second.encode([request_of(0)])[0]
-    assert np.array_equal(a.views, b.views)
+    assert np.array_equal(a.newest.views, b.newest.views)
     assert np.array_equal(first.act([act_of(a, readings)])[0], second.act([act_of(b, readings)])[0])
-    np.testing.assert_allclose(a.views, VLAPolicy(model).encode([request_of(0)])[0].views, atol=0.02)
+    fresh = VLAPolicy(model).encode([request_of(0)])[0]
+    np.testing.assert_allclose(a.newest.views, fresh.newest.views, atol=0.02)
 
 
 def test_configuration_round_trips() -> None:
@@ -110,7 +111,7 @@ def spoil_other_shape(folder: Path) -> Path:
 
 def spoil_other_keys(folder: Path) -> Path:
     config = json.loads((folder / "config.json").read_text())
-    config["text"]["num_hidden_layers"] = 2
+    config["text"]["num_hidden_layers"] = 3
     (folder / "config.json").write_text(json.dumps(config))
     return folder
 
@@ -166,16 +167,22 @@ def test_gradients_reach_every_part_and_a_few_steps_help(readings: Readings, aut
     losses = []
     for _ in range(6):
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-            tokens, grid = model.encoder.vision(pixels.flatten(0, 1))
-            dense = model.encoder.dense(tokens)
+            assert model.encoder.stem is not None and model.encoder.dense_stem is not None
+            maps = model.encoder.stem(pixels.flatten(0, 1))
+            fine = model.encoder.dense_stem(maps.permute(0, 2, 3, 1).flatten(1, 2))
+            tokens, grid = model.encoder.vision_of(maps)
+            dense = model.encoder.dense_head(tokens)
             shared = tokens.unflatten(0, (scenes, 3)).repeat_interleave(instructions, dim=0)
             readout = model.encoder.readout(model.encoder.language(shared, texts, cameras, "batched", grid), grid)
-            batch = ViewBatch(readout.features, torch.arange(3), capture)
-            out = model.head(batch, sensors, torch.zeros(len(texts)), "attention")
+            hands = capture.unsqueeze(1).expand(-1, 3, -1)
+            batch = ViewBatch(readout.features, torch.arange(3), hands, torch.zeros(len(texts), 3))
+            past = Past(replace(batch, features=readout.features.flip(0)), torch.ones(len(texts)))
+            out = model.head(batch, sensors, torch.zeros(len(texts)), "attention", past)
         loss = (out.target - goal).abs().mean() * 10 + out.target_in_hand.abs().mean() + out.chunk_xyz.abs().mean()
         loss = loss + (out.chunk_yaw**2).mean() + torch.nn.functional.softplus(out.gripper).mean()
         loss = loss + torch.nn.functional.cross_entropy(readout.heat.flatten(0, 1), cells.flatten())
-        loss = loss + sum(value.float().square().mean() for value in dense.values()) + readout.offset.square().mean()
+        loss = loss + sum(value.float().square().mean() for value in (*dense.values(), *fine.values()))
+        loss = loss + readout.offset.square().mean() + out.seen.abs().mean()
         optimiser.zero_grad()
         loss.backward()
         untouched = [
@@ -196,7 +203,7 @@ def test_training_goes_on_after_an_evaluation(request_of: Requests) -> None:
     readout = model.train().encoder(pixels, ["Pick up the red cube"], policy.optimization.cameras, "batched")
     readout.features.sum().backward()
     averaged = copy.deepcopy(model)
-    assert averaged.encoder(pixels, ["Lift it"], policy.optimization.cameras, "joint").heat.shape == (1, 3, 17)
+    assert averaged.encoder(pixels, ["Lift it"], policy.optimization.cameras, "joint").heat.shape == (1, 3, 65)
 
 
 def test_resolutions_parse() -> None:
@@ -231,3 +238,27 @@ def test_bad_optimizations_are_refused(values: dict[str, Any]) -> None:
 def test_the_policy_knows_the_cameras_of_the_simulation_in_their_order() -> None:
     cameras = pytest.importorskip("sim.cameras")
     assert cameras.CAMERA_ORDER == CAMERA_ORDER == PolicyConfig().cameras
+
+
+def test_motion_is_read_from_the_newest_look_that_is_old_enough(model: VLA, request_of: Requests) -> None:
+    policy, features = VLAPolicy(model), None
+    for tick in range(12):
+        request = replace(request_of(tick), t_ns=tick * 10**8, before=features)
+        (features,) = policy.encode([request])
+        past = features.past
+        assert (past is None) == (tick < 3)
+        if past is not None:
+            assert past.t_ns == max(0, tick - 6) * 10**8
+        assert len(features.earlier) == min(tick, 6)
+
+
+def test_what_was_seen_under_another_instruction_shows_no_motion(model: VLA, request_of: Requests) -> None:
+    policy = VLAPolicy(model)
+    (first,) = policy.encode([request_of(0)])
+    (second,) = policy.encode([replace(request_of(1, "Pick up the blue ball"), t_ns=10**9, before=first)])
+    assert second.earlier == () and second.past is None
+
+
+def test_features_of_somebody_else_are_refused(model: VLA, request_of: Requests) -> None:
+    with pytest.raises(TypeError, match="before are a str"):
+        VLAPolicy(model).encode([replace(request_of(0), before="something")])

@@ -19,7 +19,7 @@ def processor(config: PolicyConfig) -> Qwen2VLImageProcessorPil:
 @pytest.mark.parametrize("patch_size", [14, 28])
 @pytest.mark.parametrize("size", [(112, 112), (224, 224), (640, 360), (320, 240)])
 def test_prepared_view_equals_the_processor(patch_size: int, size: tuple[int, int]) -> None:
-    config = PolicyConfig(patch_size=patch_size)
+    config = PolicyConfig(patch_size=patch_size, merge_size=2, temporal_patch_size=2)
     image = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     expected = processor(config)(images=[Image.fromarray(image)], return_tensors="pt")
     ours = resize(image, *size, config)
@@ -37,7 +37,7 @@ def test_rounding_is_that_of_smart_resize(unit: tuple[int, int]) -> None:
 
 
 def test_true_backbone_sees_299_tokens_at_640x360() -> None:
-    rows, columns = token_grid(640, 360, PolicyConfig(patch_size=14))
+    rows, columns = token_grid(640, 360, PolicyConfig(patch_size=14, merge_size=2))
     assert rows * columns == 299
 
 
@@ -47,5 +47,5 @@ def test_view_of_the_right_size_is_not_resampled() -> None:
 
 
 def test_partial_cells_are_refused() -> None:
-    with pytest.raises(ValueError, match="multiples of 56"):
+    with pytest.raises(ValueError, match="multiples of 28"):
         pack(torch.zeros(1, 360, 640, 3, dtype=torch.uint8), PolicyConfig())

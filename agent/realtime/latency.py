@@ -96,8 +96,7 @@ class ProfileLatency:
     profile: str
     device: str
     measured: bool
-    encodes: tuple[Distribution, ...]
-    """Of one view, of two, and so on; the last one is the whole configuration."""
+    encode: Distribution
     head: Distribution
     contention: float
     """How many times as long a head run takes while an encode runs on the same GPU."""
@@ -106,11 +105,13 @@ class ProfileLatency:
     cold_start_ms: float = 0.0
     factor: float = 1.0
     """All durations are multiplied by it."""
+    fewer: tuple[Distribution, ...] = ()
+    """Encodes of one of the views, of two, and so on, up to all but one."""
 
     @property
     def vl_ms(self) -> float:
         """Nominal latency of preprocessing and encode [ms]."""
-        return (self.preprocess.nominal_ms + self.encodes[-1].nominal_ms) * self.factor
+        return (self.preprocess.nominal_ms + self.encode.nominal_ms) * self.factor
 
     @property
     def head_ms(self) -> float:
@@ -120,7 +121,7 @@ class ProfileLatency:
     def stream(self, rng: np.random.Generator) -> LatencyStream:
         """The latencies of one episode, drawn from `rng`: those of each kind of job apart."""
         encode, head, preprocess = rng.spawn(3)
-        encodes = [distribution.draws(encode) for distribution in self.encodes]
+        encodes = [distribution.draws(encode) for distribution in (*self.fewer, self.encode)]
         preprocesses = self.preprocess.draws(preprocess)
         return _Drawn(preprocesses, encodes, self.head.draws(head), self.factor, self.cold_start_ms)
 
@@ -146,7 +147,7 @@ class _Drawn:
         self._factor, self._cold_ms = factor, cold_ms
 
     def encode_ns(self, views: int, of: int) -> int:
-        ms, self._cold_ms = next(self._preprocess_ms) + next(self._encodes_ms[views - 1]) + self._cold_ms, 0.0
+        ms, self._cold_ms = next(self._preprocess_ms) + next(self._encodes_ms[views - of - 1]) + self._cold_ms, 0.0
         return ms_to_ns(ms * self._factor)
 
     def head_ns(self) -> int:
@@ -176,18 +177,22 @@ def parse_latency(text: str, *, views: int, res: tuple[int, int], encoding: str,
             f"a profile ({', '.join(profiles) or 'none found'}) or the path of a profile's JSON file"
         )
     profile = load_profile(path)
-    measured = [profile.measured(count, res, encoding) for count in range(1, views + 1)]
-    scaled = [Steady(profile.scaled_ms(count, res, encoding)) for count in range(1, views + 1)]
+    measured = profile.measured(views, res, encoding)
+    fewer = (
+        profile.measured(count, res, encoding) or Steady(profile.scaled_ms(count, res, encoding))
+        for count in range(1, views)
+    )
     return ProfileLatency(
         profile=profile.name,
         device=profile.device,
-        measured=measured[-1] is not None,
-        encodes=tuple(known or other for known, other in zip(measured, scaled, strict=True)),
+        measured=measured is not None,
+        encode=measured or Steady(profile.scaled_ms(views, res, encoding)),
         head=profile.head,
         contention=profile.contention,
         preprocess=profile.preprocess,
         cold_start_ms=profile.cold_start_ms,
         factor=factor,
+        fewer=tuple(fewer),
     )
 
 

@@ -13,7 +13,7 @@ help:
 	@echo "make run     20 episodes of each mode with three views at 224x224: success table and videos"
 	@echo "make test    lint, types and tests"
 	@echo "make train   train the shipped policy"
-	@echo "make bench   cost of rendering against MuJoCo's own"
+	@echo "make bench   speed held against its targets: drawing, clock, workers, peers (a few minutes)"
 	@echo "make setup   only the virtual environment and the OpenGL libraries"
 	@echo "make format  format the code as 'make test' wants it"
 	@echo "make clean   remove the virtual environment and caches; runs/ stays"

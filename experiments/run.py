@@ -79,6 +79,11 @@ class Args:
     """A policy in assets/policies, or the folder of another one."""
     workers: int = 0
     """Processes; 0 takes one a CPU core. Results do not depend on it."""
+    batch: int = 1
+    """Episodes that advance together in a worker and share forward passes on a GPU. On a CPU nothing is gained:
+    there the policy answers one by one. Rows are kept when their batch is done."""
+    device: str = "cpu"
+    """Where the policy runs: cpu, whose results are the same on every batch size and host, or cuda."""
     videos: int = 2
     """Film so many episodes, successes and failures in turn."""
     trace: bool = False
@@ -114,7 +119,7 @@ def main(args: Args) -> None:
             _warn_of_changes(place.config, config)
         folder = place if isinstance(place, RunFolder) else RunFolder.create(place, config)
         print("\n".join(header(config)), flush=True)
-        _run_missing(workers, folder, setting, str(policy), args.trace)
+        _run_missing(workers, folder, setting, str(policy), args.trace, args.batch)
         _film(workers, folder, setting, str(policy), args.videos)
     report.write_summary(folder.path, folder.config, folder.rows)
     print(f"\n{report.text(folder.config, folder.rows)}")
@@ -133,6 +138,8 @@ def resolve(args: Args) -> tuple["Setting", Path]:
 
     setting.check_range("episodes", args.episodes, 1)
     setting.check_range("workers", args.workers, 0)
+    setting.check_range("batch", args.batch, 1)
+    setting.check_device(args.device)
     setting.check_range("videos", args.videos, 0)
     setting.check_range("seed", args.seed, 0, setting.FIRST_TRAINING_SEED - args.episodes)
     setting.check_range("control-hz", args.control_hz, setting.MIN_CONTROL_HZ, setting.MAX_CONTROL_HZ)
@@ -166,6 +173,7 @@ def resolve(args: Args) -> tuple["Setting", Path]:
         perf_factor=args.perf_factor,
         rig=rig,
         speed=args.speed,
+        device=args.device,
     )
     return resolved, policy
 
@@ -198,11 +206,13 @@ def _warn_of_changes(then: dict[str, Any], now: dict[str, Any]) -> None:
         print(f"warning: {', '.join(changed)} changed since this run began; see its config.json", file=sys.stderr)
 
 
-def _run_missing(workers: "Workers", folder: "RunFolder", setting: "Setting", policy: str, trace: bool) -> None:
+def _run_missing(
+    workers: "Workers", folder: "RunFolder", setting: "Setting", policy: str, trace: bool, batch: int
+) -> None:
     """Run the episodes that have no row yet, and append their rows in order: mode by mode, seed by seed."""
     from experiments.screen import bars
     from experiments.store import TRACES
-    from experiments.trial import Job, run
+    from experiments.trial import Job, run_together
 
     def job(mode: str, seed: int) -> Job:
         path = str(folder.path / TRACES / f"{mode}-{seed}.json") if trace else None
@@ -214,9 +224,10 @@ def _run_missing(workers: "Workers", folder: "RunFolder", setting: "Setting", po
     with bars() as progress:
         for mode in setting.modes:
             progress.add(mode, len(seeds), len(seeds) - sum(missing.mode == mode for missing in jobs))
-        for row in workers.map(run, jobs):
-            folder.append(row)
-            progress.advance(row["mode"])
+        for rows in workers.map(run_together, [jobs[start : start + batch] for start in range(0, len(jobs), batch)]):
+            for row in rows:
+                folder.append(row)
+                progress.advance(row["mode"])
 
 
 def choose_films(rows: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from sim.errors import UsageError
 
 FIRST_TRAINING_SEED = 1_000_000
 """Policies are trained on the seeds from here on, and evaluated on those below."""
+DEVICES = ("cpu", "cuda")
 MIN_CONTROL_HZ, MAX_CONTROL_HZ = 0.1, 500.0
 """The upper one is the rate of the physics: a command cannot take effect between two steps."""
 
@@ -42,6 +43,7 @@ class Setting:
         perf_factor: every latency is multiplied by it.
         rig: cameras, actuators and what happens to late commands.
         speed: of the belt, or of the turntable's rim [m/s]; None draws one for each episode.
+        device: of the policy; answers of a GPU are equal to those of a CPU up to rounding only.
     """
 
     task: str
@@ -61,6 +63,7 @@ class Setting:
     perf_factor: float = 1.0
     rig: Rig = Rig()
     speed: float | None = None
+    device: str = "cpu"
 
     @property
     def latency_model(self) -> LatencyModel:
@@ -123,6 +126,12 @@ def parse_cameras(cameras: str, views: int) -> tuple[str, ...]:
     if not 1 <= views <= len(CAMERA_ORDER):
         raise UsageError(f"views must be 1 to {len(CAMERA_ORDER)}, not {views}; cameras are {', '.join(CAMERA_ORDER)}")
     return CAMERA_ORDER[:views]
+
+
+def check_device(name: str) -> None:
+    """UsageError unless `name` is one of DEVICES."""
+    if name not in DEVICES:
+        raise UsageError(f"unknown device '{name}'; devices are {', '.join(DEVICES)}")
 
 
 def check_range(name: str, value: float, least: float, most: float = math.inf) -> None:

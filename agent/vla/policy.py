@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -33,6 +34,8 @@ CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE = "config.json", "model.safetensors", 
 _BACKBONE = "encoder.backbone."
 GAP_NS, SHORTEST_GAP_NS = 600_000_000, 300_000_000
 """Time between two looks that motion is read from, and the least: over less, errors of a few millimetres are fast."""
+
+R = TypeVar("R")
 
 
 class VLA(nn.Module):
@@ -102,6 +105,12 @@ def _renewed(old: Look, new: Look, places: Sequence[int]) -> Look:
     return replace(new, views=views, ee_at_capture=ee_at_capture, lag_s=lag_s)
 
 
+def _before(request: Encode) -> Features | None:
+    if not (request.before is None or isinstance(request.before, Features)):
+        raise TypeError(f"features before are a {type(request.before).__name__}, expected an answer of encode")
+    return request.before
+
+
 def sensor_batch(readings: Sequence[Readings], device: torch.device | str = "cpu") -> SensorBatch:
     """Stacks readings into float32 tensors."""
 
@@ -130,7 +139,9 @@ def set_points(output: HeadOutput, ee_pose: torch.Tensor) -> torch.Tensor:
 class VLAPolicy:
     """A `VLA` under one `Optimization`.
 
-    Requests are answered one by one: what an episode gets never depends on which others run beside it.
+    On a GPU all requests share one forward pass, and answers are equal to those of one alone up to rounding. On a CPU,
+    where sharing saves little, they are answered one by one: what an episode gets does not depend, to the bit, on which
+    others run beside it.
     """
 
     def __init__(self, model: VLA, optimization: Optimization | None = None) -> None:
@@ -184,92 +195,108 @@ class VLAPolicy:
         (folder / CONFIG_FILE).write_text(self.model.config.to_json())
         (folder / TOKENIZER_FILE).write_text(self.model.tokenizer.to_str(pretty=True) + "\n")
 
-    @torch.inference_mode()
     def encode(self, requests: Sequence[Encode]) -> list[Features]:
-        """Features of each request; views that it has no images of stay as they were before.
+        """Features of each request; views of which it has no image stay as they were before.
 
         Raises:
             ValueError: not an image, or none of a configured camera, neither now nor before (under this instruction).
         """
-        return [self._encode(request) for request in requests]
+        alike = (same for sharing in self._shared(requests) for _, same in groupby(sharing, self._cameras))
+        return [features for same in alike for features in self._encode(list(same))]
 
-    def _encode(self, request: Encode) -> Features:
-        chosen, before = self.optimization, request.before
-        if before is not None and not isinstance(before, Features):
-            raise TypeError(f"features before are a {type(before).__name__}, expected an answer of encode")
-        places = self._places(request, before)
-        cameras = tuple(chosen.cameras[place] for place in places)
+    def _shared(self, requests: Sequence[R]) -> list[Sequence[R]]:
+        """The requests, in their order, grouped into those that share a forward pass."""
+        return [[request] for request in requests] if self.device.type == "cpu" else [requests]
+
+    @torch.inference_mode()
+    def _encode(self, requests: Sequence[Encode]) -> list[Features]:
+        """Answers to requests with images of the same cameras."""
+        readout = self.model.encoder(
+            torch.from_numpy(np.stack([self._pixels(request) for request in requests])).to(self.device),
+            [request.instruction for request in requests],
+            self._cameras(requests[0]),
+            self.optimization.encoding,
+        )
+        views = readout.features.cpu().numpy()
+        return [self._features(request, each) for request, each in zip(requests, views, strict=True)]
+
+    def _cameras(self, request: Encode) -> tuple[str, ...]:
+        """Those to look at. ValueError if there is nothing to know the view of another one from."""
+        chosen, before = self.optimization, _before(request)
+        missing = [camera for camera in chosen.cameras if camera not in request.images]
+        known = before is not None and before.newest.instruction == request.instruction
+        # Views in one sequence have read each other: none of them can be renewed alone.
+        apart = chosen.encoding == "batched" and len(missing) < len(chosen.cameras)
+        if missing and not (known and apart):
+            raise ValueError(f"no image of camera {missing[0]!r} among {', '.join(request.images)}, now or before")
+        return tuple(camera for camera in chosen.cameras if camera in request.images)
+
+    def _features(self, request: Encode, views: np.ndarray) -> Features:
+        """The answer to `request`, whose views are encoded as `views` (V, F)."""
+        cameras, before = self.optimization.cameras, _before(request)
+        hand = np.append(request.readings.ee_pose, request.readings.gripper_pos)
+        newest = Look(
+            t_ns=request.t_ns,
+            instruction=request.instruction,
+            views=views,
+            ee_at_capture=np.tile(hand, (len(views), 1)),
+            lag_s=np.zeros(len(views)),
+        )
+        if before is not None and len(views) < len(cameras):
+            newest = _renewed(before.newest, newest, [cameras.index(camera) for camera in self._cameras(request)])
+        return Features(cameras, newest, _earlier(newest, before))
+
+    def _pixels(self, request: Encode) -> np.ndarray:
+        """(V, H, W, 3) uint8: the views to look at, resized."""
+        chosen = self.optimization
         pixels = []
-        for camera in cameras:
+        for camera in self._cameras(request):
             image = request.images[camera]
             if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
                 raise ValueError(f"image of {camera!r}: {image.dtype} {image.shape}, expected uint8 (H, W, 3)")
             pixels.append(resize(image, chosen.width, chosen.height, self.model.config))
-        readout = self.model.encoder(
-            torch.from_numpy(np.stack(pixels))[None].to(self.device),
-            [request.instruction],
-            cameras,
-            chosen.encoding,
-        )
-        hand = np.append(request.readings.ee_pose, request.readings.gripper_pos)
-        count = len(cameras)
-        newest = Look(
-            t_ns=request.t_ns,
-            instruction=request.instruction,
-            views=readout.features[0].cpu().numpy(),
-            ee_at_capture=np.tile(hand, (count, 1)),
-            lag_s=np.zeros(count),
-        )
-        if before is not None and count < len(chosen.cameras):
-            newest = _renewed(before.newest, newest, places)
-        return Features(chosen.cameras, newest, _earlier(newest, before))
+        return np.stack(pixels)
 
-    def _places(self, request: Encode, before: Features | None) -> list[int]:
-        """Which of the configured cameras to look at. ValueError if there is nothing to know another one from."""
-        cameras, images = self.optimization.cameras, request.images
-        places = [place for place, camera in enumerate(cameras) if camera in images]
-        missing = [camera for camera in cameras if camera not in images]
-        # Views in one sequence read each other, so that none of them can be renewed alone.
-        apart = self.optimization.encoding == "batched"
-        known = before is not None and (before.cameras, before.newest.instruction) == (cameras, request.instruction)
-        if missing and not (places and apart and known):
-            raise ValueError(f"no image of camera {missing[0]!r} among {', '.join(images)}, nor can it be left out")
-        return places
-
-    @torch.inference_mode()
     def act(self, requests: Sequence[Act]) -> list[np.ndarray]:
         """Chunk (chunk, 5) float64 of absolute set-points at 10 Hz for each request.
 
         Raises:
             TypeError: the features of a request are not an answer of `encode`.
         """
-        return [self._act(request) for request in requests]
+        return [chunk for sharing in self._shared(requests) for chunk in self._act(sharing)]
 
-    def _act(self, request: Act) -> np.ndarray:
-        features = request.features
-        if not isinstance(features, Features):
-            raise TypeError(f"features are a {type(features).__name__}, expected an answer of encode")
-        sensors = sensor_batch([request.readings], self.device)
-        past = features.past
+    @torch.inference_mode()
+    def _act(self, requests: Sequence[Act]) -> list[np.ndarray]:
+        features = [_features(request) for request in requests]
+        sensors = sensor_batch([request.readings for request in requests], self.device)
+        # Where a request has no past, its newest look stands in; a gap of zero says that it is to be ignored.
+        pasts = [each.past or each.newest for each in features]
+        gaps = [(each.newest.t_ns - past.t_ns) * 1e-9 for each, past in zip(features, pasts, strict=True)]
         output = self.model.head(
-            self._views(features.newest),
+            self._views([each.newest for each in features]),
             sensors,
-            self._tensor([request.age_ns * 1e-9]),
+            self._tensor([request.age_ns * 1e-9 for request in requests]),
             self.optimization.pool,
-            past and Past(self._views(past), self._tensor([(features.newest.t_ns - past.t_ns) * 1e-9])),
+            Past(self._views(pasts), self._tensor(gaps)),
         )
-        return set_points(output, sensors.ee_pose)[0].double().cpu().numpy()
+        return list(set_points(output, sensors.ee_pose).double().cpu().numpy())
 
-    def _views(self, look: Look) -> ViewBatch:
+    def _views(self, looks: Sequence[Look]) -> ViewBatch:
         return ViewBatch(
-            self._tensor(look.views)[None],
+            self._tensor(np.stack([look.views for look in looks])),
             self._view_ids,
-            self._tensor(look.ee_at_capture)[None],
-            self._tensor(look.lag_s)[None],
+            self._tensor(np.stack([look.ee_at_capture for look in looks])),
+            self._tensor(np.stack([look.lag_s for look in looks])),
         )
 
     def _tensor(self, values: np.ndarray | list[float]) -> torch.Tensor:
         return torch.as_tensor(values, dtype=torch.float32, device=self.device)
+
+
+def _features(request: Act) -> Features:
+    if not isinstance(request.features, Features):
+        raise TypeError(f"features are a {type(request.features).__name__}, expected an answer of encode")
+    return request.features
 
 
 def _backbone_dtype(device: str) -> torch.dtype:

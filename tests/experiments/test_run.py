@@ -67,6 +67,8 @@ def test_bad_input_is_one_line(args: list[str], says: str, tmp_path: Path) -> No
         (["--control-hz", "nan"], "control-hz must be"),
         (["--episodes", "0"], "episodes must be at least 1, not 0"),
         (["--workers", "-1"], "workers must be at least 0"),
+        (["--batch", "0"], "batch must be at least 1, not 0"),
+        (["--device", "tpu"], "devices are cpu, cuda"),
         (["--videos", "-1"], "videos must be at least 0"),
         (["--seed", "-1"], "seed must be 0 to"),
         (["--execution", "jump"], "hold, chunk, switch, delay-aware, ensemble, roll-forward"),
@@ -171,13 +173,16 @@ def test_a_run_from_start_to_end(untrained: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_episodes_do_not_depend_on_the_number_of_workers(untrained: Path, tmp_path: Path) -> None:
+def test_episodes_depend_neither_on_the_number_of_workers_nor_on_the_batch_size(
+    untrained: Path, tmp_path: Path
+) -> None:
     args = ["--policy", str(untrained), "--views", "1", "--mode", "async", "--latency", "fixed:1500,300"]
-    args += ["--execution", "delay-aware", "--servers", "shared", "--episodes", "2", "--videos", "0"]
+    args += ["--execution", "delay-aware", "--servers", "shared", "--episodes", "3", "--videos", "0"]
     found = []
-    for workers in ("1", "2"):
-        done = command(*args, "--workers", workers, "--out", workers, folder=tmp_path)
+    for workers, batch in (("1", "1"), ("2", "2")):
+        out = f"{workers}-{batch}"
+        done = command(*args, "--workers", workers, "--batch", batch, "--out", out, folder=tmp_path)
         assert (done.returncode, done.stderr) == (0, "")
-        rows = [json.loads(line) for line in (tmp_path / workers / "episodes.jsonl").read_text().splitlines()]
+        rows = [json.loads(line) for line in (tmp_path / out / "episodes.jsonl").read_text().splitlines()]
         found.append([{key: value for key, value in row.items() if key != "wall_s"} for row in rows])
-    assert found[0] == found[1] and len(found[0]) == 2
+    assert found[0] == found[1] and len(found[0]) == 3

@@ -123,8 +123,8 @@ def test_the_features_hold_the_views_of_the_instants_that_the_trace_tells(rig: R
     assert any(tick.oldest_view_age_ns != tick.feature_age_ns for tick in trace.ticks)
     for tick in trace.ticks:
         usable = [views for end_ns, views in known if end_ns <= tick.t_ns]
-        ages = [tick.t_ns - t_ns for t_ns in usable[-1].values()] if usable else [None]
-        assert (tick.feature_age_ns, tick.oldest_view_age_ns) == (min(ages), max(ages))
+        ages = [tick.t_ns - t_ns for t_ns in usable[-1].values()] if usable else []
+        assert (tick.feature_age_ns, tick.oldest_view_age_ns) == (min(ages, default=None), max(ages, default=None))
 
 
 def test_an_encode_is_charged_for_the_views_that_it_looks_at() -> None:

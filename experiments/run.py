@@ -44,8 +44,9 @@ class Args:
     """pause (the world stops while the model thinks), sync, async, several joined by commas, or all."""
     reuse: str = "latest"
     """async: encode again as soon as the last encode is done (latest), every K control ticks (K), when the fingers
-    stop, the force jumps or the instruction changes (event; event:K also every K ticks), or just in time for the
-    control tick that serves it first (deadline; deadline:MARGIN_MS)."""
+    stop, the force jumps or the instruction changes (event; event:K also every K ticks), just in time for the control
+    tick that serves it first (deadline; deadline:MARGIN_MS), or as soon as the last one is done, but the wrist view
+    always and each static view at every third encode (stagger; stagger:N at every N-th)."""
     execution: str = "hold"
     """What becomes of a chunk: hold its first set-point; carry it out, then think again (chunk); carry it out until the
     next one arrives, from its start (switch), without what is past (delay-aware), averaged with the older ones
@@ -146,12 +147,13 @@ def resolve(args: Args) -> tuple["Setting", Path]:
     setting.check_range("videos", args.videos, 0)
     setting.check_range("seed", args.seed, 0, setting.FIRST_TRAINING_SEED - args.episodes)
     setting.check_range("control-hz", args.control_hz, setting.MIN_CONTROL_HZ, setting.MAX_CONTROL_HZ)
-    parse_reuse(args.reuse)
+    reuse = parse_reuse(args.reuse)
     parse_execution(args.execution)
     rig = Rig(args.camera_hz, args.camera_phase_ms, args.camera_delay_ms, args.actuation_ms, args.late)
     width, height = parse_res(args.res)
     cameras = setting.parse_cameras(args.cameras, args.views)
     optimization = Optimization(cameras, width, height, args.encoding, args.pool)  # type: ignore[arg-type]  # it checks
+    setting.check_reuse(reuse, optimization)
     res, factor = (width, height), args.perf_factor
     latency = parse_latency(args.latency, views=len(cameras), res=res, encoding=args.encoding, factor=factor)
     parse_servers(args.servers, latency.contention)

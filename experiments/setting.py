@@ -11,6 +11,7 @@ import assets
 from agent.config import CAMERA_ORDER, Optimization
 from agent.realtime.episode import MODES
 from agent.realtime.latency import LatencyModel, parse_latency
+from agent.realtime.reuse import Reuse, Stagger
 from agent.realtime.rig import Rig
 from sim.errors import UsageError
 
@@ -138,6 +139,12 @@ def check_range(name: str, value: float, least: float, most: float = math.inf) -
     if not least <= value <= most:
         limit = f"at least {least:g}" if most == math.inf else f"{least:g} to {most:g}"
         raise UsageError(f"{name} must be {limit}, not {value:g}")
+
+
+def check_reuse(reuse: Reuse, optimization: Optimization) -> None:
+    """UsageError if views are to be encoded in turn that are one sequence."""
+    if isinstance(reuse, Stagger) and optimization.encoding == "joint":
+        raise UsageError("reuse stagger encodes views apart, which encoding joint cannot; use encoding batched")
 
 
 def find_policy(text: str) -> Path:

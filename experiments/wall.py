@@ -142,9 +142,9 @@ class WallLoop:
 
     def _look(self, now_ns: int) -> None:
         request = Encode(self.plant.capture(self.cameras), self.plant.instruction, self.plant.sensors())
-        end_ns = now_ns + self.latency.encode_ns()
+        end_ns = now_ns + self.latency.encode_ns(len(self.cameras), len(self.cameras))
         self.encode_span = len(self.spans)
-        self.spans.append(Span("encode", now_ns, end_ns, now_ns))
+        self.spans.append(Span("encode", now_ns, end_ns, now_ns, self.cameras))
         self.encoding = self.encoder.submit(self._encode, request, end_ns)
 
     def _encode(self, request: Encode, end_ns: int) -> _Encoded:

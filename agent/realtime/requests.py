@@ -17,7 +17,10 @@ class Encode:
     """Look: turn the views into vision-language features (slow). The answer is opaque to the clock."""
 
     images: Mapping[str, np.ndarray]
-    """Camera name to uint8 (H, W, 3), all exposed at one instant."""
+    """Camera name to uint8 (H, W, 3), all exposed at one instant: of every camera, or of those that are due.
+
+    What the others saw is then to be taken from `before`, which was made under the same instruction.
+    """
     instruction: str
     readings: Readings
     """The sensors at the instant of the exposure; they travel with the features, because the wrist camera moves."""

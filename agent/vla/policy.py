@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -99,7 +100,7 @@ class Look:
     """One set of encoded views."""
 
     t_ns: int
-    """When the newest of them were taken."""
+    """When the newest of them were taken [ns]."""
     instruction: str
     views: np.ndarray
     """(V, F) float32, see `ViewReadout.features`."""
@@ -134,6 +135,20 @@ def _earlier(newest: Look, before: Features | None) -> tuple[Look, ...]:
         if newest.t_ns - look.t_ns >= GAP_NS:
             return looks[: number + 1]
     return looks
+
+
+def _renewed(old: Look, new: Look, places: Sequence[int]) -> Look:
+    """`old` at the time of `new`, whose views take the `places` in it."""
+    views, ee_at_capture = old.views.copy(), old.ee_at_capture.copy()
+    lag_s = old.lag_s + (new.t_ns - old.t_ns) * 1e-9
+    views[places], ee_at_capture[places], lag_s[places] = new.views, new.ee_at_capture, new.lag_s
+    return replace(new, views=views, ee_at_capture=ee_at_capture, lag_s=lag_s)
+
+
+def _before(request: Encode) -> Features | None:
+    if not (request.before is None or isinstance(request.before, Features)):
+        raise TypeError(f"features before are a {type(request.before).__name__}, expected an answer of encode")
+    return request.before
 
 
 def sensor_batch(readings: Sequence[Readings], device: torch.device | str = "cpu") -> SensorBatch:
@@ -223,8 +238,13 @@ class VLAPolicy:
         (folder / TOKENIZER_FILE).write_text(self.model.tokenizer.to_str(pretty=True) + "\n")
 
     def encode(self, requests: Sequence[Encode]) -> list[Features]:
-        """Features of each request. Raises `ValueError` if a configured camera's image is missing or not an image."""
-        return [features for sharing in self._shared(requests) for features in self._encode(sharing)]
+        """Features of each request; views of which it has no image stay as they were before.
+
+        Raises:
+            ValueError: not an image, or none of a configured camera, neither now nor before (under this instruction).
+        """
+        alike = (same for sharing in self._shared(requests) for _, same in groupby(sharing, self._cameras))
+        return [features for same in alike for features in self._encode(list(same))]
 
     def _shared(self, requests: Sequence[R]) -> list[Sequence[R]]:
         """The requests, in their order, grouped into those that share a forward pass."""
@@ -232,21 +252,30 @@ class VLAPolicy:
 
     @torch.inference_mode()
     def _encode(self, requests: Sequence[Encode]) -> list[Features]:
-        chosen = self.optimization
+        """Answers to requests with images of the same cameras."""
         readout = self.model.encoder(
             torch.from_numpy(np.stack([self._pixels(request) for request in requests])).to(self.device),
             [request.instruction for request in requests],
-            chosen.cameras,
-            chosen.encoding,
+            self._cameras(requests[0]),
+            self.optimization.encoding,
         )
         views = readout.features.cpu().numpy()
         return [self._features(request, each) for request, each in zip(requests, views, strict=True)]
 
+    def _cameras(self, request: Encode) -> tuple[str, ...]:
+        """Those to look at. ValueError if there is nothing to know the view of another one from."""
+        chosen, before = self.optimization, _before(request)
+        missing = [camera for camera in chosen.cameras if camera not in request.images]
+        known = before is not None and before.newest.instruction == request.instruction
+        # Views in one sequence have read each other: none of them can be renewed alone.
+        apart = chosen.encoding == "batched" and len(missing) < len(chosen.cameras)
+        if missing and not (known and apart):
+            raise ValueError(f"no image of camera {missing[0]!r} among {', '.join(request.images)}, now or before")
+        return tuple(camera for camera in chosen.cameras if camera in request.images)
+
     def _features(self, request: Encode, views: np.ndarray) -> Features:
         """The answer to `request`, whose views are encoded as `views` (V, F)."""
-        before = request.before
-        if before is not None and not isinstance(before, Features):
-            raise TypeError(f"features before are a {type(before).__name__}, expected an answer of encode")
+        cameras, before = self.optimization.cameras, _before(request)
         hand = np.append(request.readings.ee_pose, request.readings.gripper_pos)
         newest = Look(
             t_ns=request.t_ns,
@@ -255,16 +284,16 @@ class VLAPolicy:
             ee_at_capture=np.tile(hand, (len(views), 1)),
             lag_s=np.zeros(len(views)),
         )
-        return Features(self.optimization.cameras, newest, _earlier(newest, before))
+        if before is not None and len(views) < len(cameras):
+            newest = _renewed(before.newest, newest, [cameras.index(camera) for camera in self._cameras(request)])
+        return Features(cameras, newest, _earlier(newest, before))
 
     def _pixels(self, request: Encode) -> np.ndarray:
-        """(V, H, W, 3) uint8: the configured views, resized."""
+        """(V, H, W, 3) uint8: the views to look at, resized."""
         chosen = self.optimization
         pixels = []
-        for camera in chosen.cameras:
-            image = request.images.get(camera)
-            if image is None:
-                raise ValueError(f"no image of camera {camera!r} among {', '.join(request.images)}")
+        for camera in self._cameras(request):
+            image = request.images[camera]
             if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
                 raise ValueError(f"image of {camera!r}: {image.dtype} {image.shape}, expected uint8 (H, W, 3)")
             pixels.append(resize(image, chosen.width, chosen.height, self.model.config))

@@ -60,6 +60,7 @@ def test_bad_input_is_one_line(args: list[str], says: str, tmp_path: Path) -> No
         (["--encoding", "zip"], "joint, batched"),
         (["--pool", "sum"], "mean, max, attention"),
         (["--reuse", "0"], "latest"),
+        (["--reuse", "stagger", "--encoding", "joint"], "use encoding batched"),
         (["--latency", "fixed:-1,10"], "fixed:VL_MS,HEAD_MS"),
         (["--latency", "h300"], "insertion_vla"),
         (["--control-hz", "0"], "control-hz must be 0.1 to 500, not 0"),

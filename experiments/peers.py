@@ -72,9 +72,12 @@ def measure(jobs: list[Job]) -> Pace:
 def play(env: "PickEnv", policy: Policy, seed: int, most: int | None = None) -> int:
     """One episode, or its first `most` steps; how many steps it took."""
     observation, info = env.reset(seed=seed)
+    features: object | None = None
     for step in itertools.count(1):
         readings = env.sensors()
-        (features,) = policy.encode([Encode(observation["pixels"], info["instruction"], readings)])
+        (features,) = policy.encode(
+            [Encode(observation["pixels"], info["instruction"], readings, env.now_ns, features)]
+        )
         (chunk,) = policy.act([Act(features, readings, 0)])
         observation, _, success, timeout, info = env.step(chunk[0])
         if success or timeout or step == most:

@@ -141,7 +141,9 @@ class WallLoop:
                 self.clock.sleep_until_ns(now_ns + STEP_NS)
 
     def _look(self, now_ns: int) -> None:
-        request = Encode(self.plant.capture(self.cameras), self.plant.instruction, self.plant.sensors())
+        before = self.newest and self.newest[0]
+        images = self.plant.capture(self.cameras)
+        request = Encode(images, self.plant.instruction, self.plant.sensors(), now_ns, before)
         end_ns = now_ns + self.latency.encode_ns(len(self.cameras), len(self.cameras))
         self.encode_span = len(self.spans)
         self.spans.append(Span("encode", now_ns, end_ns, now_ns, self.cameras))

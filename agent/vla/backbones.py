@@ -29,12 +29,14 @@ class PatchProjection(nn.Module):
 
     def __init__(self, embed: nn.Module, mean: Colour, std: Colour) -> None:
         super().__init__()
+        assert isinstance(embed.proj, nn.Conv3d)
         self.proj = embed.proj
         self.mean, self.std = mean, std
 
     def forward(self, patches: torch.Tensor) -> torch.Tensor:
         """Patches (S, 3 * P * P) int8 from `views.pack`, or (S, C * T * P * P) ready, to (S, hidden)."""
-        weight, bias = self.proj.weight, self.proj.bias
+        weight: torch.Tensor = self.proj.weight
+        bias: torch.Tensor | None = self.proj.bias
         dtype, device = weight.dtype, weight.device.type
         if patches.dtype == torch.int8:
             scale, shift = normalisation(weight.device, self.mean, self.std)

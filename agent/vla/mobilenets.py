@@ -11,13 +11,16 @@ EfficientNet-Lite is B0 without squeeze-and-excite and with ReLU6.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-ACTIVATIONS = {"relu": F.relu, "relu6": F.relu6, "silu": F.silu, "hardswish": F.hardswish}
+Function = Callable[[torch.Tensor], torch.Tensor]
+ACTIVATIONS: dict[str, Function] = {"relu": F.relu, "relu6": F.relu6, "silu": F.silu, "hardswish": F.hardswish}
+GATES: dict[str, tuple[Function, Function]] = {"hard": (F.relu, F.hardsigmoid), "soft": (F.silu, torch.sigmoid)}
 # TensorFlow's, with which the published weights were trained.
 NORM_EPS, NORM_MOMENTUM = 1e-3, 0.01
 
@@ -119,7 +122,7 @@ class SqueezeExcite(nn.Module):
         super().__init__()
         self.conv_reduce = nn.Conv2d(width, inner, 1)
         self.conv_expand = nn.Conv2d(inner, width, 1)
-        self.inner, self.gate = (F.relu, F.hardsigmoid) if gate == "hard" else (F.silu, torch.sigmoid)
+        self.inner, self.gate = GATES[gate]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Same shape."""

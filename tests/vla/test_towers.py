@@ -90,9 +90,11 @@ def test_a_policy_with_a_light_encoder_answers_requests(
 ) -> None:
     policy = VLAPolicy(light, Optimization(CAMERA_ORDER[:2], 128, 96, encoding))
     (features,) = policy.encode([request_of(0)])
-    assert features.views.shape == (2, 96 + 3) and np.isfinite(features.views).all()
+    assert features.newest.views.shape == (2, 96 + 3) and np.isfinite(features.newest.views).all()
     other, text = policy.encode([request_of(1), request_of(0, "Pick up the blue ball")])
-    assert not np.allclose(features.views, other.views) and not np.allclose(features.views, text.views)
+    assert not np.allclose(features.newest.views, other.newest.views) and not np.allclose(
+        features.newest.views, text.newest.views
+    )
     (chunk,) = policy.act([Act(features=features, readings=readings, age_ns=0)])
     assert chunk.shape == (8, 5) and np.isfinite(chunk).all()
 
@@ -102,6 +104,7 @@ def test_a_saved_policy_sees_the_same(light: VLA, request_of: Requests, tmp_path
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             # More than float16 holds, as variances and counters can be.
+            assert module.running_var is not None
             module.running_var[0], module.num_batches_tracked = 1e5, torch.tensor(70_000)
     optimization = Optimization(CAMERA_ORDER[:1], 128, 96)
     VLAPolicy(model, optimization).save_pretrained(tmp_path)
@@ -109,8 +112,8 @@ def test_a_saved_policy_sees_the_same(light: VLA, request_of: Requests, tmp_path
     assert again.model.config == model.config
     for name, buffer in model.named_buffers():
         assert torch.equal(again.model.get_buffer(name), buffer), name
-    views = [policy.encode([request_of(0)])[0].views for policy in (again, VLAPolicy(model, optimization))]
-    np.testing.assert_allclose(*views, atol=0.05)
+    ours, theirs = (p.encode([request_of(0)])[0].newest.views for p in (VLAPolicy(model, optimization), again))
+    np.testing.assert_allclose(theirs, ours, atol=0.05)
 
 
 @pytest.mark.parametrize("autocast", [False, True])
@@ -128,7 +131,7 @@ def test_gradients_reach_every_part(light: VLA, autocast: bool) -> None:
     assert [name for name in untouched if not name.endswith("k_proj.bias")] == []
 
 
-def published_file(network: nn.Module, folder: Path) -> dict[str, torch.Tensor]:
+def published_file(network: MobileNet, folder: Path) -> dict[str, torch.Tensor]:
     """Writes the network's weights as they are published, beside other tensors; returns them."""
     names = network.published_names
     state = {published_name(name, names): torch.rand_like(value) for name, value in network.state_dict().items()
@@ -162,9 +165,12 @@ def test_statistics_of_published_weights_stay_and_others_adapt(tmp_path: Path) -
     pixels = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
     for weights, fixed in (("somewhere", True), ("", False)):
         eyes = tower("mobilenetv3-small", weights).train()
-        before = eyes.network.bn1.running_mean.clone()
+        assert isinstance(eyes.network, MobileNet)
+        mean = eyes.network.bn1.running_mean
+        assert mean is not None
+        before = mean.clone()
         eyes(pixels)
-        assert torch.equal(before, eyes.network.bn1.running_mean) is fixed
+        assert torch.equal(before, mean) is fixed
 
 
 def test_wrong_weights_are_one_clear_line(tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def _stage(setting: Setting, policy: str) -> tuple["PickEnv", "VLAPolicy"]:
     from agent.vla.policy import VLAPolicy
 
     torch.set_num_threads(1)
-    return env, VLAPolicy.from_pretrained(policy, setting.optimization)
+    return env, VLAPolicy.from_pretrained(policy, setting.optimization, head=setting.head)
 
 
 def run(job: Job) -> Row:

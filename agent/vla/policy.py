@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,10 +14,11 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import nn
 
-from agent.config import Optimization
+from agent.config import Head, Optimization
 from agent.vla.backbones import config_for_backbone, pretrained_backbone, tiny_backbone
 from agent.vla.config import TINY, PolicyConfig
 from agent.vla.encoder import VLEncoder
+from agent.vla.flow import FlowHead, absolute, guide_of, noise_of, sample
 from agent.vla.heads import ActionHead, HeadOutput, Past, SensorBatch, ViewBatch
 from agent.vla.text import Prompts, instruction_corpus, train_tokenizer
 from agent.vla.views import resize
@@ -45,11 +46,18 @@ class VLA(nn.Module):
         backbone = tiny_backbone(config, tokenizer) if backbone is None else backbone
         self.encoder = VLEncoder(config, backbone, Prompts(tokenizer, config))
         self.head = ActionHead(config, self.encoder.feature_width)
+        self.flow = FlowHead(config, self.head.condition_width) if config.flow_width else None
 
     @classmethod
     def tiny(cls, config: PolicyConfig | None = None) -> VLA:
         """Untrained tiny model with a tokenizer trained on the instructions."""
         return cls(config or PolicyConfig(), train_tokenizer(instruction_corpus()))
+
+    def add_flow(self, width: int = 288) -> FlowHead:
+        """Gives the model a flow head, untrained; what it had of that kind is lost."""
+        self.config = replace(self.config, flow_width=width)
+        self.flow = FlowHead(self.config, self.head.condition_width)
+        return self.flow
 
 
 @dataclass(frozen=True)
@@ -120,25 +128,35 @@ def set_points(output: HeadOutput, ee_pose: torch.Tensor) -> torch.Tensor:
 
 
 class VLAPolicy:
-    """A `VLA` under one `Optimization`.
+    """A `VLA` under one `Optimization`, with one of its heads.
 
     Requests are answered one by one: what an episode gets never depends on which others run beside it.
+
+    Raises:
+        UsageError: the model has no such head.
     """
 
-    def __init__(self, model: VLA, optimization: Optimization | None = None) -> None:
-        self.model = model.eval()
+    def __init__(self, model: VLA, optimization: Optimization | None = None, head: Head = "regression") -> None:
+        if head == "flow" and model.flow is None:
+            raise UsageError("the policy has no flow head; use regression, or train one with experiments/train_flow.py")
+        self.model, self.head = model.eval(), head
         self.optimization = optimization or Optimization()
         self.device = next(model.parameters()).device
         self._view_ids = torch.tensor(model.config.view_ids(self.optimization.cameras), device=self.device)
 
     @classmethod
     def from_pretrained(
-        cls, folder: str | Path, optimization: Optimization | None = None, device: str = "cpu"
+        cls,
+        folder: str | Path,
+        optimization: Optimization | None = None,
+        device: str = "cpu",
+        head: Head = "regression",
     ) -> VLAPolicy:
         """Policy from a folder written by `save_pretrained`; no network is needed for a tiny one.
 
         Raises:
-            UsageError: the folder or a file in it is missing, corrupt, a pickle, or does not fit the configuration.
+            UsageError: the folder or a file in it is missing, corrupt, a pickle, or does not fit the configuration; or
+                there is no such head.
         """
         folder = Path(folder)
         config = PolicyConfig.from_json(_read(folder, CONFIG_FILE))
@@ -149,7 +167,7 @@ class VLAPolicy:
             backbone, tokenizer = pretrained_backbone(config.backbone, _backbone_dtype(device))
             model = VLA(config, tokenizer, backbone)
         _fill(model, state, folder)
-        return cls(model.to(device), optimization)
+        return cls(model.to(device), optimization, head)
 
     @classmethod
     def from_backbone(cls, name: str, optimization: Optimization | None = None, device: str = "cpu") -> VLAPolicy:
@@ -211,12 +229,14 @@ class VLAPolicy:
         )
         return Features(chosen.cameras, newest, _earlier(newest, before))
 
-    @torch.inference_mode()
+    # Not inference mode: guidance needs gradients.
+    @torch.no_grad()
     def act(self, requests: Sequence[Act]) -> list[np.ndarray]:
         """Chunk (chunk, 5) float64 of absolute set-points at 10 Hz for each request.
 
         Raises:
             TypeError: the features of a request are not an answer of `encode`.
+            ValueError: a request has a plan, and the head does not sample.
         """
         return [self._act(request) for request in requests]
 
@@ -226,14 +246,33 @@ class VLAPolicy:
             raise TypeError(f"features are a {type(features).__name__}, expected an answer of encode")
         sensors = sensor_batch([request.readings], self.device)
         past = features.past
-        output = self.model.head(
+        inputs = (
             self._views(features.newest),
             sensors,
             self._tensor([request.age_ns * 1e-9]),
             self.optimization.pool,
             past and Past(self._views(past), self._tensor([(features.newest.t_ns - past.t_ns) * 1e-9])),
         )
-        return set_points(output, sensors.ee_pose)[0].double().cpu().numpy()
+        if self.head == "flow":
+            points = self._sample(self.model.head.condition(*inputs).inputs, sensors.ee_pose, request)
+        elif request.plan is None:
+            points = set_points(self.model.head(*inputs), sensors.ee_pose)
+        else:
+            raise ValueError("a regression head cannot continue a plan; real-time chunking needs a flow head")
+        return points[0].double().cpu().numpy()
+
+    def _sample(self, condition: torch.Tensor, ee_pose: torch.Tensor, request: Act) -> torch.Tensor:
+        flow, chunk = self.model.flow, self.model.config.chunk
+        assert flow is not None  # see __init__
+
+        def velocity(noisy: torch.Tensor, time: float) -> torch.Tensor:
+            return flow(condition, noisy, self._tensor([time]))
+
+        guide = None
+        if request.plan is not None:
+            guide = guide_of(self._tensor(request.plan), request.frozen, ee_pose[0], chunk)
+        noise = noise_of(request.readings.t_ns, chunk).to(self.device)
+        return absolute(sample(velocity, noise, guide), ee_pose)
 
     def _views(self, look: Look) -> ViewBatch:
         return ViewBatch(

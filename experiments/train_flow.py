@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from agent.vla.heads import Condition, SensorBatch
+    from agent.config import Pool
     from agent.vla.policy import VLA
     from experiments.lessons import Demonstrations
 
@@ -90,13 +90,14 @@ def main(config: Config) -> None:
 
 
 def _key(config: Config, model: "VLA", demos: "Demonstrations") -> str:
-    """What the features depend on: they are computed anew when it changes."""
+    """What features and head depend on: both are made anew when it changes."""
     import hashlib
 
     digest = hashlib.sha256(str([str(path.resolve()) for path in config.data]).encode())
     digest.update(str(len(demos.moments.episode)).encode())
-    for name, tensor in model.encoder.state_dict().items():
-        digest.update(name.encode() + tensor.numpy().tobytes())
+    for name, tensor in model.state_dict().items():
+        if not name.startswith("flow."):
+            digest.update(name.encode() + tensor.numpy().tobytes())
     return digest.hexdigest()[:12]
 
 
@@ -156,9 +157,9 @@ def condition(
     now: "np.ndarray",
     slot: "np.ndarray",
     views: list[int],
-    pool: str,
-) -> "tuple[Condition, SensorBatch]":
-    """What the frozen layers say at the moments `now`, having looked at `late` and, `back` pictures before, once more.
+    pool: "Pool",
+) -> "torch.Tensor":
+    """(B, C) what the frozen layers say at the moments `now` of looks at `late` and, `back` pictures before, once more.
 
     All (B,); `slot` (B,) is the instruction.
     """
@@ -177,10 +178,9 @@ def condition(
         hands = demos.hands(cache.moments[rows]).unsqueeze(1).expand(-1, len(views), -1)
         return ViewBatch(features, torch.tensor(views), hands, torch.zeros(len(rows), len(views)))
 
-    past = Past(look(earlier), demos.seconds(before, late))
-    sensors = demos.sensors(now)
+    past, age_s = Past(look(earlier), demos.seconds(before, late)), demos.seconds(late, now)
     with torch.no_grad():
-        return model.head.condition(look(row), sensors, demos.seconds(late, now), pool, past), sensors  # type: ignore[arg-type]  # a Pool
+        return model.head.condition(look(row), demos.sensors(now), age_s, pool, past).inputs
 
 
 def train(config: Config, model: "VLA", demos: "Demonstrations", cache: Cache, path: Path) -> None:
@@ -215,9 +215,8 @@ def train(config: Config, model: "VLA", demos: "Demonstrations", cache: Cache, p
             running.append(loss.item())
             now, done = time.monotonic(), step + 1 - start
             if done == 100:
-                print(
-                    f"{config.steps - step - 1} more steps, about {(now - began) * (config.steps - step) / 6000:.1f} min"
-                )
+                left = config.steps - step - 1
+                print(f"{left} more steps, about {(now - began) / done * left / 60:.1f} min")
             if done % 1000 == 0:
                 print(f"  flow {step + 1}/{config.steps}: loss {np.mean(running):.3f}")
                 running = []
@@ -232,8 +231,6 @@ def lesson(
     model: "VLA", demos: "Demonstrations", cache: Cache, rng: "np.random.Generator", batch: int
 ) -> "tuple[torch.Tensor, torch.Tensor]":
     """Conditions (batch, C) and the expert's chunks (batch, chunk, 6)."""
-    import numpy as np
-
     from experiments.lessons import MAX_AGE_TICKS
     from experiments.train import Draw
 
@@ -242,8 +239,8 @@ def lesson(
     ticks = rng.integers(1, MAX_AGE_TICKS + 1, batch) * (rng.random(batch) < 0.4)
     now, back = demos.later(late, ticks), rng.choice(BACK, batch, p=BACK_P)
     views = model.config.view_ids(draw.cameras)
-    told, _ = condition(model, demos, cache, late, back, now, slot, views, draw.pool)
-    return told.inputs, expert_chunk(model, demos, cache, late, now, slot)
+    inputs = condition(model, demos, cache, late, back, now, slot, views, draw.pool)
+    return inputs, expert_chunk(model, demos, cache, late, now, slot)
 
 
 def expert_chunk(
@@ -262,7 +259,7 @@ def expert_chunk(
 
 
 def evaluate(model: "VLA", demos: "Demonstrations", cache: Cache) -> dict[str, float]:
-    """Both heads on episodes kept aside, other objects, three views: error of the next set-point [cm] and the fingers."""
+    """Both heads on episodes kept aside, other objects, three views: errors of set-points [cm], and the fingers."""
     import numpy as np
     import torch
 
@@ -273,12 +270,12 @@ def evaluate(model: "VLA", demos: "Demonstrations", cache: Cache) -> dict[str, f
     assert flow is not None
     seen = demos.validation
     slot, back = np.ones(len(seen), dtype=np.int64), np.full(len(seen), 2)
-    told, _ = condition(model, demos, cache, seen, back, seen, slot, [0, 1, 2], "attention")
+    inputs = condition(model, demos, cache, seen, back, seen, slot, [0, 1, 2], "attention")
     truth = expert_chunk(model, demos, cache, seen, seen, slot)
     noise = torch.randn(len(seen), flow.chunk, CHANNELS, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        stated = head.out(head.trunk(told.inputs))[:, 6:].unflatten(-1, (flow.chunk, CHANNELS))
-        sampled = sample(lambda noisy, at: flow(told.inputs, noisy, torch.full((len(noisy),), at)), noise)
+        stated = head.out(head.trunk(inputs))[:, 6:].unflatten(-1, (flow.chunk, CHANNELS))
+        sampled = sample(lambda noisy, at: flow(inputs, noisy, torch.full((len(noisy),), at)), noise)
     score = {}
     for name, chunk in (("flow", sampled), ("regression", stated)):
         off = 100 * STEP_SCALE * (chunk - truth)[..., :3].norm(dim=-1)

@@ -63,7 +63,7 @@ class FlowHead(nn.Module):
         return (estimate - noisy) / (1 - time).clamp(min=LEAST_LEFT)[:, None, None]
 
     def loss(self, condition: torch.Tensor, chunk: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Conditional flow matching: squared error of the velocity at a random time on the way from noise to `chunk`."""
+        """Conditional flow matching: squared error of the velocity, anywhere on the way from noise to `chunk`."""
         noise = torch.randn(chunk.shape, generator=generator)
         time = torch.rand(len(chunk), generator=generator) * (1 - LEAST_LEFT)
         noisy = noise + time[:, None, None] * (chunk - noise)
@@ -100,13 +100,12 @@ def noise_of(t_ns: int, chunk: int) -> torch.Tensor:
 def sample(
     velocity: Velocity, noise: torch.Tensor, guide: Guide | None = None, steps: int = STEPS, beta: float = BETA
 ) -> torch.Tensor:
-    """Chunks (B, chunk, 6): `noise` carried along `velocity` by Euler's method, bent towards `guide` if there is one."""
+    """Chunks (B, chunk, 6): `noise` carried along `velocity` by Euler's method, bent towards `guide` if any."""
     chunk = noise
     for step in range(steps):
         time = step / steps
-        chunk = (
-            chunk + (velocity(chunk, time) if guide is None else _guided(velocity, chunk, time, guide, beta)) / steps
-        )
+        rate = velocity(chunk, time) if guide is None else _guided(velocity, chunk, time, guide, beta)
+        chunk = chunk + rate / steps
     return chunk
 
 
@@ -142,7 +141,7 @@ def absolute(chunk: torch.Tensor, ee_pose: torch.Tensor) -> torch.Tensor:
 
 
 def guide_of(plan: torch.Tensor, frozen: int, ee_pose: torch.Tensor, chunk: int) -> Guide:
-    """The guide to continue `plan` (rows, 5), absolute set-points at the times of the first rows, for a hand at (4,)."""
+    """The guide to continue `plan` (rows, 5), absolute set-points at the times of the first rows; hand at (4,)."""
     rows = min(len(plan), chunk)
     towards = torch.zeros(chunk, CHANNELS, dtype=plan.dtype, device=plan.device)
     towards[:rows] = relative(plan[:rows], ee_pose)

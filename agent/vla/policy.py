@@ -245,14 +245,11 @@ class VLAPolicy:
         if not isinstance(features, Features):
             raise TypeError(f"features are a {type(features).__name__}, expected an answer of encode")
         sensors = sensor_batch([request.readings], self.device)
-        past = features.past
-        inputs = (
-            self._views(features.newest),
-            sensors,
-            self._tensor([request.age_ns * 1e-9]),
-            self.optimization.pool,
-            past and Past(self._views(past), self._tensor([(features.newest.t_ns - past.t_ns) * 1e-9])),
-        )
+        look, past = features.past, None
+        if look is not None:
+            past = Past(self._views(look), self._tensor([(features.newest.t_ns - look.t_ns) * 1e-9]))
+        age_s = self._tensor([request.age_ns * 1e-9])
+        inputs = (self._views(features.newest), sensors, age_s, self.optimization.pool, past)
         if self.head == "flow":
             points = self._sample(self.model.head.condition(*inputs).inputs, sensors.ee_pose, request)
         elif request.plan is None:

@@ -50,8 +50,10 @@ class Args:
     execution: str = "hold"
     """What becomes of a chunk: hold its first set-point; carry it out, then think again (chunk); carry it out until the
     next one arrives, from its start (switch), without what is past (delay-aware), averaged with the older ones
-    (ensemble), or with the hand rolled forward for the head (roll-forward). With :N behind: N set-points of a chunk,
-    or the head at every N-th control tick."""
+    (ensemble), with the hand rolled forward for the head (roll-forward), or sampled to continue the last one
+    (rtc; --head flow). With :N behind: N set-points of a chunk, or the head at every N-th control tick."""
+    head: str = "regression"
+    """What turns features into chunks: the head that states one (regression) or the one that samples (flow)."""
     latency: str = "insertion_vla"
     """What the clock charges: none, fixed:VL_MS,HEAD_MS, or a profile (a name in assets/latency or a path)."""
     perf_factor: float = 1.0
@@ -148,7 +150,7 @@ def resolve(args: Args) -> tuple["Setting", Path]:
     setting.check_range("seed", args.seed, 0, setting.FIRST_TRAINING_SEED - args.episodes)
     setting.check_range("control-hz", args.control_hz, setting.MIN_CONTROL_HZ, setting.MAX_CONTROL_HZ)
     reuse = parse_reuse(args.reuse)
-    parse_execution(args.execution)
+    head = setting.parse_head(args.head, parse_execution(args.execution))
     rig = Rig(args.camera_hz, args.camera_phase_ms, args.camera_delay_ms, args.actuation_ms, args.late)
     width, height = parse_res(args.res)
     cameras = setting.parse_cameras(args.cameras, args.views)
@@ -180,6 +182,7 @@ def resolve(args: Args) -> tuple["Setting", Path]:
         rig=rig,
         speed=args.speed,
         device=args.device,
+        head=head,
     )
     return resolved, policy
 

@@ -5,11 +5,12 @@ import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import assets
-from agent.config import CAMERA_ORDER, Optimization
+from agent.config import CAMERA_ORDER, Head, Optimization
 from agent.realtime.episode import MODES
+from agent.realtime.execution import Execution, RealTimeChunking
 from agent.realtime.latency import LatencyModel, parse_latency
 from agent.realtime.reuse import Reuse, Stagger
 from agent.realtime.rig import Rig
@@ -44,6 +45,7 @@ class Setting:
         rig: cameras, actuators and what happens to late commands.
         speed: of the belt, or of the turntable's rim [m/s]; None draws one for each episode.
         device: of the policy; answers of a GPU are equal to those of a CPU up to rounding only.
+        head: which of the policy's heads moves the arm.
     """
 
     task: str
@@ -64,6 +66,7 @@ class Setting:
     rig: Rig = Rig()
     speed: float | None = None
     device: str = "cpu"
+    head: Head = "regression"
 
     @property
     def latency_model(self) -> LatencyModel:
@@ -117,6 +120,17 @@ def parse_modes(text: str) -> tuple[str, ...]:
         if name not in MODES:
             raise UsageError(f"unknown mode '{name}'; modes are {', '.join(MODES)}, all")
     return tuple(mode for mode in MODES if mode in names)
+
+
+def parse_head(text: str, execution: Execution) -> Head:
+    """`regression` or `flow`. UsageError for anything else, or if the head cannot do what the execution asks of it."""
+    if text == "flow":
+        return "flow"
+    if text != "regression":
+        raise UsageError(f"unknown head '{text}'; heads are {', '.join(get_args(Head))}")
+    if isinstance(execution, RealTimeChunking):
+        raise UsageError("execution rtc guides the sampling of chunks, which a regression head cannot: add --head flow")
+    return "regression"
 
 
 def parse_cameras(cameras: str, views: int) -> tuple[str, ...]:

@@ -109,16 +109,16 @@ def main(config: Config) -> None:
             _run_stage(config, model, demonstrations, stage, steps)
     VLAPolicy(model, Optimization()).save_pretrained(config.out)
     score = evaluate(model, demonstrations)
-    (config.out / HISTORY_FILE).write_text(json.dumps(_history(config, moments, score), indent=2) + "\n")
+    before = config.start_from / HISTORY_FILE if config.start_from else None
+    (config.out / HISTORY_FILE).write_text(json.dumps(history(before, config, moments, score), indent=2) + "\n")
     print(", ".join(f"{name} {value:.3f}" for name, value in score.items()))
     print(f"{config.out}/    next: python experiments/run.py --policy {config.out} --mode pause")
 
 
-def _history(config: Config, moments: int, score: dict[str, float]) -> list[dict[str, Any]]:
-    """The history of the policy that this training started from, and this training."""
+def history(before: Path | None, config: Any, moments: int, score: dict[str, float]) -> list[dict[str, Any]]:
+    """The history of the policy that a training started from, in the file `before` if any, and that training."""
     from experiments import provenance
 
-    before = config.start_from / HISTORY_FILE if config.start_from else None
     entry = {
         "command": provenance.command_line(sys.argv),
         "config": asdict(config),
@@ -126,8 +126,8 @@ def _history(config: Config, moments: int, score: dict[str, float]) -> list[dict
         "score": score,
         "versions": provenance.versions(),
     }
-    history = json.loads(before.read_text()) if before and before.exists() else []
-    return [*history, json.loads(json.dumps(entry, default=str))]
+    told = json.loads(before.read_text()) if before and before.exists() else []
+    return [*told, json.loads(json.dumps(entry, default=str))]
 
 
 def _run_stage(config: Config, model: "VLA", demos: "Demonstrations", stage: str, steps: int) -> None:

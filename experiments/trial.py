@@ -112,7 +112,7 @@ def stage(setting: Setting, policy: str) -> tuple[list["PickEnv"], "VLAPolicy"]:
     torch.set_num_threads(1)
     if setting.device == "cuda" and not torch.cuda.is_available():
         raise UsageError("torch finds no GPU here; leave --device out to run on the CPU")
-    return envs, VLAPolicy.from_pretrained(policy, setting.optimization, setting.device)
+    return envs, VLAPolicy.from_pretrained(policy, setting.optimization, setting.device, setting.head)
 
 
 def _open_world(setting: Setting) -> "PickEnv":

@@ -26,14 +26,17 @@ Requests: TypeAlias = Generator[Request, Any, None]
 
 
 class _Event(IntEnum):
-    """What can happen; at one instant in this order, so that nothing waits a tick for what is already there."""
+    """What can happen; at one instant in this order, so that nothing waits a tick for what is already there.
+
+    A command comes before the tick, because the head is told what is in force.
+    """
 
     ENCODED = 0
     FRAME = 1
     LOOK = 2
     START = 3
-    TICK = 4
-    COMMAND = 5
+    COMMAND = 4
+    TICK = 5
     FOLLOW = 6
 
 
@@ -235,8 +238,8 @@ class Clocked:
     def _think(self, now_ns: int, encoded: _Encoded) -> Requests:
         """Run the head on `encoded` and the sensors as they are."""
         delay_ns = self.last_head_ns + self.rig.actuation_ns
-        readings = self.execution.readings(self.plant.sensors(), self.chunks, now_ns, delay_ns)
-        setpoints = yield Act(encoded.features, readings, now_ns - encoded.capture_ns)
+        act = Act(encoded.features, self.plant.sensors(), now_ns - encoded.capture_ns)
+        setpoints = yield self.execution.ask(act, self.chunks, now_ns, delay_ns)
         encode_left_ns = max(0, self.encode_end_ns - now_ns)
         head_ns, put_off_ns = self.servers.share(self.latency.head_ns(), encode_left_ns)
         if put_off_ns:

@@ -40,6 +40,11 @@ class Act:
     """The sensors now."""
     age_ns: int
     """How long ago the views behind the features were taken [ns]."""
+    plan: np.ndarray | None = None
+    """(rows, 5) what is left of the chunk in force: absolute set-points at the times of the first rows of the answer,
+    which shall continue it (real-time chunking). None where there is nothing to continue."""
+    frozen: int = 0
+    """How many rows of the plan will have been carried out when the answer arrives."""
 
 
 Request: TypeAlias = Encode | Act

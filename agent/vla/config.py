@@ -73,6 +73,8 @@ class PolicyConfig:
     """Width of the action head's hidden layers."""
     sensor_width: int = 64
     """Width of the encoded sensor readings."""
+    flow_width: int = 0
+    """Width of the flow head's hidden layers; 0 for a policy without that head."""
     colours: tuple[str, ...] = COLOURS
     shapes: tuple[str, ...] = SHAPES
     cameras: tuple[str, ...] = CAMERA_ORDER

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import nn
 
-from agent.config import Optimization
+from agent.config import Head, Optimization
 from agent.vla.backbones import (
     config_for_backbone,
     pretrained_backbone,
@@ -26,6 +26,7 @@ from agent.vla.backbones import (
 )
 from agent.vla.config import QWEN, TINY, PolicyConfig
 from agent.vla.encoder import VLEncoder
+from agent.vla.flow import FlowHead, absolute, guide_of, noise_of, sample
 from agent.vla.heads import ActionHead, HeadOutput, Past, SensorBatch, ViewBatch
 from agent.vla.text import Prompts, instruction_corpus, train_tokenizer
 from agent.vla.towers import load_published
@@ -57,6 +58,7 @@ class VLA(nn.Module):
         backbone = tiny_backbone(config, tokenizer) if backbone is None else backbone
         self.encoder = VLEncoder(config, backbone, Prompts(tokenizer, config))
         self.head = ActionHead(config, self.encoder.feature_width)
+        self.flow = FlowHead(config, self.head.condition_width) if config.flow_width else None
 
     @classmethod
     def tiny(cls, config: PolicyConfig | None = None) -> VLA:
@@ -93,6 +95,12 @@ class VLA(nn.Module):
         config = with_vision_encoder(config, vision_encoder)
         backbone = random_backbone(row, config, device, dtype)
         return cls(config, train_tokenizer(instruction_corpus()), backbone).to(device)
+
+    def add_flow(self, width: int = 288) -> FlowHead:
+        """Gives the model a flow head, untrained; what it had of that kind is lost."""
+        self.config = replace(self.config, flow_width=width)
+        self.flow = FlowHead(self.config, self.head.condition_width)
+        return self.flow
 
 
 @dataclass(frozen=True)
@@ -177,27 +185,37 @@ def set_points(output: HeadOutput, ee_pose: torch.Tensor) -> torch.Tensor:
 
 
 class VLAPolicy:
-    """A `VLA` under one `Optimization`.
+    """A `VLA` under one `Optimization`, with one of its heads.
 
     On a GPU all requests share one forward pass, and answers are equal to those of one alone up to rounding. On a CPU,
     where sharing saves little, they are answered one by one: what an episode gets does not depend, to the bit, on which
     others run beside it.
+
+    Raises:
+        UsageError: the model has no such head.
     """
 
-    def __init__(self, model: VLA, optimization: Optimization | None = None) -> None:
-        self.model = model.eval()
+    def __init__(self, model: VLA, optimization: Optimization | None = None, head: Head = "regression") -> None:
+        if head == "flow" and model.flow is None:
+            raise UsageError("the policy has no flow head; use regression, or train one with experiments/train_flow.py")
+        self.model, self.head = model.eval(), head
         self.optimization = optimization or Optimization()
         self.device = next(model.parameters()).device
         self._view_ids = torch.tensor(model.config.view_ids(self.optimization.cameras), device=self.device)
 
     @classmethod
     def from_pretrained(
-        cls, folder: str | Path, optimization: Optimization | None = None, device: str = "cpu"
+        cls,
+        folder: str | Path,
+        optimization: Optimization | None = None,
+        device: str = "cpu",
+        head: Head = "regression",
     ) -> VLAPolicy:
         """Policy from a folder written by `save_pretrained`; no network is needed for a tiny one.
 
         Raises:
-            UsageError: the folder or a file in it is missing, corrupt, a pickle, or does not fit the configuration.
+            UsageError: the folder or a file in it is missing, corrupt, a pickle, or does not fit the configuration; or
+                there is no such head.
         """
         folder = Path(folder)
         config = PolicyConfig.from_json(_read(folder, CONFIG_FILE))
@@ -208,7 +226,7 @@ class VLAPolicy:
             backbone, tokenizer = pretrained_backbone(config.backbone, _backbone_dtype(device))
             model = VLA(config, tokenizer, with_eyes(backbone, config))
         _fill(model, state, folder)
-        return cls(model.to(device), optimization)
+        return cls(model.to(device), optimization, head)
 
     @classmethod
     def from_backbone(cls, name: str, optimization: Optimization | None = None, device: str = "cpu") -> VLAPolicy:
@@ -304,24 +322,47 @@ class VLAPolicy:
 
         Raises:
             TypeError: the features of a request are not an answer of `encode`.
+            ValueError: a request has a plan, and the head does not sample.
         """
         return [chunk for sharing in self._shared(requests) for chunk in self._act(sharing)]
 
-    @torch.inference_mode()
+    # Not inference mode: guidance needs gradients.
+    @torch.no_grad()
     def _act(self, requests: Sequence[Act]) -> list[np.ndarray]:
         features = [_features(request) for request in requests]
         sensors = sensor_batch([request.readings for request in requests], self.device)
         # Where a request has no past, its newest look stands in; a gap of zero says that it is to be ignored.
         pasts = [each.past or each.newest for each in features]
         gaps = [(each.newest.t_ns - past.t_ns) * 1e-9 for each, past in zip(features, pasts, strict=True)]
-        output = self.model.head(
+        inputs = (
             self._views([each.newest for each in features]),
             sensors,
             self._tensor([request.age_ns * 1e-9 for request in requests]),
             self.optimization.pool,
             Past(self._views(pasts), self._tensor(gaps)),
         )
-        return list(set_points(output, sensors.ee_pose).double().cpu().numpy())
+        if self.head == "flow":
+            conditions = self.model.head.condition(*inputs).inputs
+            rows = zip(conditions.split(1), sensors.ee_pose.split(1), requests, strict=True)
+            points = torch.cat([self._sample(*row) for row in rows])
+        elif all(request.plan is None for request in requests):
+            points = set_points(self.model.head(*inputs), sensors.ee_pose)
+        else:
+            raise ValueError("a regression head cannot continue a plan; real-time chunking needs a flow head")
+        return list(points.double().cpu().numpy())
+
+    def _sample(self, condition: torch.Tensor, ee_pose: torch.Tensor, request: Act) -> torch.Tensor:
+        flow, chunk = self.model.flow, self.model.config.chunk
+        assert flow is not None  # see __init__
+
+        def velocity(noisy: torch.Tensor, time: float) -> torch.Tensor:
+            return flow(condition, noisy, self._tensor([time]))
+
+        guide = None
+        if request.plan is not None:
+            guide = guide_of(self._tensor(request.plan), request.frozen, ee_pose[0], chunk)
+        noise = noise_of(request.readings.t_ns, chunk).to(self.device)
+        return absolute(sample(velocity, noise, guide), ee_pose)
 
     def _views(self, looks: Sequence[Look]) -> ViewBatch:
         return ViewBatch(

@@ -72,6 +72,8 @@ def test_bad_input_is_one_line(args: list[str], says: str, tmp_path: Path) -> No
         (["--videos", "-1"], "videos must be at least 0"),
         (["--seed", "-1"], "seed must be 0 to"),
         (["--execution", "jump"], "hold, chunk, switch, delay-aware, ensemble, roll-forward"),
+        (["--execution", "rtc"], "add --head flow"),
+        (["--head", "mouth"], "heads are regression, flow"),
         (["--servers", "three"], "servers are two, shared, shared-priority"),
         (["--perf-factor", "0"], "perf-factor must be above 0"),
         (["--camera-hz", "-3"], "camera-hz must be 0 (on demand) or 0.1 to 500, not -3"),

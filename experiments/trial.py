@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from agent.config import Optimization
 from agent.realtime.driver import Policy, run_episodes
 from agent.realtime.episode import Episode, episode
 from agent.realtime.execution import parse_execution
@@ -91,22 +92,31 @@ def probe(job: Job) -> Facts:
     )
 
 
-@lru_cache(maxsize=1)
 def stage(setting: Setting, policy: str) -> tuple["PickEnv", "VLAPolicy"]:
     """The world and the policy of this process: opening them costs seconds, an episode resets them."""
+    # The world first: what is wrong with it is found long before torch is loaded.
+    world = _world(setting.task, setting.optimization.cameras, setting.control_hz, setting.speed)
+    return world, _policy(policy, setting.optimization)
+
+
+@lru_cache(maxsize=1)
+def _world(task: str, cameras: tuple[str, ...], control_hz: float, speed: float | None) -> "PickEnv":
     from sim import gl
 
     gl.configure()
     from envs.pick import PickEnv
 
-    # The world first: what is wrong with it is found long before torch is loaded.
-    env = PickEnv(setting.task, setting.optimization.cameras, setting.control_hz, speed=setting.speed)
+    return PickEnv(task, cameras, control_hz, speed=speed)
+
+
+@lru_cache(maxsize=1)
+def _policy(folder: str, optimization: Optimization) -> "VLAPolicy":
     import torch
 
     from agent.vla.policy import VLAPolicy
 
     torch.set_num_threads(1)
-    return env, VLAPolicy.from_pretrained(policy, setting.optimization)
+    return VLAPolicy.from_pretrained(folder, optimization)
 
 
 def run(job: Job) -> Row:

@@ -78,8 +78,13 @@ def paired(first: Sequence[bool], second: Sequence[bool]) -> Paired:
         lost=lost,
         difference=paired_difference(both, gained, lost, neither),
         p_value=min(1.0, p_value),
-        needed=needed_n((gained + lost) / len(pairs), abs(gained - lost) / len(pairs) or 0.10),
+        needed=_needed(len(pairs), gained, lost, 1 - LEVEL),
     )
+
+
+def _needed(n: int, gained: int, lost: int, level: float) -> int:
+    """Seeds that would tell what was seen, or 10 points where no difference was."""
+    return needed_n((gained + lost) / n, abs(gained - lost) / n or 0.10, level)
 
 
 def paired_difference(both: int, gained: int, lost: int, neither: int) -> Interval:
@@ -123,18 +128,23 @@ def holm(results: Mapping[K, Paired]) -> dict[K, Paired]:
     from statsmodels.stats.multitest import multipletests
 
     adjusted = multipletests([result.p_value for result in results.values()], method="holm")[1]
-    return {key: replace(result, p_value=float(p)) for (key, result), p in zip(results.items(), adjusted, strict=True)}
+    level = (1 - LEVEL) / len(results)  # of the first step, which any one difference has to pass if it is the only one
+    return {
+        key: replace(result, p_value=float(p), needed=_needed(result.n, result.gained, result.lost, level))
+        for (key, result), p in zip(results.items(), adjusted, strict=True)
+    }
 
 
-def needed_n(discordant: float, difference: float) -> int:
+def needed_n(discordant: float, difference: float, level: float = 1 - LEVEL) -> int:
     """Seeds for which McNemar's test sees a difference with a power of 80 % (Connor 1987, Biometrics 43:207).
 
     Args:
         discordant: share of seeds on which the arms differ; at least `difference`, else that is taken.
         difference: of the two success rates, in (0, 1].
+        level: of the test.
     """
     discordant = max(discordant, difference)
-    z_level, z_power = NormalDist().inv_cdf((1 + LEVEL) / 2), NormalDist().inv_cdf(POWER)
+    z_level, z_power = NormalDist().inv_cdf(1 - level / 2), NormalDist().inv_cdf(POWER)
     root = z_level * math.sqrt(discordant) + z_power * math.sqrt(max(0.0, discordant - difference**2))
     return math.ceil((root / difference) ** 2)
 

@@ -14,12 +14,8 @@ def text(plan: Plan, rows: Rows) -> list[str]:
     lines: list[str] = []
     for place in plan.places:
         marks = letters(plan, rows, place)
-        lines += [
-            "",
-            show(place),
-            f"  {'arm':<{width}}    k/n     rate  95 % CI      VL ms  loop ms   loop Hz  keeps up",
-        ]
-        lines[-1] += "  letters" * bool(marks)
+        head = f"  {'arm':<{width}}    k/n     rate  95 % CI      VL ms  loop ms   loop Hz  keeps up"
+        lines += ["", show(place), head + "  letters" * bool(marks)]
         for arm in plan.arms:
             cell = plan.cell(place, arm)
             assert cell is not None
@@ -54,7 +50,10 @@ def _foot(plan: Plan, rows: Rows, against: dict[tuple[Place, str], Paired]) -> l
     lines: list[str] = []
     divided = splits(plan, rows)
     if divided:
-        lines += ["", f"late or wrong, against {plan.arms[0]} on the same seeds"]
+        lines += [
+            "",
+            f"late or wrong, against {plan.arms[0]} on the same seeds" + ", as if looked at once" * (plan.looks > 1),
+        ]
         lines += [f"  {arm}, {show(place)}: {divide(split)}" for (place, arm), split in divided.items()]
     if plan.break_even:
         option, threshold = plan.break_even
@@ -77,8 +76,8 @@ def _foot(plan: Plan, rows: Rows, against: dict[tuple[Place, str], Paired]) -> l
 def divide(split: Split) -> str:
     """The one line that answers "is it bad because it is wrong, or because it is late?"."""
     return (
-        f"{difference(split.total.difference)} = timing {difference(split.late.difference)}"
-        f" + features {difference(split.wrong.difference)} + both together {difference(split.interaction)}: "
+        f"{difference(split.total.difference, ' points')} = timing {difference(split.late.difference)} + "
+        f"features {difference(split.wrong.difference)} + both at once {difference(split.interaction)}: "
         f"timing {_word(split.late)}, features {_word(split.wrong)}"
     )
 

@@ -119,7 +119,7 @@ def against(first: str, second: str, result: Paired) -> str:
 
 def outcome(result: Paired) -> str:
     """Difference, test and verdict: better, worse, or cannot tell."""
-    start = f"{difference(result.difference)}, McNemar p {_p(result.p_value)}: "
+    start = f"{difference(result.difference, ' points')}, McNemar p {_p(result.p_value)}: "
     if result.significant:
         return start + ("better" if result.difference.estimate > 0 else "worse")
     if result.difference.estimate == 0:
@@ -127,9 +127,9 @@ def outcome(result: Paired) -> str:
     return start + f"cannot tell at n = {result.n} (needs about {result.needed})"
 
 
-def difference(interval: Interval) -> str:
-    """Such as "-10 points [-31, +9]"."""
-    return f"{_points(interval.estimate)} points [{_points(interval.low)}, {_points(interval.high)}]"
+def difference(interval: Interval, unit: str = "") -> str:
+    """Such as "-10 points [-31, +9]", with or without a unit."""
+    return f"{points(interval.estimate)}{unit} [{points(interval.low)}, {points(interval.high)}]"
 
 
 def swap_line(rows: Sequence[Row]) -> str:
@@ -149,9 +149,10 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f}"
 
 
-def _points(difference: float) -> str:
-    points = round(100 * difference)
-    return f"{points:+d}" if points else "0"
+def points(difference: float) -> str:
+    """A difference of two shares in whole points, with its sign."""
+    whole = round(100 * difference)
+    return f"{whole:+d}" if whole else "0"
 
 
 def milliseconds(value: float | None) -> str:

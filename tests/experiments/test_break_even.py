@@ -21,7 +21,8 @@ def test_the_estimate_is_that_of_a_logistic_regression() -> None:
     model = sm.GLM(np.array(successes, float), sm.add_constant(np.array(loads)), family=sm.families.Binomial()).fit()
     found = break_even(loads, successes)
     assert found.estimate == pytest.approx(-model.params[0] / model.params[1], abs=1e-5)
-    assert found.low is not None and found.high is not None and found.low < found.estimate < found.high
+    assert found.low is not None and found.high is not None and found.estimate is not None
+    assert found.low < found.estimate < found.high
     stricter = break_even(loads, successes, 0.8).estimate
     assert stricter is not None and stricter < found.estimate
 

@@ -108,6 +108,7 @@ def test_holm_on_a_worked_example() -> None:
     assert [adjusted[name].p_value for name in "abcd"] == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert [name for name in "abcd" if adjusted[name].significant] == ["a", "d"]
     assert holm({}) == {}
+    assert adjusted["a"].needed > same.needed  # a stricter level asks for more seeds
 
 
 def test_one_comparison_needs_no_adjustment() -> None:

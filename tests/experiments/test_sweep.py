@@ -1,6 +1,10 @@
 """A sweep measures every cell once, whatever was measured before and whenever it is killed."""
 
+import json
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -261,6 +265,27 @@ def test_a_bad_sweep_is_one_line(change: dict[str, Any], says: str) -> None:
     with pytest.raises(UsageError) as error:
         make_plan("x", {**SPEC, **change})
     assert says in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("args", "says"), [(["big"], "no sweep 'big'"), (["smoke", "--looks", "9"], "looks must be")])
+def test_bad_input_is_one_line(args: list[str], says: str, tmp_path: Path) -> None:
+    root = Path(__file__).resolve().parents[2]
+    line = [sys.executable, str(root / "experiments" / "sweep.py"), *args]
+    env = os.environ | {"PYTHONPATH": str(root)}
+    done = subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, env=env, timeout=240)
+    assert (done.returncode, done.stdout) == (2, "") and list(tmp_path.iterdir()) == []
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1 and says in done.stderr
+
+
+def test_what_a_sweep_writes_tells_which_cells_it_used(tmp_path: Path) -> None:
+    plan = make_plan("x", {**SPEC, "split": False, "episodes": 2})
+    cells = measure(plan, tmp_path / "cells")
+    folder = sweep.write(plan, cells)
+    assert folder.parent == tmp_path and folder.name == f"sweep-x-{plan.hash[:4]}"
+    used = json.loads((folder / "sweep.json").read_text())["cells"]
+    assert all((tmp_path / "cells" / cell["folder"] / EPISODES).is_file() for cell in used) and len(used) == 6
+    assert len(json.loads((folder / "summary.json").read_text())["cells"]) == 6
+    assert "task small" in (folder / "summary.md").read_text()
 
 
 def test_an_unknown_sweep_names_those_there_are(tmp_path: Path) -> None:

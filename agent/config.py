@@ -13,6 +13,7 @@ CAMERA_ORDER = ("top", "wrist", "front", "left", "right")
 
 Encoding = Literal["joint", "batched"]
 Pool = Literal["mean", "max", "attention"]
+Head = Literal["regression", "flow"]
 MAX_SIDE = 4096
 
 

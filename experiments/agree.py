@@ -109,7 +109,7 @@ def main(args: Args) -> None:
     check_range("spread", args.spread, 1, 3)
     os.environ.update(SINGLE_THREADED)
     facts = probe(Job(setting, str(folder), "async", setting.seed))
-    env, policy = stage(setting, str(folder))
+    (env, *_), policy = stage(setting, str(folder))
     print("\n".join(header(describe(setting, folder, facts))))
     latency = spread(setting.latency_model, args.spread)
     print(f"spread p95 of the encodes is {args.spread:g} times the median, where their latency is constant")

@@ -29,13 +29,15 @@ class Film:
     Attributes:
         cameras: of the tiles, row by row; the place after the last one stays black.
         times_ns: when each frame was taken [ns].
+        instructions: what the robot was told then.
     """
 
     cameras: tuple[str, ...]
     times_ns: list[int] = field(default_factory=list)
+    instructions: list[str] = field(default_factory=list)
     _frames: list[bytes] = field(default_factory=list)
 
-    def add(self, t_ns: int, images: dict[str, NDArray[np.uint8]]) -> None:
+    def add(self, t_ns: int, images: dict[str, NDArray[np.uint8]], instruction: str) -> None:
         """Append a frame: the uint8 (H, W, 3) images of all cameras."""
         mosaic = Image.new("RGB", (COLUMNS * TILE[0], ROWS * TILE[1]))
         for place, camera in enumerate(self.cameras):
@@ -44,6 +46,7 @@ class Film:
         data = io.BytesIO()
         mosaic.save(data, "JPEG", quality=92)
         self.times_ns.append(t_ns)
+        self.instructions.append(instruction)
         self._frames.append(data.getvalue())
 
     def frame(self, index: int) -> Image.Image:
@@ -70,7 +73,7 @@ class FilmedPlant:
         self._shoot()
 
     def _shoot(self) -> None:
-        self.film.add(self._plant.now_ns, self._plant.capture(self.film.cameras))
+        self.film.add(self._plant.now_ns, self._plant.capture(self.film.cameras), self._plant.instruction)
 
     @property
     def now_ns(self) -> int:

@@ -70,7 +70,12 @@ def _jobs(trace: EpisodeTrace) -> Iterator[Event]:
     lanes = {"encode": "VL server", "head": "head"}
     for span in trace.spans:
         end_ns = min(span.end_ns, trace.end_ns)
-        args = {"image_age_at_start_ms": ns_to_ms(span.start_ns - span.capture_ns), "cut_off": end_ns < span.end_ns}
+        args: dict[str, Any] = {
+            "image_age_at_start_ms": ns_to_ms(span.start_ns - span.capture_ns),
+            "cut_off": end_ns < span.end_ns,
+        }
+        if span.name == "encode":
+            args["views"] = ", ".join(span.views)
         yield _event("X", lanes[span.name], span.name, span.start_ns, dur=_us(end_ns - span.start_ns), args=args)
         if span.name == "encode" and span.end_ns <= trace.end_ns:
             yield _age(span.end_ns, span.end_ns - span.capture_ns)

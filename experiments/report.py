@@ -83,7 +83,7 @@ def machinery(setting: dict[str, Any]) -> list[str]:
     """What surrounds the model, one line at most: only what is not as it is by default, or nothing at all."""
     from agent.realtime.rig import Rig
 
-    usual = {"execution": "hold", "servers": "two", "perf_factor": 1.0}
+    usual = {"head": "regression", "execution": "hold", "servers": "two", "perf_factor": 1.0}
     said = [f"{key.replace('_', ' ')} {setting[key]}" for key in usual if setting.get(key, usual[key]) != usual[key]]
     ideal, rig = asdict(Rig()), setting.get("rig", {})
     said += [f"{key.replace('_', ' ')} {rig[key]}" for key in ideal if rig.get(key, ideal[key]) != ideal[key]]

@@ -44,13 +44,16 @@ class Args:
     """pause (the world stops while the model thinks), sync, async, several joined by commas, or all."""
     reuse: str = "latest"
     """async: encode again as soon as the last encode is done (latest), every K control ticks (K), when the fingers
-    stop, the force jumps or the instruction changes (event; event:K also every K ticks), or just in time for the
-    control tick that serves it first (deadline; deadline:MARGIN_MS)."""
+    stop, the force jumps or the instruction changes (event; event:K also every K ticks), just in time for the control
+    tick that serves it first (deadline; deadline:MARGIN_MS), or as soon as the last one is done, but the wrist view
+    always and each static view at every third encode (stagger; stagger:N at every N-th)."""
     execution: str = "hold"
     """What becomes of a chunk: hold its first set-point; carry it out, then think again (chunk); carry it out until the
     next one arrives, from its start (switch), without what is past (delay-aware), averaged with the older ones
-    (ensemble), or with the hand rolled forward for the head (roll-forward). With :N behind: N set-points of a chunk,
-    or the head at every N-th control tick."""
+    (ensemble), with the hand rolled forward for the head (roll-forward), or sampled to continue the last one
+    (rtc; --head flow). With :N behind: N set-points of a chunk, or the head at every N-th control tick."""
+    head: str = "regression"
+    """What turns features into chunks: the head that states one (regression) or the one that samples (flow)."""
     latency: str = "insertion_vla"
     """What the clock charges: none, fixed:VL_MS,HEAD_MS, or a profile (a name in assets/latency or a path)."""
     perf_factor: float = 1.0
@@ -74,10 +77,18 @@ class Args:
     """Episodes of each mode, on the same seeds."""
     seed: int = 10_000
     """Seed of the first episode, below 1000000, where the training seeds begin."""
+    model: str = ""
+    """The policy that ships for this model: tiny, tiny-s; qwen2-vl-2b, qwen2.5-vl-3b, qwen2.5-vl-7b, qwen3-vl-2b need
+    a --policy trained on them instead, which itself says which model it has."""
     policy: str = "tiny"
     """A policy in assets/policies, or the folder of another one."""
     workers: int = 0
     """Processes; 0 takes one a CPU core. Results do not depend on it."""
+    batch: int = 1
+    """Episodes that advance together in a worker and share forward passes on a GPU. On a CPU nothing is gained:
+    there the policy answers one by one. Rows are kept when their batch is done."""
+    device: str = "cpu"
+    """Where the policy runs: cpu, whose results are the same on every batch size and host, or cuda."""
     videos: int = 2
     """Film so many episodes, successes and failures in turn."""
     trace: bool = False
@@ -113,7 +124,7 @@ def main(args: Args) -> None:
             _warn_of_changes(place.config, config)
         folder = place if isinstance(place, RunFolder) else RunFolder.create(place, config)
         print("\n".join(header(config)), flush=True)
-        _run_missing(workers, folder, setting, str(policy), args.trace)
+        _run_missing(workers, folder, setting, str(policy), args.trace, args.batch)
         _film(workers, folder, setting, str(policy), args.videos)
     report.write_summary(folder.path, folder.config, folder.rows)
     print(f"\n{report.text(folder.config, folder.rows)}")
@@ -129,23 +140,29 @@ def resolve(args: Args) -> tuple["Setting", Path]:
     from agent.realtime.rig import Rig
     from agent.realtime.servers import parse_servers
     from experiments import setting
+    from sim.errors import UsageError
 
     setting.check_range("episodes", args.episodes, 1)
     setting.check_range("workers", args.workers, 0)
+    setting.check_range("batch", args.batch, 1)
+    setting.check_device(args.device)
     setting.check_range("videos", args.videos, 0)
     setting.check_range("seed", args.seed, 0, setting.FIRST_TRAINING_SEED - args.episodes)
     setting.check_range("control-hz", args.control_hz, setting.MIN_CONTROL_HZ, setting.MAX_CONTROL_HZ)
-    parse_reuse(args.reuse)
-    parse_execution(args.execution)
+    reuse = parse_reuse(args.reuse)
+    head = setting.parse_head(args.head, parse_execution(args.execution))
     rig = Rig(args.camera_hz, args.camera_phase_ms, args.camera_delay_ms, args.actuation_ms, args.late)
     width, height = parse_res(args.res)
     cameras = setting.parse_cameras(args.cameras, args.views)
     optimization = Optimization(cameras, width, height, args.encoding, args.pool)  # type: ignore[arg-type]  # it checks
+    setting.check_reuse(reuse, optimization)
     res, factor = (width, height), args.perf_factor
     latency = parse_latency(args.latency, views=len(cameras), res=res, encoding=args.encoding, factor=factor)
     parse_servers(args.servers, latency.contention)
     modes = setting.parse_modes(args.mode)
-    policy = setting.find_policy(args.policy)
+    if args.model and args.policy != Args.policy:
+        raise UsageError("give --model or --policy, not both: the folder of a policy says which model it has")
+    policy = setting.find_policy_of(args.model) if args.model else setting.find_policy(args.policy)
     resolved = setting.Setting(
         task=args.task,
         optimization=optimization,
@@ -164,6 +181,8 @@ def resolve(args: Args) -> tuple["Setting", Path]:
         perf_factor=args.perf_factor,
         rig=rig,
         speed=args.speed,
+        device=args.device,
+        head=head,
     )
     return resolved, policy
 
@@ -195,11 +214,13 @@ def _warn_of_changes(then: dict[str, Any], now: dict[str, Any]) -> None:
         print(f"warning: {', '.join(changed)} changed since this run began; see its config.json", file=sys.stderr)
 
 
-def _run_missing(workers: "Workers", folder: "RunFolder", setting: "Setting", policy: str, trace: bool) -> None:
+def _run_missing(
+    workers: "Workers", folder: "RunFolder", setting: "Setting", policy: str, trace: bool, batch: int
+) -> None:
     """Run the episodes that have no row yet, and append their rows in order: mode by mode, seed by seed."""
     from experiments.screen import bars
     from experiments.store import TRACES
-    from experiments.trial import Job, run
+    from experiments.trial import Job, run_together
 
     def job(mode: str, seed: int) -> Job:
         path = str(folder.path / TRACES / f"{mode}-{seed}.json") if trace else None
@@ -211,9 +232,10 @@ def _run_missing(workers: "Workers", folder: "RunFolder", setting: "Setting", po
     with bars() as progress:
         for mode in setting.modes:
             progress.add(mode, len(seeds), len(seeds) - sum(missing.mode == mode for missing in jobs))
-        for row in workers.map(run, jobs):
-            folder.append(row)
-            progress.advance(row["mode"])
+        for rows in workers.map(run_together, [jobs[start : start + batch] for start in range(0, len(jobs), batch)]):
+            for row in rows:
+                folder.append(row)
+                progress.advance(row["mode"])
 
 
 def choose_films(rows: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:

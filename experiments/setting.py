@@ -5,17 +5,20 @@ import json
 import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import assets
-from agent.config import CAMERA_ORDER, Optimization
+from agent.config import CAMERA_ORDER, Head, Optimization
 from agent.realtime.episode import MODES
+from agent.realtime.execution import Execution, RealTimeChunking
 from agent.realtime.latency import LatencyModel, parse_latency
+from agent.realtime.reuse import Reuse, Stagger
 from agent.realtime.rig import Rig
 from sim.errors import UsageError
 
 FIRST_TRAINING_SEED = 1_000_000
 """Policies are trained on the seeds from here on, and evaluated on those below."""
+DEVICES = ("cpu", "cuda")
 MIN_CONTROL_HZ, MAX_CONTROL_HZ = 0.1, 500.0
 """The upper one is the rate of the physics: a command cannot take effect between two steps."""
 
@@ -41,6 +44,8 @@ class Setting:
         perf_factor: every latency is multiplied by it.
         rig: cameras, actuators and what happens to late commands.
         speed: of the belt, or of the turntable's rim [m/s]; None draws one for each episode.
+        device: of the policy; answers of a GPU are equal to those of a CPU up to rounding only.
+        head: which of the policy's heads moves the arm.
         latency_of: the clock charges what this configuration takes; None: what `optimization` takes.
     """
 
@@ -61,6 +66,8 @@ class Setting:
     perf_factor: float = 1.0
     rig: Rig = Rig()
     speed: float | None = None
+    device: str = "cpu"
+    head: Head = "regression"
     latency_of: Optimization | None = None
 
     @property
@@ -124,6 +131,17 @@ def parse_modes(text: str) -> tuple[str, ...]:
     return tuple(mode for mode in MODES if mode in names)
 
 
+def parse_head(text: str, execution: Execution) -> Head:
+    """`regression` or `flow`. UsageError for anything else, or if the head cannot do what the execution asks of it."""
+    if text == "flow":
+        return "flow"
+    if text != "regression":
+        raise UsageError(f"unknown head '{text}'; heads are {', '.join(get_args(Head))}")
+    if isinstance(execution, RealTimeChunking):
+        raise UsageError("execution rtc guides the sampling of chunks, which a regression head cannot: add --head flow")
+    return "regression"
+
+
 def parse_cameras(cameras: str, views: int) -> tuple[str, ...]:
     """The cameras named, joined by commas, or else the first `views` of them all. UsageError for views outside 1..5."""
     if cameras:
@@ -133,11 +151,23 @@ def parse_cameras(cameras: str, views: int) -> tuple[str, ...]:
     return CAMERA_ORDER[:views]
 
 
+def check_device(name: str) -> None:
+    """UsageError unless `name` is one of DEVICES."""
+    if name not in DEVICES:
+        raise UsageError(f"unknown device '{name}'; devices are {', '.join(DEVICES)}")
+
+
 def check_range(name: str, value: float, least: float, most: float = math.inf) -> None:
     """UsageError unless `value` is a number from `least` to `most`."""
     if not least <= value <= most:
         limit = f"at least {least:g}" if most == math.inf else f"{least:g} to {most:g}"
         raise UsageError(f"{name} must be {limit}, not {value:g}")
+
+
+def check_reuse(reuse: Reuse, optimization: Optimization) -> None:
+    """UsageError if views are to be encoded in turn that are one sequence."""
+    if isinstance(reuse, Stagger) and optimization.encoding == "joint":
+        raise UsageError("reuse stagger encodes views apart, which encoding joint cannot; use encoding batched")
 
 
 def find_policy(text: str) -> Path:
@@ -148,6 +178,17 @@ def find_policy(text: str) -> Path:
             return folder
     names = sorted(path.name for path in shipped.glob("*") if path.is_dir())
     raise UsageError(f"no policy folder '{text}'; give a folder, or one that ships here: {', '.join(names) or 'none'}")
+
+
+def find_policy_of(model: str) -> Path:
+    """The folder of the policy that ships for a model. UsageError if there is no such model, or no policy for it."""
+    from agent.vla.zoo import find_model
+
+    name = find_model(model).name
+    folder = assets.FOLDER / "policies" / name
+    if not folder.is_dir():
+        raise UsageError(f"no trained policy ships for {name}; give the folder of one with --policy instead of --model")
+    return folder
 
 
 def hash_policy(folder: Path) -> str:

@@ -37,9 +37,15 @@ class Config:
     """Folder for checkpoints and, at the end, the policy."""
     start_from: Path | None = None
     """A policy whose encoder and head to start from (to correct it on its own states, say)."""
+    size: str = "tiny"
+    """Of a new model: tiny, tiny-s."""
+    vision_encoder: str = "qwen"
+    """Of a new model: qwen, clip-b16, clip-b32, mobilenetv3-small, efficientnet-b0, efficientnet-lite0."""
+    vision_weights: str = ""
+    """Folder (see convert.py) or hub id of weights for another vision encoder than qwen; empty: from nothing."""
     vision_steps: int = 1200
     """Steps of the vision tower alone."""
-    joint_steps: int = 7600
+    joint_steps: int = 6500
     """Steps of the whole model."""
     batch: int = 16
     """Moments a step, two instructions each."""
@@ -82,14 +88,16 @@ def main(config: Config) -> None:
 
     from agent.config import Optimization
     from agent.vla.policy import VLA, VLAPolicy
+    from agent.vla.zoo import tiny_policy_config
     from experiments.lessons import Demonstrations
 
+    shape = tiny_policy_config(config.size, config.vision_encoder, config.vision_weights)
     if min(config.vision_steps, config.joint_steps) < 0 or config.batch < 2:
         raise UsageError("steps are whole numbers from 0, batch from 2")
     demonstrations = Demonstrations(list(config.data))
     torch.manual_seed(config.seed)
     if config.start_from is None:
-        model = VLA.tiny()
+        model = VLA.tiny(shape)
     else:
         model = VLAPolicy.from_pretrained(config.start_from, Optimization()).model
     config.out.mkdir(parents=True, exist_ok=True)
@@ -101,16 +109,16 @@ def main(config: Config) -> None:
             _run_stage(config, model, demonstrations, stage, steps)
     VLAPolicy(model, Optimization()).save_pretrained(config.out)
     score = evaluate(model, demonstrations)
-    (config.out / HISTORY_FILE).write_text(json.dumps(_history(config, moments, score), indent=2) + "\n")
+    before = config.start_from / HISTORY_FILE if config.start_from else None
+    (config.out / HISTORY_FILE).write_text(json.dumps(history(before, config, moments, score), indent=2) + "\n")
     print(", ".join(f"{name} {value:.3f}" for name, value in score.items()))
     print(f"{config.out}/    next: python experiments/run.py --policy {config.out} --mode pause")
 
 
-def _history(config: Config, moments: int, score: dict[str, float]) -> list[dict[str, Any]]:
-    """The history of the policy that this training started from, and this training."""
+def history(before: Path | None, config: Any, moments: int, score: dict[str, float]) -> list[dict[str, Any]]:
+    """The history of the policy that a training started from, in the file `before` if any, and that training."""
     from experiments import provenance
 
-    before = config.start_from / HISTORY_FILE if config.start_from else None
     entry = {
         "command": provenance.command_line(sys.argv),
         "config": asdict(config),
@@ -118,8 +126,8 @@ def _history(config: Config, moments: int, score: dict[str, float]) -> list[dict
         "score": score,
         "versions": provenance.versions(),
     }
-    history = json.loads(before.read_text()) if before and before.exists() else []
-    return [*history, json.loads(json.dumps(entry, default=str))]
+    told = json.loads(before.read_text()) if before and before.exists() else []
+    return [*told, json.loads(json.dumps(entry, default=str))]
 
 
 def _run_stage(config: Config, model: "VLA", demos: "Demonstrations", stage: str, steps: int) -> None:
@@ -201,7 +209,7 @@ def _lesson(
         tokens, grid = encoder.vision_of(maps)
     else:
         tokens, grid = encoder.vision(pixels)
-    loss = loss + dense_loss(encoder.dense_head(tokens), demos.dense(seen, views, grid))
+    loss = loss + dense_loss(encoder.dense(tokens), demos.dense(seen, views, grid))
     if stage == "vision":
         return loss
     # Two instructions share the vision of a moment: what the demonstration was told, and another object. Where the two

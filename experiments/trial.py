@@ -1,20 +1,20 @@
-"""One episode: a policy in an environment under a setting, run in a worker process and told as a row."""
+"""Episodes: a policy in an environment under a setting, run in a worker process, each told as a row."""
 
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from agent.config import Optimization
 from agent.realtime.driver import Policy, run_episodes
 from agent.realtime.episode import Episode, episode
 from agent.realtime.execution import parse_execution
-from agent.realtime.requests import Act, Encode
+from agent.realtime.requests import Act, Encode, Request
 from agent.realtime.reuse import parse_reuse
 from agent.realtime.servers import parse_servers
 from agent.realtime.trace import EpisodeTrace
@@ -29,6 +29,7 @@ from sim.errors import UsageError
 if TYPE_CHECKING:
     from agent.vla.policy import VLAPolicy
     from envs.pick import PickEnv
+    from sim.plant import Plant
 
 LATENCY_STREAM, SWAP_STREAM = 1, 2
 """What a setting adds to an episode is drawn apart from its scene, so that all settings meet the same scenes."""
@@ -75,7 +76,8 @@ class Facts:
 
 def probe(job: Job) -> Facts:
     """Open the world and load the policy as an episode would. UsageError for what the user can mend."""
-    env, policy = stage(job.setting, job.policy)
+    envs, policy = stage(job.setting, job.policy)
+    env = envs[0]
     from agent.vla.config import TINY
     from envs.tasks import instruct
     from sim.cameras import HEIGHT, WIDTH
@@ -92,73 +94,82 @@ def probe(job: Job) -> Facts:
     )
 
 
-def stage(setting: Setting, policy: str) -> tuple["PickEnv", "VLAPolicy"]:
-    """The world and the policy of this process: opening them costs seconds, an episode resets them."""
-    # The world first: what is wrong with it is found long before torch is loaded.
-    world = _world(setting.task, setting.optimization.cameras, setting.control_hz, setting.speed)
-    return world, _policy(policy, setting.optimization)
-
-
 @lru_cache(maxsize=1)
-def _world(task: str, cameras: tuple[str, ...], control_hz: float, speed: float | None) -> "PickEnv":
+def stage(setting: Setting, policy: str) -> tuple[list["PickEnv"], "VLAPolicy"]:
+    """The idle worlds and the policy of this process: opening them costs seconds, an episode only resets its world.
+
+    UsageError for what the user can mend.
+    """
     from sim import gl
 
     gl.configure()
-    from envs.pick import PickEnv
-
-    return PickEnv(task, cameras, control_hz, speed=speed)
-
-
-@lru_cache(maxsize=1)
-def _policy(folder: str, optimization: Optimization) -> "VLAPolicy":
+    # The world first: what is wrong with it is found long before torch is loaded.
+    envs = [_open_world(setting)]
     import torch
 
     from agent.vla.policy import VLAPolicy
 
     torch.set_num_threads(1)
-    return VLAPolicy.from_pretrained(folder, optimization)
+    if setting.device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("torch finds no GPU here; leave --device out to run on the CPU")
+    return envs, VLAPolicy.from_pretrained(policy, setting.optimization, setting.device, setting.head)
+
+
+def _open_world(setting: Setting) -> "PickEnv":
+    from envs.pick import PickEnv
+
+    return PickEnv(setting.task, setting.optimization.cameras, setting.control_hz, speed=setting.speed)
 
 
 def run(job: Job) -> Row:
     """The row of one episode, filmed if the job says so. RunError, in one line, if anything breaks."""
+    (row,) = run_together((job,))
+    return row
+
+
+def run_together(jobs: Sequence[Job]) -> list[Row]:
+    """The rows of episodes of one setting that advance together and share forward passes; errors as in `run`."""
+    setting = jobs[0].setting
+    with _told_in_one_line(*jobs):
+        envs, vla = stage(setting, jobs[0].policy)
+        return run_episodes([_played(job, envs) for job in jobs], Blindfold(vla) if setting.blackout else vla)
+
+
+@contextmanager
+def _told_in_one_line(*jobs: Job) -> Iterator[None]:
     try:
-        return _run(job)
+        yield
     except (UsageError, RunError):
         raise
     except Exception as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(place.filename).name}:{place.lineno}"
-        raise RunError(f"{job.mode}, seed {job.seed}: {type(error).__name__}: {error} ({where})") from error
+        who = " or ".join(f"{job.mode}, seed {job.seed}" for job in jobs)
+        raise RunError(f"{who}: {type(error).__name__}: {error} ({where})") from error
 
 
-def _run(job: Job) -> Row:
+def _played(job: Job, idle: list["PickEnv"]) -> Generator[Request, Any, Row]:
+    """The episode of a job in a world that is idle, or in a new one; returns its row."""
+    started = time.perf_counter()
+    env = idle.pop() if idle else _open_world(job.setting)
+    try:
+        with _told_in_one_line(job):
+            row = yield from _told(job, env)
+    finally:
+        idle.append(env)
+    return row | {"wall_s": round(time.perf_counter() - started, 3)}
+
+
+def _told(job: Job, env: "PickEnv") -> Generator[Request, Any, Row]:
     from experiments.film import FilmedPlant
     from experiments.video import Caption, write_video
     from sim.cameras import CAMERA_ORDER
 
-    started = time.perf_counter()
-    setting, o = job.setting, job.setting.optimization
-    env, vla = stage(setting, job.policy)
-    env.reset(seed=job.seed)
-    if setting.swap_instruction:
-        _swap_target(env, job.seed)
-    policy: Policy = Blindfold(vla) if setting.blackout else vla
-    latency = setting.latency_model
-    stream = latency.stream(np.random.default_rng((job.seed, LATENCY_STREAM)))
+    setting = job.setting
+    lay_out(job, env)
     plant = FilmedPlant(env, CAMERA_ORDER) if job.video else env
     lifted: set[int] = set()
-    steps = episode(
-        plant,
-        o.cameras,
-        job.mode,
-        parse_reuse(setting.reuse),
-        stream,
-        setting.control_hz,
-        parse_execution(setting.execution),
-        parse_servers(setting.servers, latency.contention),
-        setting.rig,
-    )
-    (trace,) = run_episodes([_watched(steps, env, lifted)], policy)
+    trace = yield from _watched(clocked(job, plant), env, lifted)
 
     row = _row(job, env, trace)
     if setting.swap_instruction:
@@ -166,12 +177,36 @@ def _run(job: Job) -> Row:
     if job.video:
         assert isinstance(plant, FilmedPlant)
         outcome = f"success at {row['time_to_success_s']:.1f} s" if env.success else "failure: out of time"
-        caption = Caption(env.instruction, job.mode, o.cameras, outcome, env.success)
+        caption = Caption(job.mode, setting.optimization.cameras, outcome, env.success)
         write_video(Path(job.video), plant.film, trace, caption)
     if job.trace:
         about = {"mode": job.mode, "seed": job.seed, "instruction": env.instruction, "success": env.success}
         write_chrome_trace(Path(job.trace), trace, about)
-    return row | {"wall_s": round(time.perf_counter() - started, 3)}
+    return row
+
+
+def lay_out(job: Job, env: "PickEnv") -> None:
+    """Begin the scene of a job."""
+    env.reset(seed=job.seed)
+    if job.setting.swap_instruction:
+        _swap_target(env, job.seed)
+
+
+def clocked(job: Job, plant: "Plant") -> Episode:
+    """The episode of a job in simulated time, on a plant that stands at its beginning."""
+    setting = job.setting
+    latency = setting.latency_model
+    return episode(
+        plant,
+        setting.optimization.cameras,
+        job.mode,
+        parse_reuse(setting.reuse),
+        latency.stream(np.random.default_rng((job.seed, LATENCY_STREAM))),
+        setting.control_hz,
+        parse_execution(setting.execution),
+        parse_servers(setting.servers, latency.contention),
+        setting.rig,
+    )
 
 
 def _row(job: Job, env: "PickEnv", trace: EpisodeTrace) -> Row:

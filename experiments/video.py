@@ -34,14 +34,12 @@ class Caption:
     """What the strip says.
 
     Attributes:
-        instruction: what the policy was told.
         mode: pause, sync or async.
         used: cameras the policy sees; the others are dimmed.
         outcome: shown once the episode is over, such as "success at 4.2 s".
         good: whether that is a success.
     """
 
-    instruction: str
     mode: str
     used: tuple[str, ...]
     outcome: str
@@ -83,6 +81,7 @@ def _frames(film: Film, trace: EpisodeTrace, caption: Caption) -> Iterator[NDArr
     for index, t_ns in enumerate(film.times_ns):
         over = index == last
         image = _draw(film.frame(index), film.cameras, t_ns, trace, longest_ns, caption, over)
+        _draw_strip(ImageDraw.Draw(image), t_ns, film.instructions[index], caption, over)
         for _ in range(1 + HOLD_FRAMES * over):
             yield np.asarray(image)
 
@@ -119,7 +118,6 @@ def _draw(
         draw.rectangle((box[0] - 4, box[1] - 3, box[2] + 4, box[3] + 3), fill=_BACKGROUND)
         draw.text((x + 8, y + 6), label, font=font(14), fill=_INK if used else _FAINT)
     _draw_timeline(draw, place_of(len(cameras)), t_ns, trace, longest_ns)
-    _draw_strip(draw, t_ns, caption, over)
     return image
 
 
@@ -173,11 +171,11 @@ def feature_age_ns(trace: EpisodeTrace, t_ns: int) -> int | None:
     return t_ns - encodes[finished - 1].capture_ns if finished else None
 
 
-def _draw_strip(draw: ImageDraw.ImageDraw, t_ns: int, caption: Caption, over: bool) -> None:
+def _draw_strip(draw: ImageDraw.ImageDraw, t_ns: int, instruction: str, caption: Caption, over: bool) -> None:
     y = ROWS * TILE[1] + 11
     outcome, colour = (caption.outcome, _GOOD if caption.good else _BAD) if over else ("running", _FAINT)
     draw.text((14, y), f"t = {ns_to_s(t_ns):5.2f} s", font=font(18), fill=_INK)
-    draw.text((160, y), f'"{caption.instruction}"', font=font(18), fill=_INK)
+    draw.text((160, y), f'"{instruction}"', font=font(18), fill=_INK)
     draw.text((COLUMNS * TILE[0] - 440, y), f"mode {caption.mode}", font=font(18), fill=_INK)
     draw.text((COLUMNS * TILE[0] - 14, y), outcome, font=font(18), fill=colour, anchor="ra")
 

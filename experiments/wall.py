@@ -141,10 +141,12 @@ class WallLoop:
                 self.clock.sleep_until_ns(now_ns + STEP_NS)
 
     def _look(self, now_ns: int) -> None:
-        request = Encode(self.plant.capture(self.cameras), self.plant.instruction, self.plant.sensors())
-        end_ns = now_ns + self.latency.encode_ns()
+        before = self.newest and self.newest[0]
+        images = self.plant.capture(self.cameras)
+        request = Encode(images, self.plant.instruction, self.plant.sensors(), now_ns, before)
+        end_ns = now_ns + self.latency.encode_ns(len(self.cameras), len(self.cameras))
         self.encode_span = len(self.spans)
-        self.spans.append(Span("encode", now_ns, end_ns, now_ns))
+        self.spans.append(Span("encode", now_ns, end_ns, now_ns, self.cameras))
         self.encoding = self.encoder.submit(self._encode, request, end_ns)
 
     def _encode(self, request: Encode, end_ns: int) -> _Encoded:

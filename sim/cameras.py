@@ -1,5 +1,7 @@
 """Five cameras as a table of data, and the renderer that looks through them."""
 
+import atexit
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -90,6 +92,26 @@ def project(
     )
 
 
+class _Renderer(mujoco.Renderer):
+    """MuJoCo's, but harmless to others in the same process, and silent when the process ends."""
+
+    def __init__(self, model: mujoco.MjModel, height: int, width: int) -> None:
+        super().__init__(model, height, width)
+        # The GL library takes its leave in the same way; what is registered after it is called before it.
+        atexit.register(_close, weakref.ref(self))
+
+    def close(self) -> None:
+        # MuJoCo frees its buffers in whichever context is current, and those would be another renderer's.
+        if self._gl_context:
+            self._gl_context.make_current()
+        super().close()
+
+
+def _close(renderer: weakref.ref[_Renderer]) -> None:
+    if (alive := renderer()) is not None:
+        alive.close()
+
+
 class Eyes:
     """Renders named cameras at one size. Bound to the thread that first looks; the GL context is made then.
 
@@ -118,7 +140,7 @@ class Eyes:
     def _open(self) -> mujoco.Renderer:
         gl.configure()
         width, height = self._size
-        self._renderer = mujoco.Renderer(self._model, height, width)
+        self._renderer = _Renderer(self._model, height, width)
         # Reflections double the draw calls and teach nothing.
         self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
         self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 0

@@ -12,7 +12,7 @@ import numpy as np
 from agent.realtime.execution import Chunk, Execution, remember
 from agent.realtime.latency import LatencyStream
 from agent.realtime.requests import Act, Encode, Request
-from agent.realtime.reuse import OnEvent, Reuse
+from agent.realtime.reuse import OnEvent, Reuse, Stagger
 from agent.realtime.rig import Rig
 from agent.realtime.servers import Servers
 from agent.realtime.trace import CommandRecord, EpisodeTrace, Span, control_ticks
@@ -26,20 +26,23 @@ Requests: TypeAlias = Generator[Request, Any, None]
 
 
 class _Event(IntEnum):
-    """What can happen; at one instant in this order, so that nothing waits a tick for what is already there."""
+    """What can happen; at one instant in this order, so that nothing waits a tick for what is already there.
+
+    A command comes before the tick, because the head is told what is in force.
+    """
 
     ENCODED = 0
     FRAME = 1
     LOOK = 2
     START = 3
-    TICK = 4
-    COMMAND = 5
+    COMMAND = 4
+    TICK = 5
     FOLLOW = 6
 
 
 @dataclass(frozen=True, eq=False)
 class _Shot:
-    """One exposure of all cameras."""
+    """One exposure of the cameras that the encode looks at, or of all when they run free."""
 
     images: Mapping[str, np.ndarray]
     instruction: str
@@ -90,6 +93,8 @@ class Clocked:
         self.encode_end_ns = 0
         self.encode_span = 0  # its place among the spans
         self.features: object | None = None  # of the last encode, finished or not
+        self.instruction: str | None = None  # of that one
+        self.number = 0  # of that one, counted from the last one before which nothing was known
         self.newest: _Encoded | None = None
         # Frames of free-running cameras that may still be asked for, and the last one that was.
         self.shots: dict[int, _Shot] = {}
@@ -148,14 +153,20 @@ class Clocked:
         self.looks += 1
         self.queue.push(t_ns, _Event.LOOK, self.looks)
 
-    def _expose(self, now_ns: int) -> _Shot:
-        return _Shot(self.plant.capture(self.cameras), self.plant.instruction, self.plant.sensors(), now_ns)
+    def _expose(self, now_ns: int, cameras: Sequence[str]) -> _Shot:
+        return _Shot(self.plant.capture(cameras), self.plant.instruction, self.plant.sensors(), now_ns)
+
+    def _next(self, instruction: str) -> tuple[int, Sequence[str]]:
+        """The number of the next encode and the cameras it looks at; a new instruction makes all features useless."""
+        number = self.number + 1 if instruction == self.instruction else 0
+        return number, self.reuse.views(self.cameras, number) if isinstance(self.reuse, Stagger) else self.cameras
 
     def _frame(self, now_ns: int, frame: int) -> None:
         """Free-running cameras expose; the views are drawn unless newer ones are there before an encode can start."""
         self.queue.push(self.rig.exposure_ns(frame + 1), _Event.FRAME, frame + 1)
         if self.encode_end_ns < self.rig.exposure_ns(frame + 1) + self.rig.delay_ns:
-            self.shots[frame] = self._expose(now_ns)
+            # Of all cameras: which encode will take this frame, and hence which views are due, is not known yet.
+            self.shots[frame] = self._expose(now_ns, self.cameras)
         if not self.busy:  # older ones than the newest that are with the encoder are of no use to it any more
             newest = self.rig.newest(now_ns)
             self.shots = {number: shot for number, shot in self.shots.items() if number >= newest}
@@ -168,7 +179,7 @@ class Clocked:
             self.last_frame = frame
             self.queue.push(max(now_ns, self.rig.exposure_ns(frame) + self.rig.delay_ns), _Event.START, frame)
             return
-        shot = self._expose(now_ns)
+        shot = self._expose(now_ns, self._next(self.plant.instruction)[1])
         if self.rig.delay_ns:
             self.queue.push(now_ns + self.rig.delay_ns, _Event.START, shot)
         else:
@@ -176,11 +187,15 @@ class Clocked:
 
     def _start(self, now_ns: int, shot: _Shot) -> Requests:
         self.shots = {frame: kept for frame, kept in self.shots.items() if kept.t_ns > shot.t_ns}
-        self.features = yield Encode(shot.images, shot.instruction, shot.readings, shot.t_ns, self.features)
-        vl_ns = self.latency.encode_ns() + self.servers.put_off_ns(max(0, self.head_free_ns - now_ns))
+        self.number, views = self._next(shot.instruction)
+        self.instruction = shot.instruction
+        images = {camera: shot.images[camera] for camera in views}
+        self.features = yield Encode(images, shot.instruction, shot.readings, shot.t_ns, self.features)
+        vl_ns = self.latency.encode_ns(len(views), len(self.cameras))
+        vl_ns += self.servers.put_off_ns(max(0, self.head_free_ns - now_ns))
         self.encode_end_ns = now_ns + vl_ns
         self.encode_span = len(self.spans)
-        self.spans.append(Span("encode", now_ns, self.encode_end_ns, shot.t_ns))
+        self.spans.append(Span("encode", now_ns, self.encode_end_ns, shot.t_ns, tuple(views)))
         self.queue.push(self.encode_end_ns, _Event.ENCODED, _Encoded(self.features, shot.t_ns, now_ns))
 
     def _encoded(self, now_ns: int, encoded: _Encoded) -> Requests:
@@ -223,8 +238,8 @@ class Clocked:
     def _think(self, now_ns: int, encoded: _Encoded) -> Requests:
         """Run the head on `encoded` and the sensors as they are."""
         delay_ns = self.last_head_ns + self.rig.actuation_ns
-        readings = self.execution.readings(self.plant.sensors(), self.chunks, now_ns, delay_ns)
-        setpoints = yield Act(encoded.features, readings, now_ns - encoded.capture_ns)
+        act = Act(encoded.features, self.plant.sensors(), now_ns - encoded.capture_ns)
+        setpoints = yield self.execution.ask(act, self.chunks, now_ns, delay_ns)
         encode_left_ns = max(0, self.encode_end_ns - now_ns)
         head_ns, put_off_ns = self.servers.share(self.latency.head_ns(), encode_left_ns)
         if put_off_ns:

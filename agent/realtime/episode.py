@@ -75,8 +75,9 @@ def _paused(plant: Plant, cameras: Sequence[str], period_ns: int, execution: Exe
         fresh = now_ns >= think_ns
         if fresh:
             features = yield Encode(plant.capture(cameras), plant.instruction, plant.sensors(), now_ns, features)
-            setpoints = yield Act(features, execution.readings(plant.sensors(), chunks, now_ns, 0), 0)
-            spans += [Span("encode", now_ns, now_ns, now_ns), Span("head", now_ns, now_ns, now_ns)]
+            setpoints = yield execution.ask(Act(features, plant.sensors(), 0), chunks, now_ns, 0)
+            encode = Span("encode", now_ns, now_ns, now_ns, tuple(cameras))
+            spans += [encode, Span("head", now_ns, now_ns, now_ns)]
             chunks = remember(chunks, Chunk(np.asarray(setpoints), now_ns, now_ns))
             think_ns = execution.think_ns(chunks[-1], period_ns)
         if fresh or (follow_ns is not None and now_ns >= follow_ns):

@@ -6,6 +6,7 @@ arrives later than that, and the policies differ in what they do about it.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ import numpy as np
 from sim.errors import UsageError
 
 if TYPE_CHECKING:
-    from sim.sensors import Readings
+    from agent.realtime.requests import Act
 
 STEP_NS = 100_000_000
 """Between two set-points of a chunk [ns]."""
@@ -56,9 +57,9 @@ class Hold:
         """When the set-point changes next if no other chunk arrives; None for never."""
         return None
 
-    def readings(self, readings: Readings, chunks: Sequence[Chunk], now_ns: int, delay_ns: int) -> Readings:
-        """What the head is told that the robot feels, when its chunk is expected in `delay_ns`."""
-        return readings
+    def ask(self, act: Act, chunks: Sequence[Chunk], now_ns: int, delay_ns: int) -> Act:
+        """What the head is asked at `now_ns`, when its chunk is expected in `delay_ns`, rather than plainly `act`."""
+        return act
 
 
 class _Rows(Hold):
@@ -149,19 +150,52 @@ class RollForward(Switch):
     towards the set-points in force, within 100 ms each. Joints, fingers and forces stay as they were read.
     """
 
-    def readings(self, readings: Readings, chunks: Sequence[Chunk], now_ns: int, delay_ns: int) -> Readings:
+    def ask(self, act: Act, chunks: Sequence[Chunk], now_ns: int, delay_ns: int) -> Act:
         if not chunks or delay_ns == 0:
-            return readings
-        pose, t_ns, end_ns = np.asarray(readings.ee_pose), now_ns, now_ns + delay_ns
+            return act
+        pose, t_ns, end_ns = np.asarray(act.readings.ee_pose), now_ns, now_ns + delay_ns
         while t_ns < end_ns:
             change_ns = self.next_ns(chunks, t_ns)
             until_ns = end_ns if change_ns is None else min(change_ns, end_ns)
             target = self.setpoint(chunks, t_ns)[: len(pose)]
             pose, t_ns = pose + (target - pose) * min(1.0, (until_ns - t_ns) / STEP_NS), until_ns
-        return replace(readings, ee_pose=pose)
+        return replace(act, readings=replace(act.readings, ee_pose=pose))
 
 
-Execution: TypeAlias = Hold | OpenLoop | Switch | DelayAware | Ensemble | RollForward
+@dataclass(frozen=True)
+class RealTimeChunking(DelayAware):
+    """The delay-aware switch to chunks that continue the one in force.
+
+    Real-Time Chunking (Black et al. 2025, arXiv 2506.07339): the head is told what is left of the chunk in force and
+    how much of that will be carried out before it answers, and samples a chunk that agrees with it. That takes a head
+    that samples, see `agent.vla.flow`. The delay is taken to be that of the last run.
+    """
+
+    def think_ns(self, chunk: Chunk, period_ns: int) -> int:
+        # There is nothing to continue until the last chunk has arrived.
+        return max(super().think_ns(chunk, period_ns), chunk.arrived_ns)
+
+    def ask(self, act: Act, chunks: Sequence[Chunk], now_ns: int, delay_ns: int) -> Act:
+        if not chunks:
+            return act
+        frozen = min(delay_ns // STEP_NS, len(chunks[-1].setpoints))
+        plan = _left(chunks[-1], now_ns, frozen)
+        return replace(act, plan=plan, frozen=frozen) if len(plan) else act
+
+
+def _left(chunk: Chunk, now_ns: int, least: int) -> np.ndarray:
+    """(rows, 5) what the chunk says about now and every 100 ms from now on, `least` rows or more.
+
+    A set-point is a pose to be at 100 ms later, so between two of them their straight connection counts; beyond the
+    last one it is held.
+    """
+    last = len(chunk.setpoints) - 1
+    first = (now_ns - chunk.read_ns) / STEP_NS
+    rows = np.arange(max(least, math.floor(last - first) + 1))
+    return np.array([np.interp(first + rows, np.arange(last + 1), column) for column in chunk.setpoints.T]).T
+
+
+Execution: TypeAlias = Hold | OpenLoop | Switch | DelayAware | Ensemble | RollForward | RealTimeChunking
 
 _NAMED: dict[str, type[OpenLoop] | type[Switch]] = {
     "chunk": OpenLoop,
@@ -169,11 +203,13 @@ _NAMED: dict[str, type[OpenLoop] | type[Switch]] = {
     "delay-aware": DelayAware,
     "ensemble": Ensemble,
     "roll-forward": RollForward,
+    "rtc": RealTimeChunking,
 }
 
 
 def parse_execution(text: str) -> Execution:
-    """`hold`, `chunk`, `switch`, `delay-aware`, `ensemble`, `roll-forward`; all but the first may have `:N` behind.
+    """`hold`, `chunk`, `switch`, `delay-aware`, `ensemble`, `roll-forward`, `rtc`; all but the first may have
+    `:N` behind.
 
     N is the number of set-points carried out of a chunk (chunk) or of control ticks from one run of the head to the
     next (the others). UsageError for anything else.

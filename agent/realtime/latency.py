@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import operator
 import os.path
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeAlias
@@ -24,8 +23,8 @@ MAX_FACTOR = 100.0
 class LatencyStream(Protocol):
     """The latencies of one episode, job after job [ns]."""
 
-    def encode_ns(self) -> int:
-        """Latency of the next encode: from the exposure until the features can be used."""
+    def encode_ns(self, views: int, of: int) -> int:
+        """Latency of the next encode, which looks at `views` of `of`: from having them until features can be used."""
 
     def head_ns(self) -> int:
         """Latency of the next run of the head: from reading the sensors until the command applies."""
@@ -33,13 +32,17 @@ class LatencyStream(Protocol):
 
 @dataclass(frozen=True)
 class Constant:
-    """A stream in which every job takes its nominal time."""
+    """A stream in which every job takes its nominal time.
+
+    An encode of k of n views takes k/n of it: with nothing known but one number, that is what the arithmetic of
+    batched views says, since each is a sequence of its own. It flatters a device on which an encode has a fixed cost.
+    """
 
     vl_ms: float
     head_ms: float
 
-    def encode_ns(self) -> int:
-        return ms_to_ns(self.vl_ms)
+    def encode_ns(self, views: int, of: int) -> int:
+        return ms_to_ns(self.vl_ms if views == of else self.vl_ms * views / of)
 
     def head_ns(self) -> int:
         return ms_to_ns(self.head_ms)
@@ -98,10 +101,12 @@ class ProfileLatency:
     contention: float
     """How many times as long a head run takes while an encode runs on the same GPU."""
     preprocess: Distribution = Steady(0.0)
-    """Charged with every encode."""
+    """Charged with every encode, of however many views: a profile has one for all configurations."""
     cold_start_ms: float = 0.0
     factor: float = 1.0
     """All durations are multiplied by it."""
+    fewer: tuple[Distribution, ...] = ()
+    """Encodes of one of the views, of two, and so on, up to all but one."""
 
     @property
     def vl_ms(self) -> float:
@@ -116,8 +121,9 @@ class ProfileLatency:
     def stream(self, rng: np.random.Generator) -> LatencyStream:
         """The latencies of one episode, drawn from `rng`: those of each kind of job apart."""
         encode, head, preprocess = rng.spawn(3)
-        encodes = map(operator.add, self.preprocess.draws(preprocess), self.encode.draws(encode))
-        return _Drawn(encodes, self.head.draws(head), self.factor, self.cold_start_ms)
+        encodes = [distribution.draws(encode) for distribution in (*self.fewer, self.encode)]
+        preprocesses = self.preprocess.draws(preprocess)
+        return _Drawn(preprocesses, encodes, self.head.draws(head), self.factor, self.cold_start_ms)
 
     def describe(self) -> str:
         """One line for the header."""
@@ -129,11 +135,19 @@ class ProfileLatency:
 class _Drawn:
     """A stream that draws every duration; the first encode also pays for the cold start."""
 
-    def __init__(self, encode_ms: Iterator[float], head_ms: Iterator[float], factor: float, cold_ms: float) -> None:
-        self._encode_ms, self._head_ms, self._factor, self._cold_ms = encode_ms, head_ms, factor, cold_ms
+    def __init__(
+        self,
+        preprocess_ms: Iterator[float],
+        encodes_ms: Sequence[Iterator[float]],
+        head_ms: Iterator[float],
+        factor: float,
+        cold_ms: float,
+    ) -> None:
+        self._preprocess_ms, self._encodes_ms, self._head_ms = preprocess_ms, encodes_ms, head_ms
+        self._factor, self._cold_ms = factor, cold_ms
 
-    def encode_ns(self) -> int:
-        ms, self._cold_ms = next(self._encode_ms) + self._cold_ms, 0.0
+    def encode_ns(self, views: int, of: int) -> int:
+        ms, self._cold_ms = next(self._preprocess_ms) + next(self._encodes_ms[views - of - 1]) + self._cold_ms, 0.0
         return ms_to_ns(ms * self._factor)
 
     def head_ns(self) -> int:
@@ -146,8 +160,8 @@ LatencyModel: TypeAlias = NoLatency | FixedLatency | ProfileLatency
 def parse_latency(text: str, *, views: int, res: tuple[int, int], encoding: str, factor: float = 1.0) -> LatencyModel:
     """The latency model a user names: `none`, `fixed:VL_MS,HEAD_MS`, a shipped profile, or a path to a profile's JSON.
 
-    `views`, `res` ((width, height) [pixels]) and `encoding` say what a profile is asked for; `factor` multiplies every
-    latency. UsageError otherwise.
+    `views`, `res` ((width, height) [pixels]) and `encoding` say what a profile is asked for, and an encode of fewer
+    views is looked up or scaled as a configuration of its own; `factor` multiplies every latency. UsageError otherwise.
     """
     if not 0 < factor <= MAX_FACTOR:  # also refuses NaN
         raise UsageError(f"perf-factor must be above 0 and at most {MAX_FACTOR:g}, not {factor:g}")
@@ -164,6 +178,10 @@ def parse_latency(text: str, *, views: int, res: tuple[int, int], encoding: str,
         )
     profile = load_profile(path)
     measured = profile.measured(views, res, encoding)
+    fewer = (
+        profile.measured(count, res, encoding) or Steady(profile.scaled_ms(count, res, encoding))
+        for count in range(1, views)
+    )
     return ProfileLatency(
         profile=profile.name,
         device=profile.device,
@@ -174,6 +192,7 @@ def parse_latency(text: str, *, views: int, res: tuple[int, int], encoding: str,
         preprocess=profile.preprocess,
         cold_start_ms=profile.cold_start_ms,
         factor=factor,
+        fewer=tuple(fewer),
     )
 
 

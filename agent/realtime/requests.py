@@ -17,7 +17,10 @@ class Encode:
     """Look: turn the views into vision-language features (slow). The answer is opaque to the clock."""
 
     images: Mapping[str, np.ndarray]
-    """Camera name to uint8 (H, W, 3), all exposed at one instant."""
+    """Camera name to uint8 (H, W, 3), all exposed at one instant: of every camera, or of those that are due.
+
+    What the others saw is then to be taken from `before`, which was made under the same instruction.
+    """
     instruction: str
     readings: Readings
     """The sensors at the instant of the exposure; they travel with the features, because the wrist camera moves."""
@@ -37,6 +40,11 @@ class Act:
     """The sensors now."""
     age_ns: int
     """How long ago the views behind the features were taken [ns]."""
+    plan: np.ndarray | None = None
+    """(rows, 5) what is left of the chunk in force: absolute set-points at the times of the first rows of the answer,
+    which shall continue it (real-time chunking). None where there is nothing to continue."""
+    frozen: int = 0
+    """How many rows of the plan will have been carried out when the answer arrives."""
 
 
 Request: TypeAlias = Encode | Act

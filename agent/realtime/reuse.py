@@ -1,4 +1,4 @@
-"""When to look again: an encode's features serve many control ticks, and a reuse policy says when the next one starts.
+"""When to look again, and at which views: an encode's features serve many control ticks, until the next one's.
 
 The vision-language server takes one job at a time, so no policy starts an encode before the last one has finished.
 """
@@ -6,6 +6,7 @@ The vision-language server takes one job at a time, so no policy starts an encod
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 FORCE_JUMP_N = 10.0
 FINGERS_MOVE_PER_S = 0.1
+WRIST = "wrist"
+"""The camera that moves with the hand."""
 
 
 @dataclass(frozen=True)
@@ -89,21 +92,48 @@ class Deadline:
         return tick_ns - lasts_ns
 
 
-Reuse: TypeAlias = Latest | Every | OnEvent | Deadline
+@dataclass(frozen=True)
+class Stagger:
+    """Back to back, but not of all views: the wrist camera's each time, that of a static camera every `turns`-th time.
+
+    A static view ages more slowly than that of a camera that moves with the hand. The features keep the older views.
+    """
+
+    turns: int = 3
+
+    def __post_init__(self) -> None:
+        if self.turns < 1:
+            raise UsageError(f"reuse stagger must be at least 1 encode, not {self.turns}")
+
+    def next_start_ns(self, started_ns: int, finished_ns: int, period_ns: int) -> int:
+        """As in `Latest`."""
+        return Latest().next_start_ns(started_ns, finished_ns, period_ns)
+
+    def views(self, cameras: Sequence[str], number: int) -> tuple[str, ...]:
+        """Those of the `cameras` that encode `number` looks at, counted from one of them all, which is number 0."""
+        static = [camera for camera in cameras if camera != WRIST]
+        # Without a wrist camera fewer cameras than turns would leave an encode with nothing to look at.
+        turns = self.turns if len(static) < len(cameras) else min(self.turns, len(static))
+        due = {camera for place, camera in enumerate(static) if number == 0 or number % turns == place % turns}
+        return tuple(camera for camera in cameras if camera == WRIST or camera in due)
+
+
+Reuse: TypeAlias = Latest | Every | OnEvent | Deadline | Stagger
+_NAMED: dict[str, type[OnEvent | Deadline | Stagger]] = {"event": OnEvent, "deadline": Deadline, "stagger": Stagger}
 
 
 def parse_reuse(text: str) -> Reuse:
-    """`latest`, a number of control ticks, `event`, `event:TICKS`, `deadline`, `deadline:MARGIN_MS`. UsageError."""
+    """`latest`, a number of control ticks, or `event`, `deadline` or `stagger` with or without a number. UsageError."""
     name, colon, number = text.partition(":")
     if text == "latest":
         return Latest()
     if re.fullmatch(r"[1-9][0-9]{0,5}", text):
         return Every(int(text))
-    if name in ("event", "deadline") and not colon:
-        return OnEvent() if name == "event" else Deadline()
-    if name in ("event", "deadline") and re.fullmatch(r"[1-9][0-9]{0,5}", number):
-        return OnEvent(int(number)) if name == "event" else Deadline(int(number))
+    if name in _NAMED and not colon:
+        return _NAMED[name]()
+    if name in _NAMED and re.fullmatch(r"[1-9][0-9]{0,5}", number):
+        return _NAMED[name](int(number))
     raise UsageError(
         f"unknown reuse {text!r}; use latest, or a whole number of control ticks from 1 to 999999, "
-        "event, event:TICKS, deadline or deadline:MARGIN_MS"
+        "event, event:TICKS, deadline, deadline:MARGIN_MS, stagger or stagger:ENCODES"
     )

@@ -18,7 +18,9 @@ class Span:
     end_ns: int
     """When its result is due; later than the end of the episode for a job that was cut off."""
     capture_ns: int
-    """When the views that it works on were exposed."""
+    """When the views that it works on were exposed, the newest of them if not all at once."""
+    views: tuple[str, ...] = ()
+    """Cameras that an encode looks at; what the others saw stays in the features."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class CommandRecord:
 
     applied_ns: int
     capture_ns: int
-    """When the views behind it were exposed."""
+    """When the newest of the views behind it were exposed."""
     vl_ns: int
     """Latency charged for encoding them."""
     head_ns: int
@@ -46,7 +48,9 @@ class Tick:
     image_age_ns: int | None
     """Since the newest exposure, encoded or not."""
     feature_age_ns: int | None
-    """Since the exposure behind the newest features that can be used."""
+    """Since the newest exposure behind the newest features that can be used."""
+    oldest_view_age_ns: int | None
+    """Since the oldest one behind them: older where views are encoded in turn."""
     command_latency_ns: int | None
     """From exposure to effect of the command that this tick led to; None if it led to none."""
     overrun: bool
@@ -89,6 +93,7 @@ def control_ticks(
     encodes = [span for span in spans if span.name == "encode"]
     heads = [span for span in spans if span.name == "head"]
     exposures = [span.capture_ns for span in encodes]
+    oldest = _oldest(encodes)
     finishes = [span.end_ns for span in encodes]
     starts = [span.start_ns for span in heads]
     led_to = {command.read_ns: command for command in commands if command.fresh}
@@ -107,9 +112,20 @@ def control_ticks(
                 t_ns=t_ns,
                 image_age_ns=t_ns - exposures[exposed - 1] if exposed else None,
                 feature_age_ns=t_ns - encodes[finished - 1].capture_ns if finished else None,
+                oldest_view_age_ns=t_ns - oldest[finished - 1] if finished else None,
                 command_latency_ns=command.applied_ns - command.capture_ns if command else None,
                 overrun=not idle and heads[run].end_ns - heads[run].start_ns > period_ns,
                 missed=idle and not goes_on,
             )
         )
     return tuple(ticks)
+
+
+def _oldest(encodes: Sequence[Span]) -> list[int]:
+    """When the oldest view in the features of each encode was exposed [ns]."""
+    exposed: dict[str, int] = {}
+    oldest = []
+    for span in encodes:
+        exposed |= dict.fromkeys(span.views, span.capture_ns)
+        oldest.append(min(exposed.values(), default=span.capture_ns))
+    return oldest

@@ -1,4 +1,4 @@
-"""Qwen2.5-VL backbones: the tiny one from a configuration, or a pretrained one."""
+"""Qwen-VL backbones: the tiny one from a configuration, a published one with its weights or with random ones."""
 
 from __future__ import annotations
 
@@ -8,35 +8,41 @@ import torch
 from tokenizers import Tokenizer
 from torch import nn
 from torch.nn import functional as F
-from transformers import Qwen2_5_VLConfig, Qwen2_5_VLModel
-from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionPatchEmbed
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel, Qwen2_5_VLConfig, Qwen2_5_VLModel
 
 from agent.vla.attention import GroupedVisionAttention, register
-from agent.vla.config import PolicyConfig
+from agent.vla.config import QWEN, PolicyConfig
+from agent.vla.families import FAMILIES, family_of
 from agent.vla.stem import STRIDE
-from agent.vla.views import normalisation
+from agent.vla.towers import LightTower
+from agent.vla.views import Colour, normalisation
+from agent.vla.zoo import MODELS, Published
 from sim.errors import UsageError
 
 
 class PatchProjection(nn.Module):
-    """`Qwen2_5_VisionPatchEmbed` as a matrix product, with the same weights.
+    """Qwen's patch embedding as a matrix product, with the same weights.
 
     It takes the bytes of still images: their normalisation and the sum over the repeated frames happen
     once on the weights instead of on every pixel, and bytes are exact in bfloat16.
     """
 
-    def __init__(self, embed: Qwen2_5_VisionPatchEmbed) -> None:
+    def __init__(self, embed: nn.Module, mean: Colour, std: Colour) -> None:
         super().__init__()
+        assert isinstance(embed.proj, nn.Conv3d)
         self.proj = embed.proj
+        self.mean, self.std = mean, std
 
     def forward(self, patches: torch.Tensor) -> torch.Tensor:
         """Patches (S, 3 * P * P) int8 from `views.pack`, or (S, C * T * P * P) ready, to (S, hidden)."""
-        weight, bias = self.proj.weight, None
+        weight: torch.Tensor = self.proj.weight
+        bias: torch.Tensor | None = self.proj.bias
         dtype, device = weight.dtype, weight.device.type
         if patches.dtype == torch.int8:
-            scale, shift = normalisation(weight.device)
+            scale, shift = normalisation(weight.device, self.mean, self.std)
             still = weight.float().sum(dim=2).flatten(2)
-            bias = (still.sum(dim=2) @ shift).to(dtype)
+            moved = still.sum(dim=2) @ shift
+            bias = (moved if bias is None else moved + bias.float()).to(dtype)
             weight = (still * scale.view(3, 1)).to(dtype)
         # Straight to the type of the product: a detour over float32 would cost more than the product itself.
         patches = patches.to(torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else dtype)
@@ -45,11 +51,20 @@ class PatchProjection(nn.Module):
         return embedded.to(dtype)
 
 
-def speed_up(model: Qwen2_5_VLModel) -> Qwen2_5_VLModel:
+def speed_up(model: PreTrainedModel) -> PreTrainedModel:
     """Replaces the slow parts of the vision tower in place; weights and their names stay."""
-    model.visual.patch_embed = PatchProjection(model.visual.patch_embed)
+    normal = family_of(model.config.model_type).normalisation
+    model.visual.patch_embed = PatchProjection(model.visual.patch_embed, *normal)
     for block in model.visual.blocks:
         block.attn = GroupedVisionAttention(block.attn)
+    return model
+
+
+def with_eyes(model: PreTrainedModel, config: PolicyConfig) -> PreTrainedModel:
+    """The backbone, in place, with the vision encoder that the configuration names."""
+    if config.vision_encoder == QWEN:
+        return speed_up(model)
+    model.visual = LightTower(config, model.config.text_config.hidden_size).to(model.device, model.dtype)
     return model
 
 
@@ -60,9 +75,11 @@ def tiny_config(config: PolicyConfig, tokenizer: Tokenizer) -> Qwen2_5_VLConfig:
     patch = config.patch_size // STRIDE if config.stem_channels else config.patch_size
     # Qwen's own split of the rotary frequencies between time, height and width is 16:24:24.
     side = half * 3 // 8
+    # A light vision encoder takes the tower's place: nothing is built that would be thrown away.
+    depth = vision.depth if config.vision_encoder == QWEN else 0
     return Qwen2_5_VLConfig(
         vision_config=dict(
-            depth=vision.depth,
+            depth=depth,
             hidden_size=vision.hidden_size,
             num_heads=vision.num_heads,
             intermediate_size=vision.intermediate_size,
@@ -72,7 +89,7 @@ def tiny_config(config: PolicyConfig, tokenizer: Tokenizer) -> Qwen2_5_VLConfig:
             spatial_merge_size=config.merge_size,
             temporal_patch_size=config.temporal_patch_size,
             window_size=patch * config.merge_size * 4,
-            fullatt_block_indexes=list(range(vision.depth)),
+            fullatt_block_indexes=list(range(depth)),
         ),
         text_config=dict(
             vocab_size=tokenizer.get_vocab_size(),
@@ -97,43 +114,62 @@ def tiny_config(config: PolicyConfig, tokenizer: Tokenizer) -> Qwen2_5_VLConfig:
     )
 
 
-def tiny_backbone(config: PolicyConfig, tokenizer: Tokenizer) -> Qwen2_5_VLModel:
+def tiny_backbone(config: PolicyConfig, tokenizer: Tokenizer) -> PreTrainedModel:
     """Randomly initialised tiny Qwen2.5-VL."""
     model = Qwen2_5_VLModel._from_config(tiny_config(config, tokenizer), attn_implementation=register())
-    return speed_up(model)
+    return with_eyes(model, config)
 
 
-def pretrained_backbone(name: str, dtype: torch.dtype = torch.bfloat16) -> tuple[Qwen2_5_VLModel, Tokenizer]:
-    """Qwen2.5-VL and its tokenizer from a local folder or the hub.
+def published_config(model: Published) -> PreTrainedConfig:
+    """transformers' configuration of a published model, without a download."""
+    return AutoConfig.for_model(model.model_type, vision_config=dict(model.vision), text_config=dict(model.text))
+
+
+def random_backbone(
+    model: Published, config: PolicyConfig, device: torch.device | str, dtype: torch.dtype = torch.bfloat16
+) -> PreTrainedModel:
+    """A published model with random weights, made on `device`: its latency is exactly that of the trained one."""
+    shape = published_config(model)
+    if config.vision_encoder != QWEN:
+        shape.vision_config.depth = 0
+    with torch.device(device):
+        backbone = family_of(model.model_type).model_class._from_config(
+            shape, dtype=dtype, attn_implementation=register()
+        )
+    return with_eyes(backbone, config)
+
+
+def pretrained_backbone(name: str, dtype: torch.dtype = torch.bfloat16) -> tuple[PreTrainedModel, Tokenizer]:
+    """A Qwen-VL and its tokenizer, by its name in `zoo.MODELS`, from a local folder or from the hub.
 
     Raises:
-        UsageError: neither exists, or it is not a Qwen2.5-VL.
+        UsageError: neither exists, or it is not a Qwen-VL.
     """
     from huggingface_hub import hf_hub_download
-    from transformers import AutoConfig
 
+    row = MODELS.get(name)
+    name = row.hub_id if isinstance(row, Published) else name
     try:
-        model_config = AutoConfig.from_pretrained(name)
-        if model_config.model_type != "qwen2_5_vl":
-            raise UsageError(f"backbone {name!r} is a {model_config.model_type}; expected a qwen2_5_vl")
+        model_type = AutoConfig.from_pretrained(name).model_type
+        if model_type not in FAMILIES:
+            raise UsageError(f"backbone {name!r} is a {model_type}; expected one of {', '.join(FAMILIES)}")
         local = Path(name) / "tokenizer.json"
         tokenizer_file = local if Path(name).is_dir() else Path(hf_hub_download(name, "tokenizer.json"))
         tokenizer = Tokenizer.from_file(str(tokenizer_file))
-        model = Qwen2_5_VLModel.from_pretrained(name, dtype=dtype, attn_implementation=register())
+        model = FAMILIES[model_type].model_class.from_pretrained(name, dtype=dtype, attn_implementation=register())
     except UsageError:
         raise
     except Exception as error:  # the hub, the file system and the parsers each raise their own
         reason = str(error).strip().split("\n")[0]
         raise UsageError(
-            f"cannot load backbone {name!r}: give a local Qwen2.5-VL folder or a hub id such as "
+            f"cannot load backbone {name!r}: give a local Qwen-VL folder or a hub id such as "
             f"Qwen/Qwen2.5-VL-3B-Instruct ({reason})"
         ) from error
-    return speed_up(model), tokenizer
+    return model, tokenizer
 
 
-def config_for_backbone(name: str, model: Qwen2_5_VLModel) -> PolicyConfig:
-    """Policy configuration around a pretrained backbone: its patch sizes, and Qwen's chat layout."""
-    vision = model.config.vision_config
+def config_for_backbone(name: str, vision: PreTrainedConfig) -> PolicyConfig:
+    """Policy configuration around a published backbone: its patch sizes, and Qwen's chat layout."""
     return PolicyConfig(
         backbone=name,
         stem_channels=0,

@@ -12,6 +12,8 @@ from sim.errors import UsageError
 COLOURS = ("red", "green", "blue", "yellow", "magenta", "cyan")
 SHAPES = ("cube", "cylinder", "ball", "bar")
 TINY = "tiny"
+QWEN = "qwen"
+"""The vision encoder that belongs to the backbone."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class PolicyConfig:
     """Configuration of a `VLA`, stored as `config.json` beside its weights.
 
     `backbone` is `"tiny"` (built from the dimensions here and trained with the head) or a hub id or
-    local folder of a pretrained Qwen2.5-VL, whose own configuration then decides the dimensions.
+    local folder of a pretrained Qwen-VL, whose own configuration then decides the dimensions.
     """
 
     backbone: str = TINY
@@ -48,6 +50,10 @@ class PolicyConfig:
     text: TextDims = TextDims()
     stem_channels: int = 32
     """Width of the convolutions before the vision tower; 0 for none, as in Qwen."""
+    vision_encoder: str = QWEN
+    """The backbone's own (`"qwen"`), or one of `zoo.LIGHT_ENCODERS` in its place."""
+    vision_weights: str = ""
+    """Folder or hub id of the weights from which the training of a light vision encoder began; empty: from nothing."""
     patch_size: int = 28
     """Side of a vision patch [px]. With `merge_size` 1 a view has as many visual tokens as in Qwen (14 px, merged
     by 2), from a quarter of the patches."""
@@ -67,6 +73,8 @@ class PolicyConfig:
     """Width of the action head's hidden layers."""
     sensor_width: int = 64
     """Width of the encoded sensor readings."""
+    flow_width: int = 0
+    """Width of the flow head's hidden layers; 0 for a policy without that head."""
     colours: tuple[str, ...] = COLOURS
     shapes: tuple[str, ...] = SHAPES
     cameras: tuple[str, ...] = CAMERA_ORDER

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from transformers import Qwen2_5_VLModel
-from transformers.vision_utils import get_vision_position_ids, get_vision_window_index
+from transformers import PreTrainedModel
 
 from agent.config import Encoding
-from agent.vla.config import PolicyConfig
+from agent.vla.config import QWEN, PolicyConfig
+from agent.vla.families import family_of
 from agent.vla.layout import Layouts
 from agent.vla.stem import STRIDE, Stem, cut
 from agent.vla.text import Prompts
@@ -86,10 +86,11 @@ class Readout(nn.Module):
 class VLEncoder(nn.Module):
     """Vision tower, language model and readout; separable, so that instructions can share one pass of vision."""
 
-    def __init__(self, config: PolicyConfig, backbone: Qwen2_5_VLModel, prompts: Prompts) -> None:
+    def __init__(self, config: PolicyConfig, backbone: PreTrainedModel, prompts: Prompts) -> None:
         super().__init__()
         self.config = config
         self.backbone = backbone
+        self.family = family_of(backbone.config.model_type)
         self.layouts = Layouts(prompts)
         self.width: int = backbone.config.text_config.hidden_size
         self.feature_width = self.width + 3
@@ -100,7 +101,12 @@ class VLEncoder(nn.Module):
         self._vision_plans: dict[tuple, dict[str, torch.Tensor]] = {}
 
     def vision(self, pixels: torch.Tensor) -> tuple[torch.Tensor, Grid]:
-        """Pixels (N, H, W, 3) uint8, whole cells, to tokens (N, T, d) in raster order and their grid."""
+        """Pixels (N, H, W, 3) uint8, whole cells, to tokens (N, T, D) in raster order and their grid.
+
+        D is `width`, or a multiple of it where the family gives the language model more than an embedding.
+        """
+        if self.config.vision_encoder != QWEN:
+            return self.backbone.visual(pixels)
         if self.stem is not None:
             return self.vision_of(self.stem(pixels))
         patches, size = pack(pixels, self.config)
@@ -114,30 +120,22 @@ class VLEncoder(nn.Module):
     def _tower(self, patches: torch.Tensor, count: int, size: tuple[int, int]) -> tuple[torch.Tensor, Grid]:
         rows, columns = size
         plan = self._vision_plan(count, rows, columns, patches.device)
-        tokens = self.backbone.visual(patches, **plan).pooler_output
+        tokens = self.family.tokens(self.backbone.visual(patches, **plan))
         merge = self.config.merge_size
-        return tokens.view(count, -1, self.width), (rows // merge, columns // merge)
+        return tokens.unflatten(0, (count, -1)), (rows // merge, columns // merge)
 
     # Kept for training too, which cannot use tensors made in inference mode.
     @torch.inference_mode(False)
     def _vision_plan(self, count: int, rows: int, columns: int, device: torch.device) -> dict[str, torch.Tensor]:
-        """What transformers derives from the image sizes, computed once."""
+        """The family's plan of the vision tower, computed once."""
         key = (count, rows, columns, device)
         if key not in self._vision_plans:
-            visual = self.backbone.visual
-            grid_thw = torch.tensor([[1, rows, columns]] * count)
-            window_index, cu_window_seqlens = get_vision_window_index(
-                grid_thw, visual.spatial_merge_size, visual.window_size, visual.patch_size
-            )
-            self._vision_plans[key] = {
-                "grid_thw": grid_thw,
-                "position_ids": get_vision_position_ids(grid_thw, visual.spatial_merge_size).to(device),
-                "window_index": window_index.to(device),
-                # Bounds stay on the CPU, where the grouped attention reads them without waiting for the device.
-                "cu_window_seqlens": cu_window_seqlens,
-                "cu_seqlens": torch.arange(count + 1, dtype=torch.int32) * (rows * columns),
-            }
+            self._vision_plans[key] = self.family.plan(self.backbone.visual, *key)
         return dict(self._vision_plans[key])
+
+    def dense(self, tokens: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Auxiliary predictions for every cell, see `DenseHead`."""
+        return self.dense_head(tokens[..., : self.width])
 
     def language(
         self,
@@ -147,20 +145,15 @@ class VLEncoder(nn.Module):
         encoding: Encoding,
         grid: Grid,
     ) -> torch.Tensor:
-        """Hidden states (B, V, T, d) of the visual tokens (B, V, T, d) after reading B instructions."""
+        """Hidden states (B, V, T, d) of the visual tokens (B, V, T, D) after reading B instructions."""
         layout = self.layouts(self.backbone, tuple(instructions), cameras, grid, encoding)
         model = self.backbone.language_model
         embeddings = model.embed_tokens(layout.ids)
         flat = embeddings.flatten(0, 1)
-        flat = flat.index_copy(0, layout.visual, tokens.reshape(-1, self.width).to(flat.dtype))
-        hidden = model(
-            inputs_embeds=flat.view_as(embeddings),
-            position_ids=layout.positions,
-            # None selects the kernel's own causal mask.
-            attention_mask={"full_attention": None, "sliding_attention": None},
-            use_cache=False,
-        ).last_hidden_state
-        return hidden.flatten(0, 1).index_select(0, layout.visual).view_as(tokens)
+        visual, *deeper = tokens.flatten(0, -2).to(flat.dtype).split(self.width, dim=-1)
+        flat = flat.index_copy(0, layout.visual, visual)
+        hidden = self.family.read(model, flat.view_as(embeddings), layout, deeper)
+        return hidden.flatten(0, 1).index_select(0, layout.visual).view(*tokens.shape[:-1], self.width)
 
     def readout(self, hidden: torch.Tensor, grid: Grid) -> ViewReadout:
         """Features of each view, see `Readout`."""

@@ -65,6 +65,16 @@ class Past:
 
 
 @dataclass(frozen=True)
+class Condition:
+    """All that a chunk may depend on, of B moments."""
+
+    seen: torch.Tensor
+    """(B, 3) instructed object when the views were taken, in units of the workspace."""
+    inputs: torch.Tensor
+    """(B, `ActionHead.condition_width`) pooled views, sensors, hand, age and motion."""
+
+
+@dataclass(frozen=True)
 class HeadOutput:
     """Prediction of B moments."""
 
@@ -162,16 +172,16 @@ class ActionHead(nn.Module):
         self.locate = nn.Sequential(nn.Linear(config.view_width, 128), nn.GELU(), nn.Linear(128, 3))
         self.sensors = SensorEncoder(config)
         width = config.trunk_width
-        inputs = config.view_width + config.sensor_width + HAND_WIDTH + AGE_WIDTH + MOTION_WIDTH
+        inputs = self.condition_width = config.view_width + config.sensor_width + HAND_WIDTH + AGE_WIDTH + MOTION_WIDTH
         self.trunk = nn.Sequential(
             nn.Linear(inputs, width), nn.GELU(), nn.Linear(width, width), nn.GELU(), nn.Linear(width, width), nn.GELU()
         )
         self.out = nn.Linear(width, 6 + 6 * config.chunk)
 
-    def forward(
+    def condition(
         self, views: ViewBatch, sensors: SensorBatch, age_s: torch.Tensor, pool: Pool, past: Past | None = None
-    ) -> HeadOutput:
-        """`age_s` (B,): time since the capture of the newest views [s]."""
+    ) -> Condition:
+        """What trunk and flow head start from. `age_s` (B,): time since the capture of the newest views [s]."""
         hand = hand_features(sensors.ee_pose[:, :3], sensors.ee_pose[:, 3], sensors.gripper_pos)
         pooled = self.pool(views, pool)
         seen = self.locate(pooled).float()
@@ -183,12 +193,19 @@ class ActionHead(nn.Module):
         place = hand[:, :3] - seen
         motion = [place, place - drift * age_s.unsqueeze(-1), 2 * drift, known.unsqueeze(-1)]
         inputs = [pooled, self.sensors(sensors), hand, age_features(age_s), *motion]
-        out = self.out(self.trunk(torch.cat(inputs, dim=-1))).float()
+        return Condition(seen, torch.cat(inputs, dim=-1))
+
+    def forward(
+        self, views: ViewBatch, sensors: SensorBatch, age_s: torch.Tensor, pool: Pool, past: Past | None = None
+    ) -> HeadOutput:
+        """See `condition` for the arguments."""
+        condition = self.condition(views, sensors, age_s, pool, past)
+        out = self.out(self.trunk(condition.inputs)).float()
         places, chunk = out[:, :6], out[:, 6:].unflatten(-1, (self.chunk, 6))
         centre = places.new_tensor(WORKSPACE_CENTRE)
         upright = torch.stack([torch.ones_like(chunk[..., 3]), torch.zeros_like(chunk[..., 3])], dim=-1)
         return HeadOutput(
-            seen=centre + WORKSPACE_SCALE * seen,
+            seen=centre + WORKSPACE_SCALE * condition.seen,
             target=centre + WORKSPACE_SCALE * places[:, :3],
             target_in_hand=WORKSPACE_SCALE * places[:, 3:],
             chunk_xyz=STEP_SCALE * chunk[..., :3],

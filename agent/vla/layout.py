@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
-from transformers import Qwen2_5_VLModel
+from transformers import PreTrainedModel
 
 from agent.config import Encoding
 from agent.vla.text import Prompts, Row
@@ -42,7 +42,7 @@ class Layouts:
     @torch.inference_mode(False)
     def __call__(
         self,
-        model: Qwen2_5_VLModel,
+        model: PreTrainedModel,
         instructions: tuple[str, ...],
         cameras: tuple[str, ...],
         grid: tuple[int, int],
@@ -70,7 +70,7 @@ class Layouts:
         return layout
 
     def _row(
-        self, model: Qwen2_5_VLModel, row: Row, grid: tuple[int, int]
+        self, model: PreTrainedModel, row: Row, grid: tuple[int, int]
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         key = (row.ids, grid)
         if key not in self._rows:
@@ -79,7 +79,7 @@ class Layouts:
             self._rows[key] = (ids, self._row_positions(model, row, grid), visual.nonzero().squeeze(1))
         return self._rows[key]
 
-    def _row_positions(self, model: Qwen2_5_VLModel, row: Row, grid: tuple[int, int]) -> torch.Tensor:
+    def _row_positions(self, model: PreTrainedModel, row: Row, grid: tuple[int, int]) -> torch.Tensor:
         """(S, 3) positions from the model's own rule."""
         key = (row.visual, grid)
         if key not in self._positions:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -14,42 +15,92 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import nn
 
-from agent.config import Optimization
-from agent.vla.backbones import config_for_backbone, pretrained_backbone, tiny_backbone
-from agent.vla.config import TINY, PolicyConfig
+from agent.config import Head, Optimization
+from agent.vla.backbones import (
+    config_for_backbone,
+    pretrained_backbone,
+    published_config,
+    random_backbone,
+    tiny_backbone,
+    with_eyes,
+)
+from agent.vla.config import QWEN, TINY, PolicyConfig
 from agent.vla.encoder import VLEncoder
+from agent.vla.flow import FlowHead, absolute, guide_of, noise_of, sample
 from agent.vla.heads import ActionHead, HeadOutput, Past, SensorBatch, ViewBatch
 from agent.vla.text import Prompts, instruction_corpus, train_tokenizer
+from agent.vla.towers import load_published
 from agent.vla.views import resize
+from agent.vla.zoo import Tiny, find_model, tiny_policy_config, with_vision_encoder
 from sim.errors import UsageError
 
 if TYPE_CHECKING:
-    from transformers import Qwen2_5_VLModel
+    from transformers import PreTrainedModel
 
     from agent.realtime.requests import Act, Encode
     from sim.sensors import Readings
 
 CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE = "config.json", "model.safetensors", "tokenizer.json"
-_BACKBONE = "encoder.backbone."
+_BACKBONE, _EYES = "encoder.backbone.", "encoder.backbone.visual."
 GAP_NS, SHORTEST_GAP_NS = 600_000_000, 300_000_000
 """Time between two looks that motion is read from, and the least: over less, errors of a few millimetres are fast."""
+
+R = TypeVar("R")
 
 
 class VLA(nn.Module):
     """Vision-language-action model: `encoder` (slow) and `head` (fast)."""
 
-    def __init__(self, config: PolicyConfig, tokenizer: Tokenizer, backbone: Qwen2_5_VLModel | None = None) -> None:
+    def __init__(self, config: PolicyConfig, tokenizer: Tokenizer, backbone: PreTrainedModel | None = None) -> None:
         super().__init__()
         self.config = config
         self.tokenizer = tokenizer
         backbone = tiny_backbone(config, tokenizer) if backbone is None else backbone
         self.encoder = VLEncoder(config, backbone, Prompts(tokenizer, config))
         self.head = ActionHead(config, self.encoder.feature_width)
+        self.flow = FlowHead(config, self.head.condition_width) if config.flow_width else None
 
     @classmethod
     def tiny(cls, config: PolicyConfig | None = None) -> VLA:
-        """Untrained tiny model with a tokenizer trained on the instructions."""
-        return cls(config or PolicyConfig(), train_tokenizer(instruction_corpus()))
+        """Untrained tiny model with a tokenizer trained on the instructions.
+
+        Raises:
+            UsageError: the configuration names weights of a vision encoder that cannot be loaded.
+        """
+        config = config or PolicyConfig()
+        model = cls(config, train_tokenizer(instruction_corpus()))
+        if config.vision_weights:
+            load_published(model.encoder.backbone.visual, config.vision_weights)
+        return model
+
+    @classmethod
+    def random(
+        cls,
+        name: str,
+        vision_encoder: str = QWEN,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.bfloat16,
+    ) -> VLA:
+        """A model of `zoo.MODELS` with random weights, to be timed; no download.
+
+        `dtype` is that of a published backbone; a tiny one stays in float32. Words are cut by the tiny tokenizer.
+
+        Raises:
+            UsageError: no such model or vision encoder.
+        """
+        row = find_model(name)
+        if isinstance(row, Tiny):
+            return cls.tiny(tiny_policy_config(name, vision_encoder)).to(device)
+        config = config_for_backbone(row.hub_id, published_config(row).vision_config)
+        config = with_vision_encoder(config, vision_encoder)
+        backbone = random_backbone(row, config, device, dtype)
+        return cls(config, train_tokenizer(instruction_corpus()), backbone).to(device)
+
+    def add_flow(self, width: int = 288) -> FlowHead:
+        """Gives the model a flow head, untrained; what it had of that kind is lost."""
+        self.config = replace(self.config, flow_width=width)
+        self.flow = FlowHead(self.config, self.head.condition_width)
+        return self.flow
 
 
 @dataclass(frozen=True)
@@ -57,7 +108,7 @@ class Look:
     """One set of encoded views."""
 
     t_ns: int
-    """When the newest of them were taken."""
+    """When the newest of them were taken [ns]."""
     instruction: str
     views: np.ndarray
     """(V, F) float32, see `ViewReadout.features`."""
@@ -94,6 +145,20 @@ def _earlier(newest: Look, before: Features | None) -> tuple[Look, ...]:
     return looks
 
 
+def _renewed(old: Look, new: Look, places: Sequence[int]) -> Look:
+    """`old` at the time of `new`, whose views take the `places` in it."""
+    views, ee_at_capture = old.views.copy(), old.ee_at_capture.copy()
+    lag_s = old.lag_s + (new.t_ns - old.t_ns) * 1e-9
+    views[places], ee_at_capture[places], lag_s[places] = new.views, new.ee_at_capture, new.lag_s
+    return replace(new, views=views, ee_at_capture=ee_at_capture, lag_s=lag_s)
+
+
+def _before(request: Encode) -> Features | None:
+    if not (request.before is None or isinstance(request.before, Features)):
+        raise TypeError(f"features before are a {type(request.before).__name__}, expected an answer of encode")
+    return request.before
+
+
 def sensor_batch(readings: Sequence[Readings], device: torch.device | str = "cpu") -> SensorBatch:
     """Stacks readings into float32 tensors."""
 
@@ -120,25 +185,37 @@ def set_points(output: HeadOutput, ee_pose: torch.Tensor) -> torch.Tensor:
 
 
 class VLAPolicy:
-    """A `VLA` under one `Optimization`.
+    """A `VLA` under one `Optimization`, with one of its heads.
 
-    Requests are answered one by one: what an episode gets never depends on which others run beside it.
+    On a GPU all requests share one forward pass, and answers are equal to those of one alone up to rounding. On a CPU,
+    where sharing saves little, they are answered one by one: what an episode gets does not depend, to the bit, on which
+    others run beside it.
+
+    Raises:
+        UsageError: the model has no such head.
     """
 
-    def __init__(self, model: VLA, optimization: Optimization | None = None) -> None:
-        self.model = model.eval()
+    def __init__(self, model: VLA, optimization: Optimization | None = None, head: Head = "regression") -> None:
+        if head == "flow" and model.flow is None:
+            raise UsageError("the policy has no flow head; use regression, or train one with experiments/train_flow.py")
+        self.model, self.head = model.eval(), head
         self.optimization = optimization or Optimization()
         self.device = next(model.parameters()).device
         self._view_ids = torch.tensor(model.config.view_ids(self.optimization.cameras), device=self.device)
 
     @classmethod
     def from_pretrained(
-        cls, folder: str | Path, optimization: Optimization | None = None, device: str = "cpu"
+        cls,
+        folder: str | Path,
+        optimization: Optimization | None = None,
+        device: str = "cpu",
+        head: Head = "regression",
     ) -> VLAPolicy:
         """Policy from a folder written by `save_pretrained`; no network is needed for a tiny one.
 
         Raises:
-            UsageError: the folder or a file in it is missing, corrupt, a pickle, or does not fit the configuration.
+            UsageError: the folder or a file in it is missing, corrupt, a pickle, or does not fit the configuration; or
+                there is no such head.
         """
         folder = Path(folder)
         config = PolicyConfig.from_json(_read(folder, CONFIG_FILE))
@@ -147,104 +224,168 @@ class VLAPolicy:
             model = VLA(config, _load_tokenizer(folder))
         else:
             backbone, tokenizer = pretrained_backbone(config.backbone, _backbone_dtype(device))
-            model = VLA(config, tokenizer, backbone)
+            model = VLA(config, tokenizer, with_eyes(backbone, config))
         _fill(model, state, folder)
-        return cls(model.to(device), optimization)
+        return cls(model.to(device), optimization, head)
 
     @classmethod
     def from_backbone(cls, name: str, optimization: Optimization | None = None, device: str = "cpu") -> VLAPolicy:
-        """Pretrained Qwen2.5-VL (hub id or local folder) under an untrained head: for timing, or to train from.
+        """Pretrained Qwen-VL (name, hub id or local folder) under an untrained head: for timing, or to train from.
 
         Raises:
             UsageError: there is no such model.
         """
         backbone, tokenizer = pretrained_backbone(name, _backbone_dtype(device))
-        model = VLA(config_for_backbone(name, backbone), tokenizer, backbone)
+        config = config_for_backbone(name, backbone.config.vision_config)
+        model = VLA(config, tokenizer, with_eyes(backbone, config))
         return cls(model.to(device), optimization)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Writes configuration, weights (float16) and tokenizer; a pretrained backbone is stored by name only."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        tiny = self.model.config.backbone == TINY
+        learnt = {name for name, _ in self.model.named_parameters()}
         state = {
-            name: tensor.detach().to("cpu", torch.float16).contiguous()
+            # Statistics of a normalisation do not fit into float16.
+            name: tensor.detach().to("cpu", torch.float16 if name in learnt else tensor.dtype).contiguous()
             for name, tensor in self.model.state_dict().items()
-            if tiny or not name.startswith(_BACKBONE)
+            if _stored(name, self.model.config)
         }
         save_file(state, folder / WEIGHTS_FILE)
         (folder / CONFIG_FILE).write_text(self.model.config.to_json())
         (folder / TOKENIZER_FILE).write_text(self.model.tokenizer.to_str(pretty=True) + "\n")
 
-    @torch.inference_mode()
     def encode(self, requests: Sequence[Encode]) -> list[Features]:
-        """Features of each request. Raises `ValueError` if a configured camera's image is missing or not an image."""
-        return [self._encode(request) for request in requests]
+        """Features of each request; views of which it has no image stay as they were before.
 
-    def _encode(self, request: Encode) -> Features:
-        chosen = self.optimization
-        pixels = []
-        for camera in chosen.cameras:
-            image = request.images.get(camera)
-            if image is None:
-                raise ValueError(f"no image of camera {camera!r} among {', '.join(request.images)}")
-            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-                raise ValueError(f"image of {camera!r}: {image.dtype} {image.shape}, expected uint8 (H, W, 3)")
-            pixels.append(resize(image, chosen.width, chosen.height, self.model.config))
+        Raises:
+            ValueError: not an image, or none of a configured camera, neither now nor before (under this instruction).
+        """
+        alike = (same for sharing in self._shared(requests) for _, same in groupby(sharing, self._cameras))
+        return [features for same in alike for features in self._encode(list(same))]
+
+    def _shared(self, requests: Sequence[R]) -> list[Sequence[R]]:
+        """The requests, in their order, grouped into those that share a forward pass."""
+        return [[request] for request in requests] if self.device.type == "cpu" else [requests]
+
+    @torch.inference_mode()
+    def _encode(self, requests: Sequence[Encode]) -> list[Features]:
+        """Answers to requests with images of the same cameras."""
         readout = self.model.encoder(
-            torch.from_numpy(np.stack(pixels))[None].to(self.device),
-            [request.instruction],
-            chosen.cameras,
-            chosen.encoding,
+            torch.from_numpy(np.stack([self._pixels(request) for request in requests])).to(self.device),
+            [request.instruction for request in requests],
+            self._cameras(requests[0]),
+            self.optimization.encoding,
         )
-        before = request.before
-        if before is not None and not isinstance(before, Features):
-            raise TypeError(f"features before are a {type(before).__name__}, expected an answer of encode")
+        views = readout.features.cpu().numpy()
+        return [self._features(request, each) for request, each in zip(requests, views, strict=True)]
+
+    def _cameras(self, request: Encode) -> tuple[str, ...]:
+        """Those to look at. ValueError if there is nothing to know the view of another one from."""
+        chosen, before = self.optimization, _before(request)
+        missing = [camera for camera in chosen.cameras if camera not in request.images]
+        known = before is not None and before.newest.instruction == request.instruction
+        # Views in one sequence have read each other: none of them can be renewed alone.
+        apart = chosen.encoding == "batched" and len(missing) < len(chosen.cameras)
+        if missing and not (known and apart):
+            raise ValueError(f"no image of camera {missing[0]!r} among {', '.join(request.images)}, now or before")
+        return tuple(camera for camera in chosen.cameras if camera in request.images)
+
+    def _features(self, request: Encode, views: np.ndarray) -> Features:
+        """The answer to `request`, whose views are encoded as `views` (V, F)."""
+        cameras, before = self.optimization.cameras, _before(request)
         hand = np.append(request.readings.ee_pose, request.readings.gripper_pos)
-        count = len(chosen.cameras)
         newest = Look(
             t_ns=request.t_ns,
             instruction=request.instruction,
-            views=readout.features[0].cpu().numpy(),
-            ee_at_capture=np.tile(hand, (count, 1)),
-            lag_s=np.zeros(count),
+            views=views,
+            ee_at_capture=np.tile(hand, (len(views), 1)),
+            lag_s=np.zeros(len(views)),
         )
-        return Features(chosen.cameras, newest, _earlier(newest, before))
+        if before is not None and len(views) < len(cameras):
+            newest = _renewed(before.newest, newest, [cameras.index(camera) for camera in self._cameras(request)])
+        return Features(cameras, newest, _earlier(newest, before))
 
-    @torch.inference_mode()
+    def _pixels(self, request: Encode) -> np.ndarray:
+        """(V, H, W, 3) uint8: the views to look at, resized."""
+        chosen = self.optimization
+        pixels = []
+        for camera in self._cameras(request):
+            image = request.images[camera]
+            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+                raise ValueError(f"image of {camera!r}: {image.dtype} {image.shape}, expected uint8 (H, W, 3)")
+            pixels.append(resize(image, chosen.width, chosen.height, self.model.config))
+        return np.stack(pixels)
+
     def act(self, requests: Sequence[Act]) -> list[np.ndarray]:
         """Chunk (chunk, 5) float64 of absolute set-points at 10 Hz for each request.
 
         Raises:
             TypeError: the features of a request are not an answer of `encode`.
+            ValueError: a request has a plan, and the head does not sample.
         """
-        return [self._act(request) for request in requests]
+        return [chunk for sharing in self._shared(requests) for chunk in self._act(sharing)]
 
-    def _act(self, request: Act) -> np.ndarray:
-        features = request.features
-        if not isinstance(features, Features):
-            raise TypeError(f"features are a {type(features).__name__}, expected an answer of encode")
-        sensors = sensor_batch([request.readings], self.device)
-        past = features.past
-        output = self.model.head(
-            self._views(features.newest),
+    # Not inference mode: guidance needs gradients.
+    @torch.no_grad()
+    def _act(self, requests: Sequence[Act]) -> list[np.ndarray]:
+        features = [_features(request) for request in requests]
+        sensors = sensor_batch([request.readings for request in requests], self.device)
+        # Where a request has no past, its newest look stands in; a gap of zero says that it is to be ignored.
+        pasts = [each.past or each.newest for each in features]
+        gaps = [(each.newest.t_ns - past.t_ns) * 1e-9 for each, past in zip(features, pasts, strict=True)]
+        inputs = (
+            self._views([each.newest for each in features]),
             sensors,
-            self._tensor([request.age_ns * 1e-9]),
+            self._tensor([request.age_ns * 1e-9 for request in requests]),
             self.optimization.pool,
-            past and Past(self._views(past), self._tensor([(features.newest.t_ns - past.t_ns) * 1e-9])),
+            Past(self._views(pasts), self._tensor(gaps)),
         )
-        return set_points(output, sensors.ee_pose)[0].double().cpu().numpy()
+        if self.head == "flow":
+            conditions = self.model.head.condition(*inputs).inputs
+            rows = zip(conditions.split(1), sensors.ee_pose.split(1), requests, strict=True)
+            points = torch.cat([self._sample(*row) for row in rows])
+        elif all(request.plan is None for request in requests):
+            points = set_points(self.model.head(*inputs), sensors.ee_pose)
+        else:
+            raise ValueError("a regression head cannot continue a plan; real-time chunking needs a flow head")
+        return list(points.double().cpu().numpy())
 
-    def _views(self, look: Look) -> ViewBatch:
+    def _sample(self, condition: torch.Tensor, ee_pose: torch.Tensor, request: Act) -> torch.Tensor:
+        flow, chunk = self.model.flow, self.model.config.chunk
+        assert flow is not None  # see __init__
+
+        def velocity(noisy: torch.Tensor, time: float) -> torch.Tensor:
+            return flow(condition, noisy, self._tensor([time]))
+
+        guide = None
+        if request.plan is not None:
+            guide = guide_of(self._tensor(request.plan), request.frozen, ee_pose[0], chunk)
+        noise = noise_of(request.readings.t_ns, chunk).to(self.device)
+        return absolute(sample(velocity, noise, guide), ee_pose)
+
+    def _views(self, looks: Sequence[Look]) -> ViewBatch:
         return ViewBatch(
-            self._tensor(look.views)[None],
+            self._tensor(np.stack([look.views for look in looks])),
             self._view_ids,
-            self._tensor(look.ee_at_capture)[None],
-            self._tensor(look.lag_s)[None],
+            self._tensor(np.stack([look.ee_at_capture for look in looks])),
+            self._tensor(np.stack([look.lag_s for look in looks])),
         )
 
     def _tensor(self, values: np.ndarray | list[float]) -> torch.Tensor:
         return torch.as_tensor(values, dtype=torch.float32, device=self.device)
+
+
+def _features(request: Act) -> Features:
+    if not isinstance(request.features, Features):
+        raise TypeError(f"features are a {type(request.features).__name__}, expected an answer of encode")
+    return request.features
+
+
+def _stored(name: str, config: PolicyConfig) -> bool:
+    """Whether a policy's own files hold that tensor: all but a pretrained backbone."""
+    own_eyes = config.vision_encoder != QWEN and name.startswith(_EYES)
+    return config.backbone == TINY or own_eyes or not name.startswith(_BACKBONE)
 
 
 def _backbone_dtype(device: str) -> torch.dtype:
@@ -284,9 +425,7 @@ def _load_weights(folder: Path) -> dict[str, torch.Tensor]:
 
 def _fill(model: VLA, state: dict[str, torch.Tensor], folder: Path) -> None:
     """Loads `state` as far as the model's parameters go, at the model's precision."""
-    expected = model.state_dict()
-    if model.config.backbone != TINY:
-        expected = {name: tensor for name, tensor in expected.items() if not name.startswith(_BACKBONE)}
+    expected = {name: tensor for name, tensor in model.state_dict().items() if _stored(name, model.config)}
     wrong = sorted(set(expected) ^ set(state)) or [
         name for name, tensor in expected.items() if tensor.shape != state[name].shape
     ]

@@ -1,4 +1,4 @@
-"""From camera images to Qwen2.5-VL's patches, equal to transformers' `Qwen2VLImageProcessorPil` but faster."""
+"""From camera images to Qwen-VL's patches, equal to transformers' `Qwen2VLImageProcessorPil` but faster."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import torch
 from PIL import Image
 
 from agent.vla.config import PolicyConfig
+from agent.vla.zoo import CLIP_NORMALISATION
 
-# CLIP's normalisation, which Qwen2.5-VL uses, on the 0..1 scale.
-MEAN = (0.48145466, 0.4578275, 0.40821073)
-STD = (0.26862954, 0.26130258, 0.27577711)
+Colour = tuple[float, float, float]
+# Qwen2-VL and Qwen2.5-VL use CLIP's.
+MEAN, STD = CLIP_NORMALISATION
 MIN_PIXELS = 56 * 56
 MAX_PIXELS = 28 * 28 * 1280
 
@@ -69,18 +70,22 @@ def pack(images: torch.Tensor, config: PolicyConfig) -> tuple[torch.Tensor, tupl
     return blocks.reshape(count * rows * columns, 3 * patch * patch), (rows, columns)
 
 
-def normalisation(device: torch.device | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+def normalisation(
+    device: torch.device | None = None, mean: Colour = MEAN, std: Colour = STD
+) -> tuple[torch.Tensor, torch.Tensor]:
     """`(scale, shift)`, each (3,): a packed byte b of channel c stands for `b * scale[c] + shift[c]`."""
-    mean, std = torch.tensor(MEAN, device=device), torch.tensor(STD, device=device)
-    return 1 / (255 * std), (128 / 255 - mean) / std
+    centre, spread = torch.tensor(mean, device=device), torch.tensor(std, device=device)
+    return 1 / (255 * spread), (128 / 255 - centre) / spread
 
 
-def patchify(images: torch.Tensor, config: PolicyConfig) -> tuple[torch.Tensor, tuple[int, int]]:
+def patchify(
+    images: torch.Tensor, config: PolicyConfig, mean: Colour = MEAN, std: Colour = STD
+) -> tuple[torch.Tensor, tuple[int, int]]:
     """Normalised patches (N * rows * columns, 3 * T * P * P) float32 of still images (N, H, W, 3), and their grid.
 
     These are the `pixel_values` that transformers' processor makes: every patch repeats its frame T times.
     """
     packed, grid = pack(images, config)
-    scale, shift = normalisation(images.device)
+    scale, shift = normalisation(images.device, mean, std)
     patches = packed.unflatten(1, (3, 1, -1)).float() * scale.view(3, 1, 1) + shift.view(3, 1, 1)
     return patches.expand(-1, -1, config.temporal_patch_size, -1).reshape(len(packed), -1), grid

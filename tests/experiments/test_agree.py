@@ -146,12 +146,12 @@ def test_real_threads_sleep_out_every_latency_and_never_wake_early() -> None:
 def test_a_constant_latency_is_spread_around_itself_and_what_varies_is_left_alone() -> None:
     for model in (FixedLatency(400, 30), parse_latency("insertion_vla", views=5, res=(640, 360), encoding="joint")):
         stream = spread(model, 1.3).stream(np.random.default_rng(0))
-        encodes = np.array([stream.encode_ns() for _ in range(20_000)]) / 1e6
+        encodes = np.array([stream.encode_ns(5, 5) for _ in range(20_000)]) / 1e6
         np.testing.assert_allclose(np.percentile(encodes, [50, 95]), model.vl_ms * np.array([1, 1.3]), rtol=0.02)
         assert stream.head_ns() == ms_to_ns(model.head_ms)
     varied = spread(FixedLatency(400, 30), 1.3)
     assert spread(varied, 2) == varied
-    assert spread(FixedLatency(400, 30), 1).stream(np.random.default_rng(0)).encode_ns() == ms_to_ns(400)
+    assert spread(FixedLatency(400, 30), 1).stream(np.random.default_rng(0)).encode_ns(5, 5) == ms_to_ns(400)
 
 
 def test_the_distance_is_the_largest_gap_between_the_distribution_functions() -> None:

@@ -77,7 +77,7 @@ def test_the_video_runs_at_true_speed(tmp_path: Path) -> None:
     filmed = FilmedPlant(plant, CAMERAS)
     filmed.advance_to(1000 * MS)
     path = tmp_path / "videos" / "sync-10000-success.mp4"
-    caption = Caption("Pick up the red cube", "sync", CAMERAS[:3], "success at 1.0 s", True)
+    caption = Caption("sync", CAMERAS[:3], "success at 1.0 s", True)
     write_video(path, filmed.film, trace(1000), caption)
     reader: Any = imageio.get_reader(path)
     facts, frames = reader.get_meta_data(), [frame for frame in reader]
@@ -96,4 +96,4 @@ def test_a_full_disk_is_told_in_one_line(tmp_path: Path) -> None:
     path = tmp_path / "videos" / "a.mp4"
     (tmp_path / "videos" / ".a.part.mp4").mkdir()  # ffmpeg cannot write here either
     with pytest.raises(OSError, match="cannot write the video"):
-        write_video(path, filmed.film, trace(0), Caption("", "sync", CAMERAS, "", False))
+        write_video(path, filmed.film, trace(0), Caption("sync", CAMERAS, "", False))

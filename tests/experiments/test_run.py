@@ -60,25 +60,42 @@ def test_bad_input_is_one_line(args: list[str], says: str, tmp_path: Path) -> No
         (["--encoding", "zip"], "joint, batched"),
         (["--pool", "sum"], "mean, max, attention"),
         (["--reuse", "0"], "latest"),
+        (["--reuse", "stagger", "--encoding", "joint"], "use encoding batched"),
         (["--latency", "fixed:-1,10"], "fixed:VL_MS,HEAD_MS"),
         (["--latency", "h300"], "insertion_vla"),
         (["--control-hz", "0"], "control-hz must be 0.1 to 500, not 0"),
         (["--control-hz", "nan"], "control-hz must be"),
         (["--episodes", "0"], "episodes must be at least 1, not 0"),
         (["--workers", "-1"], "workers must be at least 0"),
+        (["--batch", "0"], "batch must be at least 1, not 0"),
+        (["--device", "tpu"], "devices are cpu, cuda"),
         (["--videos", "-1"], "videos must be at least 0"),
         (["--seed", "-1"], "seed must be 0 to"),
         (["--execution", "jump"], "hold, chunk, switch, delay-aware, ensemble, roll-forward"),
+        (["--execution", "rtc"], "add --head flow"),
+        (["--head", "mouth"], "heads are regression, flow"),
         (["--servers", "three"], "servers are two, shared, shared-priority"),
         (["--perf-factor", "0"], "perf-factor must be above 0"),
         (["--camera-hz", "-3"], "camera-hz must be 0 (on demand) or 0.1 to 500, not -3"),
         (["--late", "never"], "choose from apply, drop"),
+        (["--model", "gpt"], "models are tiny, tiny-s, qwen2-vl-2b, qwen2.5-vl-3b, qwen2.5-vl-7b, qwen3-vl-2b"),
+        (["--model", "qwen2.5-vl-2b"], "there is no model 'qwen2.5-vl-2b'"),
+        (
+            ["--model", "qwen2.5-vl-3b"],
+            "no trained policy ships for qwen2.5-vl-3b; give the folder of one with --policy",
+        ),
+        (["--model", "tiny", "--policy", "elsewhere"], "give --model or --policy, not both"),
     ],
 )
 def test_bad_values_name_the_good_ones(args: list[str], says: str) -> None:
     with pytest.raises(UsageError) as error:
         resolve(cli.parse(Args, args))
     assert says in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_model_with_a_shipped_policy_is_that_policy() -> None:
+    by_model, by_policy = (resolve(cli.parse(Args, args)) for args in (["--model", "tiny"], ["--policy", "tiny"]))
+    assert by_model == by_policy and by_model[1].name == "tiny"
 
 
 def rows(mode: str, outcomes: str) -> list[dict[str, Any]]:
@@ -170,13 +187,16 @@ def test_a_run_from_start_to_end(untrained: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_episodes_do_not_depend_on_the_number_of_workers(untrained: Path, tmp_path: Path) -> None:
+def test_episodes_depend_neither_on_the_number_of_workers_nor_on_the_batch_size(
+    untrained: Path, tmp_path: Path
+) -> None:
     args = ["--policy", str(untrained), "--views", "1", "--mode", "async", "--latency", "fixed:1500,300"]
-    args += ["--execution", "delay-aware", "--servers", "shared", "--episodes", "2", "--videos", "0"]
+    args += ["--execution", "delay-aware", "--servers", "shared", "--episodes", "3", "--videos", "0"]
     found = []
-    for workers in ("1", "2"):
-        done = command(*args, "--workers", workers, "--out", workers, folder=tmp_path)
+    for workers, batch in (("1", "1"), ("2", "2")):
+        out = f"{workers}-{batch}"
+        done = command(*args, "--workers", workers, "--batch", batch, "--out", out, folder=tmp_path)
         assert (done.returncode, done.stderr) == (0, "")
-        rows = [json.loads(line) for line in (tmp_path / workers / "episodes.jsonl").read_text().splitlines()]
+        rows = [json.loads(line) for line in (tmp_path / out / "episodes.jsonl").read_text().splitlines()]
         found.append([{key: value for key, value in row.items() if key != "wall_s"} for row in rows])
-    assert found[0] == found[1] and len(found[0]) == 2
+    assert found[0] == found[1] and len(found[0]) == 3

@@ -51,6 +51,7 @@ def test_the_name_says_task_views_and_resolution() -> None:
         {"servers": "shared"},
         {"perf_factor": 0.5},
         {"speed": 0.05},
+        {"head": "flow"},
     ],
 )
 def test_every_field_counts(change: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from agent.realtime.requests import Act, Encode
 from envs.pick import PickEnv
 from experiments import trial
 from experiments.setting import Setting
-from experiments.trial import Job, run
+from experiments.trial import Job, run, run_together
 
 SETTING = Setting(
     task="static",
@@ -49,18 +49,34 @@ class Rule:
         return points
 
 
-@pytest.fixture(scope="module")
-def world() -> Iterator[PickEnv]:
+def open_world(setting: Setting = SETTING) -> PickEnv:
     env = PickEnv(cameras=("top",))
     env.task = replace(env.task, time_limit_s=0.8)
+    return env
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[PickEnv]:
+    env = open_world()
     yield env
     env.close()
 
 
 @pytest.fixture
-def rule(world: PickEnv, monkeypatch: pytest.MonkeyPatch) -> Rule:
+def worlds(world: PickEnv, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[PickEnv]]:
+    """The worlds of the process that stand idle."""
+    idle = [world]
+    monkeypatch.setattr(trial, "_open_world", open_world)
+    yield idle
+    for env in idle:
+        if env is not world:
+            env.close()
+
+
+@pytest.fixture
+def rule(worlds: list[PickEnv], monkeypatch: pytest.MonkeyPatch) -> Rule:
     rule = Rule()
-    monkeypatch.setattr(trial, "stage", lambda setting, policy: (world, rule))
+    monkeypatch.setattr(trial, "stage", lambda setting, policy: (worlds, rule))
     return rule
 
 
@@ -79,6 +95,15 @@ def test_an_episode_repeats_and_its_row_is_json(rule: Rule) -> None:
     assert (first["seed"], first["mode"], first["success"], first["ticks"]) == (10_003, "async", False, 8)
     assert first["sim_time_s"] == pytest.approx(0.8)
     assert first["missed"] == 2 and first["feature_age_ms_p50"] >= 130
+
+
+def test_episodes_that_advance_together_are_those_that_advance_alone(rule: Rule, worlds: list[PickEnv]) -> None:
+    jobs = [replace(job(mode), seed=seed) for mode in ("pause", "async") for seed in (10_003, 10_004)]
+    alone = [scientific(run(each)) for each in jobs]
+    assert len({row["trajectory_hash"] for row in alone}) == 4 and len(worlds) == 1
+    for _ in range(2):  # in worlds that are opened, and in those that other episodes have left
+        assert [scientific(row) for row in run_together(jobs[:3])] == alone[:3]
+        assert len(worlds) == 3
 
 
 def test_filming_changes_nothing(rule: Rule, tmp_path: Path) -> None:
@@ -122,3 +147,6 @@ def test_what_breaks_is_told_in_one_line(rule: Rule, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(rule, "act", lambda requests: [np.full((8, 5), np.nan)])
     with pytest.raises(trial.RunError, match=r"^pause, seed 10003: ValueError: an action is .* \(plant.py:\d+\)$"):
         run(job("pause"))
+    monkeypatch.setattr(rule, "act", lambda requests: 1 / 0)
+    with pytest.raises(trial.RunError, match=r"^pause, seed 10003 or async, seed 10003: ZeroDivisionError: "):
+        run_together([job("pause"), job("async")])

@@ -44,6 +44,7 @@ class FakePlant:
         self.position, self.velocity, self.setpoint = start, 0.0, np.zeros(5)
         self.log: list[tuple[int, str]] = []
         self.captured: list[int] = []
+        self.rendered: list[tuple[str, ...]] = []
         self.commanded: list[tuple[int, np.ndarray]] = []
         self._hash = hashlib.sha256()
 
@@ -72,6 +73,7 @@ class FakePlant:
     def capture(self, cameras: Sequence[str]) -> dict[str, np.ndarray]:
         self.log.append((self.now_ns, "capture"))
         self.captured.append(self.now_ns)
+        self.rendered.append(tuple(cameras))
         shown = np.array([self.now_ns, self.position]).view(np.uint8)
         return {camera: shown.reshape(1, 16, 1).repeat(3, axis=2) for camera in cameras}
 
@@ -108,7 +110,7 @@ class Jitter:
         self._rng = np.random.default_rng(seed)
         self._vl_ns, self._head_ns = ms_to_ns(vl_ms), ms_to_ns(head_ms)
 
-    def encode_ns(self) -> int:
+    def encode_ns(self, views: int, of: int) -> int:
         return int(self._rng.integers(self._vl_ns)) if self._rng.random() < 0.9 else 0
 
     def head_ns(self) -> int:
@@ -125,10 +127,11 @@ def play(
     control_hz: float = 10,
     plant: FakePlant | None = None,
     policy: Policy | None = None,
+    cameras: Sequence[str] = CAMERAS,
     **more: Any,
 ) -> tuple[FakePlant, EpisodeTrace]:
     """One whole episode, with `FakePolicy` if with no other; `more` goes to `episode`."""
     plant = plant or FakePlant()
-    steps = episode(plant, CAMERAS, mode, reuse, latency, control_hz, **more)
+    steps = episode(plant, cameras, mode, reuse, latency, control_hz, **more)
     (trace,) = run_episodes([steps], policy or FakePolicy())
     return plant, trace

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agent.realtime.reuse import Deadline, Every, Latest, OnEvent
+from agent.realtime.reuse import Deadline, Every, Latest, OnEvent, Stagger
 from agent.realtime.rig import Rig
 from agent.realtime.servers import Apart, Shared
 from experiments.perfetto import chrome_trace
@@ -20,7 +20,7 @@ def drawn(seed: int) -> dict[str, Any]:
     return {
         "mode": choose(["sync", "async", "async"]),
         "latency": Jitter(seed, choose([5, 80, 300, 900]), choose([2, 30, 120, 300])),
-        "reuse": choose([Latest(), Every(1), Every(3), OnEvent(), OnEvent(4), Deadline(), Deadline(30)]),
+        "reuse": choose([Latest(), Every(1), Every(3), OnEvent(), OnEvent(4), Deadline(), Deadline(30), Stagger(3)]),
         "control_hz": choose([7, 10, 20, 47.3, 100, 500]),
         "execution": choose(ALL),
         "servers": choose([Apart(), Shared(1.0), Shared(1.3), Shared(4.0)]),

@@ -11,6 +11,7 @@ from scipy import stats
 
 from agent.realtime.distribution import Lognormal, Samples, Steady
 from agent.realtime.latency import LatencyModel, parse_latency
+from sim.clock import ms_to_ns
 from sim.errors import UsageError
 
 PROFILE = {
@@ -35,7 +36,7 @@ def model(tmp_path: Path, profile: dict[str, Any], views: int = 3, factor: float
 
 def charges(latency: LatencyModel, seed: int, count: int = 20) -> tuple[list[float], list[float]]:
     stream = latency.stream(np.random.default_rng(seed))
-    return [stream.encode_ns() / 1e6 for _ in range(count)], [stream.head_ns() / 1e6 for _ in range(count)]
+    return [stream.encode_ns(3, 3) / 1e6 for _ in range(count)], [stream.head_ns() / 1e6 for _ in range(count)]
 
 
 def test_samples_are_replayed_in_the_order_of_measurement_from_a_random_place() -> None:
@@ -81,7 +82,7 @@ def test_what_an_encode_takes_does_not_depend_on_how_often_the_head_ran(tmp_path
     one, two = (latency.stream(np.random.default_rng(5)) for _ in range(2))
     for _ in range(20):
         one.head_ns()
-        assert one.encode_ns() == two.encode_ns()
+        assert one.encode_ns(3, 3) == two.encode_ns(3, 3)
 
 
 def test_preprocessing_is_charged_with_every_encode(tmp_path: Path) -> None:
@@ -136,3 +137,11 @@ def test_the_nominal_latency_is_the_median(tmp_path: Path) -> None:
 def test_a_broken_law_is_one_line_with_the_path(tmp_path: Path, change: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=r"^latency profile [^\n]+mine.json [^\n]+$"):
         model(tmp_path, PROFILE | change)
+
+
+def test_encodes_of_all_views_vary_as_if_there_were_none_of_fewer_between_them(tmp_path: Path) -> None:
+    latency = model(tmp_path, PROFILE)
+    one, two = (latency.stream(np.random.default_rng(6)) for _ in range(2))
+    for _ in range(20):
+        assert one.encode_ns(3, 3) == two.encode_ns(3, 3)
+        assert two.encode_ns(1, 3) == ms_to_ns(40)

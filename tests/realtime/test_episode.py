@@ -85,10 +85,10 @@ def test_a_busy_server_never_takes_a_second_job(mode: str, reuse: Reuse, seed: i
         assert all(job.end_ns <= following.start_ns for job, following in pairwise(spans(trace, name)))
 
 
-def test_at_one_instant_features_arrive_then_the_cameras_then_the_head_then_the_command() -> None:
+def test_at_one_instant_features_arrive_then_the_cameras_then_the_command_then_the_head() -> None:
     plant, trace = play("async", Constant(100, 100))
     at_once = [what for t_ns, what in plant.log if t_ns == ms_to_ns(200)]
-    assert at_once == ["capture", "sensors", "sensors", "command"]
+    assert at_once == ["capture", "sensors", "command", "sensors"]
     assert trace.ticks[2].feature_age_ns == ms_to_ns(100)
 
 

@@ -12,6 +12,7 @@ from agent.realtime.execution import (
     Execution,
     Hold,
     OpenLoop,
+    RealTimeChunking,
     RollForward,
     Switch,
     parse_execution,
@@ -25,15 +26,32 @@ from tests.realtime.fakes import NO_LATENCY, STEP_NS, FakePlant, FakePolicy, Fel
 
 ALL: tuple[Execution, ...] = (
     *(Hold(), OpenLoop(), OpenLoop(3), Switch(), Switch(4), DelayAware(), DelayAware(3)),
-    *(Ensemble(), Ensemble(2), RollForward(), RollForward(2)),
+    *(Ensemble(), Ensemble(2), RollForward(), RollForward(2), RealTimeChunking(), RealTimeChunking(3)),
 )
 
 
 class Sloping(FakePolicy):
-    """Chunks whose set-points differ from row to row."""
+    """Chunks whose set-points differ from row to row, and that lean towards a plan if there is one."""
 
     def act(self, requests: list[Act]) -> list[np.ndarray]:
-        return [chunk + 0.03 * np.arange(8)[:, None] for chunk in super().act(requests)]
+        chunks = [chunk + 0.03 * np.arange(8)[:, None] for chunk in super().act(requests)]
+        for chunk, request in zip(chunks, requests, strict=True):
+            if request.plan is not None:
+                rows = len(request.plan)
+                chunk[:rows, 2:] += (request.frozen + 1) / 10 * (request.plan - chunk[:rows])[:, 2:]
+        return chunks
+
+
+class Listening(Sloping):
+    """The same, and it keeps what it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[Act] = []
+
+    def act(self, requests: list[Act]) -> list[np.ndarray]:
+        self.asked += requests
+        return super().act(requests)
 
 
 class Labelled(FakePolicy):
@@ -41,8 +59,10 @@ class Labelled(FakePolicy):
 
     def __init__(self) -> None:
         self.runs = 0
+        self.asked: list[Act] = []
 
     def act(self, requests: list[Act]) -> list[np.ndarray]:
+        self.asked += requests
         chunks = []
         for _ in requests:
             chunks.append(np.stack([[self.runs, row, 0.0, 0.0, 0.0] for row in range(8)]))
@@ -94,13 +114,80 @@ def spliced(d: int, s: int, inferences: int) -> list[tuple[int, int]]:
     return executed
 
 
-@pytest.mark.parametrize(("d", "s"), [(0, 1), (0, 4), (1, 1), (1, 3), (2, 2), (2, 4), (3, 3), (3, 5), (4, 4)])
-def test_a_constant_latency_of_d_ticks_gives_the_splice_of_real_time_chunking(d: int, s: int) -> None:
-    commands = labels(100 * d, DelayAware(s), plant=FakePlant(seconds=4))
+SPLICES = pytest.mark.parametrize(("d", "s"), [(0, 1), (0, 4), (1, 1), (1, 3), (2, 2), (2, 4), (3, 3), (3, 5), (4, 4)])
+
+
+@SPLICES
+@pytest.mark.parametrize("execution", [DelayAware, RealTimeChunking])
+def test_a_constant_latency_of_d_ticks_gives_the_splice_of_real_time_chunking(
+    execution: type[DelayAware], d: int, s: int
+) -> None:
+    commands = labels(100 * d, execution(s), plant=FakePlant(seconds=4))
     inferences = 40 // s
     expected = {100.0 * (s + step): label for step, label in enumerate(spliced(d, s, inferences))}
     assert {t: (n, row) for t, n, row in commands if t in expected} == expected
     assert all((t / 100).is_integer() for t, _, _ in commands)
+
+
+@SPLICES
+def test_real_time_chunking_tells_the_head_what_is_left_of_the_chunk_in_force(d: int, s: int) -> None:
+    policy = Labelled()
+    play(
+        "async",
+        Constant(0, 100 * d),
+        Every(1),
+        policy=policy,
+        execution=RealTimeChunking(s),
+        plant=FakePlant(seconds=4),
+    )
+    first, *others = policy.asked
+    assert first.plan is None and first.frozen == 0
+    for number, act in enumerate(others):
+        assert act.plan is not None
+        assert act.plan[:, 0].tolist() == [number] * (8 - s) and act.plan[:, 1].tolist() == list(range(s, 8))
+        assert act.frozen == d
+
+
+@pytest.mark.parametrize("head_ms", [11.0, 99.7, 130.0, 250.0, 431.0])
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_what_is_frozen_is_what_will_be_in_force(mode: str, head_ms: float) -> None:
+    """On the 100 ms grid or off it, as long as the latency does not change."""
+    policy = Listening()
+    plant, trace = play(
+        mode, Constant(40, head_ms), policy=policy, execution=RealTimeChunking(), plant=FakePlant(seconds=4)
+    )
+    checked = 0
+    for act in policy.asked[1:]:
+        felt: Any = act.readings
+        frozen_ns = [felt.t_ns + row * ms_to_ns(100) for row in range(act.frozen)]
+        for row, t_ns in enumerate(frozen_ns):
+            assert act.plan is not None
+            in_force = [point for applied_ns, point in plant.commanded if applied_ns <= t_ns + STEP_NS]
+            following = [point for applied_ns, point in plant.commanded if applied_ns > t_ns + STEP_NS]
+            if not following:  # the episode ended before
+                continue
+            ends = np.stack([in_force[-1], following[0]])
+            assert (act.plan[row] >= ends.min(0) - 1e-9).all() and (act.plan[row] <= ends.max(0) + 1e-9).all()
+            checked += 1
+        assert act.frozen == head_ms // 100
+    assert (checked > 0) == (head_ms >= 100)
+    assert len(trace.spans) > 4
+
+
+def test_between_two_set_points_of_the_old_chunk_their_straight_connection_counts() -> None:
+    old = Chunk(np.arange(8.0)[:, None] * np.ones(5), 0, 0)
+    act: Any = Act(None, Felt(0, 0.0, np.zeros(4)), 0)  # type: ignore[arg-type]
+
+    def plan(now_ms: float, delay_ms: float) -> list[float]:
+        asked: Any = RealTimeChunking().ask(act, [old], ms_to_ns(now_ms), ms_to_ns(delay_ms))
+        return asked.plan[:, 0].tolist()
+
+    assert plan(0, 0) == list(range(8))
+    assert plan(530, 0) == pytest.approx([5.3, 6.3])
+    assert plan(530, 350) == pytest.approx([5.3, 6.3, 7.0])  # held beyond its end
+    assert plan(900, 100) == [7.0]
+    assert RealTimeChunking().ask(act, [old], ms_to_ns(900), 0) is act
+    assert RealTimeChunking().ask(act, [], 0, 0) is act
 
 
 def test_a_switch_begins_every_chunk_at_its_first_row_and_goes_on_with_the_old_one_meanwhile() -> None:
@@ -156,16 +243,16 @@ def test_an_ensemble_is_the_weighted_mean_of_what_all_chunks_say_about_now() -> 
 
 def test_the_hand_is_rolled_forward_along_the_set_points_in_force() -> None:
     chunk = Chunk(np.arange(1.0, 9.0)[:, None] * np.ones(5), 0, 0)
-    felt: Any = Felt(0, 0.0, np.zeros(4))
+    act = Act(None, Felt(0, 0.0, np.zeros(4)), 0)  # type: ignore[arg-type]
 
     def rolled(now_ms: float, head_ms: float) -> float:
-        return RollForward().readings(felt, [chunk], ms_to_ns(now_ms), ms_to_ns(head_ms)).ee_pose[0]
+        return RollForward().ask(act, [chunk], ms_to_ns(now_ms), ms_to_ns(head_ms)).readings.ee_pose[0]
 
     assert rolled(0, 0) == 0
     assert rolled(0, 50) == 0.5
     assert rolled(0, 100) == 1.0
     assert rolled(50, 100) == pytest.approx(0.5 + 1.5 * 0.5)
-    assert RollForward().readings(felt, [], 0, 10**9) is felt
+    assert RollForward().ask(act, [], 0, 10**9) is act
 
 
 def test_names_become_policies() -> None:
@@ -175,6 +262,7 @@ def test_names_become_policies() -> None:
     assert parse_execution("delay-aware:3") == DelayAware(3)
     assert parse_execution("ensemble") == Ensemble()
     assert parse_execution("roll-forward:2") == RollForward(2)
+    assert parse_execution("rtc:4") == RealTimeChunking(4)
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,9 @@ def parse(text: str, views: int = 3, res: tuple[int, int] = (224, 224), encoding
     return parse_latency(text, views=views, res=res, encoding=encoding)
 
 
-def charged(model: LatencyModel) -> tuple[int, int]:
+def charged(model: LatencyModel, views: int = 3, of: int = 3) -> tuple[int, int]:
     stream = model.stream(np.random.default_rng(0))
-    return stream.encode_ns(), stream.head_ns()
+    return stream.encode_ns(views, of), stream.head_ns()
 
 
 def test_a_model_charges_what_it_says() -> None:
@@ -30,7 +30,7 @@ def test_a_model_charges_what_it_says() -> None:
     assert charged(parse("none")) == (0, 0)
     assert parse("fixed:1450,11") == FixedLatency(1450, 11)
     assert charged(parse("fixed:1450,10.97")) == (1_450_000_000, 10_970_000)
-    assert charged(parse("insertion_vla", 5, (640, 360), "joint")) == (381_303_000, 10_970_000)
+    assert charged(parse("insertion_vla", 5, (640, 360), "joint"), 5, 5) == (381_303_000, 10_970_000)
 
 
 def test_a_header_is_one_line_that_says_where_the_times_come_from() -> None:
@@ -120,3 +120,22 @@ def test_a_measured_point_is_used_as_it_is_and_other_configurations_are_scaled()
 
 def test_one_view_is_the_same_measurement_either_way() -> None:
     assert parse("insertion_vla", 1, (1280, 720), "batched") == parse("insertion_vla", 1, (1280, 720), "joint")
+
+
+def test_fewer_views_take_their_share_of_a_fixed_figure_and_in_a_profile_what_so_many_views_take() -> None:
+    assert [charged(parse("fixed:300,11"), views)[0] for views in (1, 2, 3)] == [100_000_000, 200_000_000, 300_000_000]
+    assert charged(parse("none"), 1) == (0, 0)
+    profile, five, res = load_profile(PROFILE), parse("insertion_vla", 5, (640, 360), "joint"), (640, 360)
+    for views in range(2, 6):
+        measured = profile.measured(views, res, "joint")
+        assert measured is not None
+        assert charged(five, views, 5)[0] == round(measured.nominal_ms * 1e6)
+    assert profile.measured(1, res, "joint") is None
+    assert charged(five, 1, 5)[0] == round(profile.scaled_ms(1, res, "joint") * 1e6)
+
+
+@pytest.mark.parametrize("name", ["none", "fixed:1450.3,10.97", "insertion_vla"])
+@pytest.mark.parametrize("views", range(1, 6))
+def test_all_views_take_what_the_configuration_takes_bit_for_bit(name: str, views: int) -> None:
+    model = parse(name, views)
+    assert charged(model, views, views)[0] == round(model.vl_ms * 1e6)

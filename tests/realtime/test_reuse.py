@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from agent.realtime.latency import Constant
-from agent.realtime.reuse import Deadline, Every, Latest, OnEvent, Reuse, parse_reuse
+from agent.realtime.reuse import Deadline, Every, Latest, OnEvent, Reuse, Stagger, parse_reuse
 from sim.clock import ms_to_ns
 from sim.errors import UsageError
 from tests.realtime.fakes import FakePlant, Felt, play
@@ -17,7 +17,7 @@ def test_names_and_numbers_become_policies() -> None:
     assert parse_reuse("15") == Every(15)
 
 
-@pytest.mark.parametrize("text", ["", "0", "-1", "1.5", "nan", "newest", "²", "9" * 5000])
+@pytest.mark.parametrize("text", ["", "0", "-1", "1.5", "nan", "newest", "stagger:0", "stagger:", "²", "9" * 5000])
 def test_anything_else_is_one_line_with_the_valid_values(text: str) -> None:
     with pytest.raises(UsageError, match=r"^unknown reuse .+; use latest, or a whole number of control ticks [^\n]+$"):
         parse_reuse(text)
@@ -28,7 +28,7 @@ def test_reuse_below_one_tick_is_refused() -> None:
         Every(0)
 
 
-@pytest.mark.parametrize("reuse", [Latest(), Every(1), Every(15), OnEvent(2), Deadline()], ids=str)
+@pytest.mark.parametrize("reuse", [Latest(), Every(1), Every(15), OnEvent(2), Deadline(), Stagger()], ids=str)
 @pytest.mark.parametrize("latency", [0, 1, 99, 100, 101, 1450])
 @pytest.mark.parametrize("started", [0, 1, 50, 200])
 def test_no_encode_starts_before_the_last_one_finished_nor_twice_at_one_instant(
@@ -40,7 +40,9 @@ def test_no_encode_starts_before_the_last_one_finished_nor_twice_at_one_instant(
     assert following > started
 
 
-def test_events_and_deadlines_have_names() -> None:
+def test_events_deadlines_and_staggering_have_names() -> None:
+    assert parse_reuse("stagger") == Stagger(3)
+    assert parse_reuse("stagger:5") == Stagger(5)
     assert parse_reuse("event") == OnEvent()
     assert parse_reuse("event:15") == OnEvent(15)
     assert parse_reuse("deadline") == Deadline()

@@ -50,10 +50,31 @@ def test_answers_do_not_depend_on_batch_mates(model: VLA, request_of: Requests, 
         assert np.array_equal(policy.act([act_of(features, readings)])[0], chunk)
 
 
+@pytest.mark.parametrize("encoding", ["batched", "joint"])
+def test_a_shared_forward_pass_answers_as_one_by_one_up_to_rounding(
+    model: VLA, request_of: Requests, readings: Readings, encoding: Encoding
+) -> None:
+    """What a GPU does, on the CPU: features within 1e-5 of values near 1, set-points within a micrometre."""
+    policy = VLAPolicy(model, Optimization(CAMERA_ORDER[:3], encoding=encoding))
+    texts = ("Pick up the red cube", "Lift it", "Pick up the blue ball from the moving conveyor belt")
+    requests = [request_of(seed, text) for seed, text in enumerate(texts)]
+    (before,) = policy.encode(requests[:1])
+    requests[0] = replace(request_of(3, texts[0]), t_ns=10**9, before=before)  # one of them knows motion
+    alone, together = policy.encode(requests), policy._encode(requests)
+    acts = [act_of(features, replace(readings, gripper_pos=0.1 * n), n * 10**8) for n, features in enumerate(alone)]
+    for one, shared in zip(alone, together, strict=True):
+        np.testing.assert_allclose(shared.newest.views, one.newest.views, rtol=0, atol=1e-5)
+        assert np.array_equal(shared.newest.ee_at_capture, one.newest.ee_at_capture)
+    assert np.abs(alone[0].newest.views - alone[1].newest.views).max() > 0.1  # a mix-up would show
+    for chunk, shared_chunk in zip(policy.act(acts), policy._act(acts), strict=True):
+        np.testing.assert_allclose(shared_chunk, chunk, rtol=0, atol=1e-6)
+
+
 def test_image_and_instruction_both_reach_the_features(model: VLA, request_of: Requests) -> None:
     policy = VLAPolicy(model)
     base, image, text = policy.encode([request_of(0), request_of(1), request_of(0, "Pick up the blue ball")])
-    assert not np.allclose(base.newest.views, image.newest.views) and not np.allclose(base.newest.views, text.newest.views)
+    assert not np.allclose(base.newest.views, image.newest.views)
+    assert not np.allclose(base.newest.views, text.newest.views)
 
 
 def test_a_missing_or_malformed_image_is_refused(model: VLA, request_of: Requests) -> None:
@@ -171,7 +192,7 @@ def test_gradients_reach_every_part_and_a_few_steps_help(readings: Readings, aut
             maps = model.encoder.stem(pixels.flatten(0, 1))
             fine = model.encoder.dense_stem(maps.permute(0, 2, 3, 1).flatten(1, 2))
             tokens, grid = model.encoder.vision_of(maps)
-            dense = model.encoder.dense_head(tokens)
+            dense = model.encoder.dense(tokens)
             shared = tokens.unflatten(0, (scenes, 3)).repeat_interleave(instructions, dim=0)
             readout = model.encoder.readout(model.encoder.language(shared, texts, cameras, "batched", grid), grid)
             hands = capture.unsqueeze(1).expand(-1, 3, -1)

@@ -1,0 +1,117 @@
+"""What the Qwen-VL families do differently: one adapter each, so that the encoder need not know which one it has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, Qwen2_5_VLModel, Qwen2VLModel, Qwen3VLModel
+from transformers.vision_utils import (
+    get_vision_interpolation_indices_and_weights,
+    get_vision_position_ids,
+    get_vision_window_index,
+)
+
+from agent.vla.layout import Layout
+from agent.vla.zoo import CLIP_NORMALISATION, PLAIN_NORMALISATION
+from sim.errors import UsageError
+
+
+class Qwen2VL:
+    """Every vision block attends to the whole image."""
+
+    model_class: type[PreTrainedModel] = Qwen2VLModel
+    normalisation = CLIP_NORMALISATION
+
+    def plan(
+        self, visual: PreTrainedModel, count: int, rows: int, columns: int, device: torch.device
+    ) -> dict[str, torch.Tensor]:
+        """What transformers derives from the sizes of `count` images of `rows` x `columns` patches."""
+        grid_thw = torch.tensor([[1, rows, columns]] * count)
+        return {
+            "grid_thw": grid_thw,
+            "position_ids": get_vision_position_ids(grid_thw, visual.spatial_merge_size).to(device),
+            # Bounds stay on the CPU, where the grouped attention reads them without waiting for the device.
+            "cu_seqlens": torch.arange(count + 1, dtype=torch.int32) * (rows * columns),
+        }
+
+    def tokens(self, output: Any) -> torch.Tensor:
+        """(N * T, width of a token) from what the vision tower returns."""
+        return output.pooler_output
+
+    def read(
+        self, model: PreTrainedModel, embeddings: torch.Tensor, layout: Layout, deeper: list[torch.Tensor]
+    ) -> torch.Tensor:
+        """Last hidden states (R, S, d) of the language model after `embeddings` (R, S, d).
+
+        `deeper` is empty: all of a visual token is in its embedding.
+        """
+        return model(
+            inputs_embeds=embeddings,
+            position_ids=layout.positions,
+            # None selects the kernel's own causal mask.
+            attention_mask={"full_attention": None, "sliding_attention": None},
+            use_cache=False,
+        ).last_hidden_state
+
+
+class Qwen25VL(Qwen2VL):
+    """Most vision blocks attend within windows."""
+
+    model_class = Qwen2_5_VLModel
+
+    def plan(
+        self, visual: PreTrainedModel, count: int, rows: int, columns: int, device: torch.device
+    ) -> dict[str, torch.Tensor]:
+        plan = super().plan(visual, count, rows, columns, device)
+        index, bounds = get_vision_window_index(
+            plan["grid_thw"], visual.spatial_merge_size, visual.window_size, visual.patch_size
+        )
+        return {**plan, "window_index": index.to(device), "cu_window_seqlens": bounds}
+
+
+class Qwen3VL(Qwen2VL):
+    """Learned positions, interpolated; and "deepstack": tokens taken from inner vision blocks are added to the
+    hidden states behind the first layers of the language model. A visual token carries them behind its embedding."""
+
+    model_class = Qwen3VLModel
+    normalisation = PLAIN_NORMALISATION
+
+    def plan(
+        self, visual: PreTrainedModel, count: int, rows: int, columns: int, device: torch.device
+    ) -> dict[str, torch.Tensor]:
+        plan = super().plan(visual, count, rows, columns, device)
+        indices, weights = get_vision_interpolation_indices_and_weights(
+            plan["grid_thw"],
+            num_grid_per_side=visual.num_grid_per_side,
+            mode=visual.interpolation_mode,
+            align_corners=visual.interpolation_align_corners,
+            spatial_merge_size=visual.spatial_merge_size,
+        )
+        return {**plan, "interp_indices": indices.to(device), "interp_weights": weights.to(device)}
+
+    def tokens(self, output: Any) -> torch.Tensor:
+        return torch.cat([output.pooler_output, *output.deepstack_features], dim=-1)
+
+    def read(
+        self, model: PreTrainedModel, embeddings: torch.Tensor, layout: Layout, deeper: list[torch.Tensor]
+    ) -> torch.Tensor:
+        visual = torch.zeros(layout.ids.numel(), dtype=torch.bool, device=layout.ids.device)
+        return model(
+            inputs_embeds=embeddings,
+            position_ids=layout.positions,
+            visual_pos_masks=visual.index_fill(0, layout.visual, True).view_as(layout.ids),
+            deepstack_visual_embeds=deeper or None,
+            use_cache=False,
+        ).last_hidden_state
+
+
+FAMILIES: dict[str, Qwen2VL] = {"qwen2_vl": Qwen2VL(), "qwen2_5_vl": Qwen25VL(), "qwen3_vl": Qwen3VL()}
+"""By transformers' `model_type`. Adapters hold no state."""
+
+
+def family_of(model_type: str) -> Qwen2VL:
+    """The adapter of an architecture. UsageError if there is none."""
+    if model_type not in FAMILIES:
+        raise UsageError(f"a backbone of type {model_type} does not fit; types are {', '.join(FAMILIES)}")
+    return FAMILIES[model_type]

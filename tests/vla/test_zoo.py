@@ -1,0 +1,69 @@
+"""The named models: their sizes are the published ones, and a wrong name is answered with the right ones."""
+
+import pytest
+import torch
+
+from agent.vla.backbones import published_config
+from agent.vla.config import PolicyConfig
+from agent.vla.families import family_of
+from agent.vla.policy import VLA
+from agent.vla.zoo import MODELS, Published, find_light_encoder, find_model, tiny_policy_config
+from sim.errors import UsageError
+
+PARAMETERS = {
+    "qwen2-vl-2b": 2_208_985_600,
+    "qwen2.5-vl-3b": 3_754_622_976,
+    "qwen2.5-vl-7b": 8_292_166_656,
+    "qwen3-vl-2b": 2_127_532_032,
+}
+"""In the public safetensors files."""
+UNTIED_OUTPUT = {"qwen2.5-vl-7b": 152_064 * 3584}
+"""Weights of the output layer, which an encoder does not have; the other models share theirs with the embedding."""
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_a_published_model_has_its_published_number_of_parameters(name: str) -> None:
+    row = find_model(name)
+    assert isinstance(row, Published)
+    with torch.device("meta"):
+        model = family_of(row.model_type).model_class(published_config(row))
+    assert sum(p.numel() for p in model.parameters()) + UNTIED_OUTPUT.get(name, 0) == PARAMETERS[name]
+    if name == "qwen2.5-vl-3b":
+        assert sum(p.numel() for p in model.visual.parameters()) == pytest.approx(668.7e6, abs=5e4)
+
+
+@pytest.mark.parametrize("name", [name for name, row in MODELS.items() if isinstance(row, Published)])
+def test_a_published_model_is_built_whole_with_random_weights(name: str) -> None:
+    """On the meta device, where nothing is computed or stored."""
+    model = VLA.random(name, device="meta")
+    row = find_model(name)
+    assert isinstance(row, Published) and model.config.backbone == row.hub_id
+    assert model.encoder.width == row.text["hidden_size"]
+    assert {p.dtype for p in model.encoder.backbone.parameters()} == {torch.bfloat16}
+    light = VLA.random(name, "efficientnet-b0", device="meta")
+    assert sum(p.numel() for p in light.parameters()) < sum(p.numel() for p in model.parameters()) - 250e6
+
+
+def test_the_smaller_tiny_model_is_smaller() -> None:
+    sizes = [
+        sum(p.numel() for p in VLA.tiny(tiny_policy_config(name)).encoder.backbone.parameters())
+        for name in ("tiny", "tiny-s")
+    ]
+    assert tiny_policy_config("tiny") == PolicyConfig() and sizes[1] < 0.55 * sizes[0]
+
+
+@pytest.mark.parametrize("name", ["2.5-VL-2B", "qwen2.5-vl-2b", "0.5B", "qwen2.5-vl-0.5b"])
+def test_a_model_that_was_never_published_is_said_not_to_exist(name: str) -> None:
+    with pytest.raises(UsageError, match="there is no model .* the smallest Qwen2.5-VL is qwen2.5-vl-3b; models are"):
+        find_model(name)
+
+
+def test_wrong_names_are_answered_with_the_right_ones() -> None:
+    with pytest.raises(UsageError, match="tiny, tiny-s, qwen2-vl-2b, qwen2.5-vl-3b, qwen2.5-vl-7b, qwen3-vl-2b"):
+        find_model("gpt")
+    with pytest.raises(UsageError, match="qwen, clip-b16, clip-b32, mobilenetv3-small, efficientnet-b0"):
+        find_light_encoder("resnet")
+    with pytest.raises(UsageError, match="sizes trained here are tiny, tiny-s"):
+        tiny_policy_config("qwen2.5-vl-3b")
+    with pytest.raises(UsageError, match="vision weights are for"):
+        tiny_policy_config(vision_weights="somewhere")

@@ -110,7 +110,7 @@ def main(args: Args) -> None:
     os.environ.update(SINGLE_THREADED)
     facts = probe(Job(setting, str(folder), "async", setting.seed))
     (env, *_), policy = stage(setting, str(folder))
-    print("\n".join(header(describe(asked, setting, folder, facts))))
+    print("\n".join(header(describe(setting, folder, facts))))
     latency = spread(setting.latency_model, args.spread)
     print(f"spread p95 of the encodes is {args.spread:g} times the median, where their latency is constant")
     limit_s = args.episodes * env.task.time_limit_s

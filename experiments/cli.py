@@ -58,7 +58,7 @@ def run(main: Callable[[T], None], config: type[T]) -> NoReturn:
     except (UsageError, RunError) as error:
         _fail(str(error), FAILED)
     except KeyboardInterrupt:
-        _fail("interrupted; what is finished is kept, --resume continues it", INTERRUPTED)
+        _fail("interrupted; what is finished is kept and can be continued", INTERRUPTED)
     except BrokenPipeError:
         # The reader of our output left (`| head`); Python would complain once more while it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

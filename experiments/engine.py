@@ -47,7 +47,7 @@ class Workers:
             yield from self._pool.map(function, jobs)
         except BrokenProcessPool:
             raise RunError(
-                "a worker process died (out of memory?); finished episodes are kept, --resume continues them"
+                "a worker process died (out of memory?); finished episodes are kept and can be continued"
             ) from None
 
     def __enter__(self) -> Self:

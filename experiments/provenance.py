@@ -1,11 +1,13 @@
 """Where a result comes from: versions, revision, machine, command."""
 
+import hashlib
 import importlib.metadata
 import os
 import platform
 import shlex
 import subprocess
 from pathlib import Path
+from typing import Any
 
 PACKAGES = ("vlatency", "mujoco", "gymnasium", "numpy", "torch", "transformers", "mink", "pillow")
 
@@ -31,6 +33,21 @@ def git_revision() -> str | None:
         return head + "+" * bool(_git(root, "status", "--porcelain", "--untracked-files=no"))
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def source_sha256() -> str:
+    """SHA-256 of the code that decides an episode: what comes after it, such as tables, does not count."""
+    root = Path(__file__).resolve().parent.parent
+    files = [path for folder in ("sim", "envs", "agent") for path in (root / folder).rglob("*.py")]
+    digest = hashlib.sha256()
+    for path in sorted([*files, *(root / "experiments" / name for name in ("trial.py", "setting.py"))]):
+        digest.update(f"{path.relative_to(root).as_posix()}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def software(gl_renderer: str) -> dict[str, Any]:
+    """All that can change an episode beside its setting: episodes under different software are never compared."""
+    return {"versions": versions(), "gl_renderer": gl_renderer, "source_sha256": source_sha256()}
 
 
 def _git(root: Path, *words: str) -> str:

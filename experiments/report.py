@@ -120,12 +120,15 @@ def text(config: dict[str, Any], rows: list[dict[str, Any]]) -> str:
 
 def main(args: Args) -> None:
     """Print every run's table."""
-    from experiments.store import RunFolder
+    from experiments.store import CONFIG, RunFolder
     from sim.errors import UsageError
 
     if not args.runs:
         raise UsageError("name at least one run folder, such as runs/static-3v-224-7f3a")
-    for run in [RunFolder(Path(name)) for name in args.runs]:
+    paths = [Path(name) for name in args.runs]
+    # runs/* also holds sweeps and their cells.
+    runs = [path for path in paths if (path / CONFIG).is_file()] or paths
+    for run in map(RunFolder, runs):
         print(f"{run.path}\n  policy {policy_line(run.config['policy'])} · {run.config['latency']}")
         if run.rows:
             write_summary(run.path, run.config, run.rows)

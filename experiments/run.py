@@ -118,7 +118,7 @@ def main(args: Args) -> None:
     with Workers(args.workers or provenance.cores()) as workers:
         # A worker opens the world and loads the policy, so that what is wrong with them is said before we write.
         facts = workers.call(probe, Job(setting, str(policy), setting.modes[0], setting.seed))
-        config = describe(args, setting, policy, facts)
+        config = describe(setting, policy, facts) | {"episodes": args.episodes}
         if isinstance(place, RunFolder):
             place.extend(args.episodes)
             _warn_of_changes(place.config, config)
@@ -187,15 +187,14 @@ def resolve(args: Args) -> tuple["Setting", Path]:
     return resolved, policy
 
 
-def describe(args: Args, setting: "Setting", policy: Path, facts: "Facts") -> dict[str, Any]:
-    """What config.json holds."""
+def describe(setting: "Setting", policy: Path, facts: "Facts") -> dict[str, Any]:
+    """What config.json holds, beside the number of episodes."""
     from experiments import provenance
 
     return {
         "name": setting.name,
         "hash": setting.hash,
         "setting": setting.as_json(),
-        "episodes": args.episodes,
         "command": provenance.command_line(sys.argv),
         "instruction": facts.instruction,
         "camera_px": facts.camera_px,

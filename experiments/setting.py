@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -46,6 +46,7 @@ class Setting:
         speed: of the belt, or of the turntable's rim [m/s]; None draws one for each episode.
         device: of the policy; answers of a GPU are equal to those of a CPU up to rounding only.
         head: which of the policy's heads moves the arm.
+        latency_of: the clock charges what this configuration takes; None: what `optimization` takes.
     """
 
     task: str
@@ -67,11 +68,12 @@ class Setting:
     speed: float | None = None
     device: str = "cpu"
     head: Head = "regression"
+    latency_of: Optimization | None = None
 
     @property
     def latency_model(self) -> LatencyModel:
         """What the clock charges. UsageError if it is not valid."""
-        o = self.optimization
+        o = self.latency_of or self.optimization
         res = (o.width, o.height)
         return parse_latency(self.latency, views=len(o.cameras), res=res, encoding=o.encoding, factor=self.perf_factor)
 
@@ -93,6 +95,13 @@ class Setting:
         words += [f"{len(o.cameras)}v", res]
         words += ["blackout"] * self.blackout + ["swap"] * self.swap_instruction
         return "-".join([*words, self.hash[:4]])
+
+
+def crossed(features: Setting, timing: Setting) -> Setting:
+    """What `features` feeds the policy, at the pace of `timing`: its latencies, mode, reuse and all the rest."""
+    took = timing.latency_of or timing.optimization
+    alike = took == features.optimization
+    return replace(timing, optimization=features.optimization, latency_of=None if alike else took)
 
 
 def differences(theirs: dict[str, Any], ours: dict[str, Any]) -> list[str]:

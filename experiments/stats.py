@@ -1,9 +1,12 @@
 """Statistics that permit a decision, "cannot tell at this n" included."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from statistics import NormalDist
+from typing import TypeVar
+
+K = TypeVar("K")
 
 LEVEL = 0.95
 POWER = 0.80
@@ -26,7 +29,7 @@ class Paired:
         n: shared seeds.
         gained, lost: seeds on which only the first arm, only the second one succeeded.
         difference: success of the first arm less that of the second.
-        p_value: two-sided exact McNemar test.
+        p_value: two-sided exact McNemar test; after `holm`, adjusted for the others of its table.
         needed: seeds that would tell a difference of this size (of 10 points where none was seen), see `needed_n`.
     """
 
@@ -75,8 +78,13 @@ def paired(first: Sequence[bool], second: Sequence[bool]) -> Paired:
         lost=lost,
         difference=paired_difference(both, gained, lost, neither),
         p_value=min(1.0, p_value),
-        needed=needed_n((gained + lost) / len(pairs), abs(gained - lost) / len(pairs) or 0.10),
+        needed=_needed(len(pairs), gained, lost, 1 - LEVEL),
     )
+
+
+def _needed(n: int, gained: int, lost: int, level: float) -> int:
+    """Seeds that would tell what was seen, or 10 points where no difference was."""
+    return needed_n((gained + lost) / n, abs(gained - lost) / n or 0.10, level)
 
 
 def paired_difference(both: int, gained: int, lost: int, neither: int) -> Interval:
@@ -91,25 +99,86 @@ def paired_difference(both: int, gained: int, lost: int, neither: int) -> Interv
     covariance: float = both * neither - gained * lost
     if covariance > 0:  # continuity correction
         covariance = max(0.0, covariance - n / 2)
-    phi = covariance / math.sqrt(margins) if margins else 0.0
+    return square_and_add(one, two, covariance / math.sqrt(margins) if margins else 0.0)
+
+
+def square_and_add(first: Interval, second: Interval, correlation: float) -> Interval:
+    """Interval of `first` less `second` from the intervals of both and the correlation of their estimates.
+
+    Source: Zou and Donner 2008, Statistics in Medicine 27:1693, of which Newcombe's method 10 is the case of two
+    proportions.
+    """
 
     def reach(a: float, b: float) -> float:
-        return math.sqrt(max(0.0, a * a - 2 * phi * a * b + b * b))
+        return math.sqrt(max(0.0, a * a - 2 * correlation * a * b + b * b))
 
-    difference = one.estimate - two.estimate
-    low = difference - reach(one.estimate - one.low, two.high - two.estimate)
-    high = difference + reach(two.estimate - two.low, one.high - one.estimate)
+    difference = first.estimate - second.estimate
+    low = difference - reach(first.estimate - first.low, second.high - second.estimate)
+    high = difference + reach(second.estimate - second.low, first.high - first.estimate)
     return Interval(difference, low, high)
 
 
-def needed_n(discordant: float, difference: float) -> int:
+def holm(results: Mapping[K, Paired]) -> dict[K, Paired]:
+    """The same comparisons with p-values adjusted for being several (Holm 1979, Scandinavian J. of Statistics 6:65).
+
+    The chance that any of them is significant without cause stays at 5 %.
+    """
+    if not results:
+        return {}
+    from statsmodels.stats.multitest import multipletests
+
+    adjusted = multipletests([result.p_value for result in results.values()], method="holm")[1]
+    level = (1 - LEVEL) / len(results)  # of the first step, which any one difference has to pass if it is the only one
+    return {
+        key: replace(result, p_value=float(p), needed=_needed(result.n, result.gained, result.lost, level))
+        for (key, result), p in zip(results.items(), adjusted, strict=True)
+    }
+
+
+def needed_n(discordant: float, difference: float, level: float = 1 - LEVEL) -> int:
     """Seeds for which McNemar's test sees a difference with a power of 80 % (Connor 1987, Biometrics 43:207).
 
     Args:
         discordant: share of seeds on which the arms differ; at least `difference`, else that is taken.
         difference: of the two success rates, in (0, 1].
+        level: of the test.
     """
     discordant = max(discordant, difference)
-    z_level, z_power = NormalDist().inv_cdf((1 + LEVEL) / 2), NormalDist().inv_cdf(POWER)
+    z_level, z_power = NormalDist().inv_cdf(1 - level / 2), NormalDist().inv_cdf(POWER)
     root = z_level * math.sqrt(discordant) + z_power * math.sqrt(max(0.0, discordant - difference**2))
     return math.ceil((root / difference) ** 2)
+
+
+def power(n: int, discordant: float, difference: float, level: float = 1 - LEVEL) -> float:
+    """Chance that the exact McNemar test of n shared seeds tells two arms apart.
+
+    Args:
+        discordant: share of seeds on which the arms differ; at least `difference`, else that is taken.
+        difference: of the two success rates, in (0, 1].
+        level: the p-value must be below it.
+    """
+    import numpy as np
+    from scipy.stats import binom
+
+    discordant = max(discordant, difference)
+    counts = np.arange(n + 1)
+    # The test rejects when the rarer outcome comes at most this often among `counts` discordant seeds, or not at all.
+    rare = np.asarray(binom.ppf(level / 2, counts, 0.5))
+    rare = np.where(2 * binom.cdf(rare, counts, 0.5) < level, rare, rare - 1)
+    common = (1 + difference / discordant) / 2
+    rejects = np.where(rare < 0, 0.0, binom.sf(counts - rare - 1, counts, common) + binom.cdf(rare, counts, common))
+    return float(np.sum(binom.pmf(counts, n, discordant) * rejects))
+
+
+def detectable(n: int, discordant: float, level: float = 1 - LEVEL) -> float | None:
+    """The least difference of two success rates that n shared seeds tell with a power of 80 %; None if they tell none.
+
+    Args:
+        discordant, level: as in `power`. Two arms that succeed on half of the seeds each, and agree no more often than
+            by chance, differ on half of them; arms that meet the same scenes mostly differ on fewer.
+    """
+    from scipy.optimize import brentq
+
+    if power(n, discordant, 1.0, level) < POWER:
+        return None
+    return float(brentq(lambda difference: power(n, discordant, difference, level) - POWER, 1e-9, 1.0, xtol=1e-4))

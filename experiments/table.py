@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from agent.realtime.episode import MODES
-from experiments.stats import Paired, paired, wilson
+from experiments.stats import Interval, Paired, paired, wilson
 from experiments.store import Row
 
 Cell = dict[str, Any]
@@ -75,11 +75,11 @@ def text_table(cells: Sequence[Cell]) -> list[str]:
 
 def _line(cell: Cell) -> str:
     kn = f"{cell['k']}/{cell['n']}"
-    interval = f"[{_percent(cell['ci_low'])}, {_percent(cell['ci_high'])}]"
+    interval = f"[{percent(cell['ci_low'])}, {percent(cell['ci_high'])}]"
     seconds = cell["time_to_success_s"]
     return (
-        f"{cell['mode']:<6}{kn:>6}{_percent(cell['success']) + '%':>10}  {interval:<11}{_ms(cell['vl_ms']):>6}"
-        f"{_ms(cell['feature_age_ms_p50']):>8}{_ms(cell['feature_age_ms_p95']):>7}{_missed(cell):>11}"
+        f"{cell['mode']:<6}{kn:>6}{percent(cell['success']) + '%':>10}  {interval:<11}{milliseconds(cell['vl_ms']):>6}"
+        f"{milliseconds(cell['feature_age_ms_p50']):>8}{milliseconds(cell['feature_age_ms_p95']):>7}{_missed(cell):>11}"
         f"{'-' if seconds is None else f'{seconds:.1f} s':>11}"
     ).rstrip()
 
@@ -95,11 +95,11 @@ def markdown_table(cells: Sequence[Cell]) -> list[str]:
         values = (
             cell["mode"],
             f"{cell['k']}/{cell['n']}",
-            f"{_percent(cell['success'])} %",
-            f"[{_percent(cell['ci_low'])}, {_percent(cell['ci_high'])}]",
-            _ms(cell["vl_ms"]),
-            _ms(cell["feature_age_ms_p50"]),
-            _ms(cell["feature_age_ms_p95"]),
+            f"{percent(cell['success'])} %",
+            f"[{percent(cell['ci_low'])}, {percent(cell['ci_high'])}]",
+            milliseconds(cell["vl_ms"]),
+            milliseconds(cell["feature_age_ms_p50"]),
+            milliseconds(cell["feature_age_ms_p95"]),
             _missed(cell),
             "-" if seconds is None else f"{seconds:.1f} s",
         )
@@ -114,16 +114,22 @@ def verdict(mode: str, result: Paired) -> str:
 
 def against(first: str, second: str, result: Paired) -> str:
     """The same for two arms of any name."""
-    difference = result.difference
-    start = (
-        f"{first} against {second}, same seeds: {_points(difference.estimate)} points "
-        f"[{_points(difference.low)}, {_points(difference.high)}], McNemar p {_p(result.p_value)}: "
-    )
+    return f"{first} against {second}, same seeds: {outcome(result)}"
+
+
+def outcome(result: Paired) -> str:
+    """Difference, test and verdict: better, worse, or cannot tell."""
+    start = f"{difference(result.difference, ' points')}, McNemar p {_p(result.p_value)}: "
     if result.significant:
-        return start + ("better" if difference.estimate > 0 else "worse")
-    if difference.estimate == 0:
+        return start + ("better" if result.difference.estimate > 0 else "worse")
+    if result.difference.estimate == 0:
         return start + f"cannot tell at n = {result.n} (a difference of 10 points would need about {result.needed})"
     return start + f"cannot tell at n = {result.n} (needs about {result.needed})"
+
+
+def difference(interval: Interval, unit: str = "") -> str:
+    """Such as "-10 points [-31, +9]", with or without a unit."""
+    return f"{points(interval.estimate)}{unit} [{points(interval.low)}, {points(interval.high)}]"
 
 
 def swap_line(rows: Sequence[Row]) -> str:
@@ -138,16 +144,19 @@ def _median(rows: Sequence[Row], key: str) -> float | None:
     return statistics.median(values) if values else None
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
+    """A share in whole per cent."""
     return f"{100 * share:.0f}"
 
 
-def _points(difference: float) -> str:
-    points = round(100 * difference)
-    return f"{points:+d}" if points else "0"
+def points(difference: float) -> str:
+    """A difference of two shares in whole points, with its sign."""
+    whole = round(100 * difference)
+    return f"{whole:+d}" if whole else "0"
 
 
-def _ms(value: float | None) -> str:
+def milliseconds(value: float | None) -> str:
+    """Three digits, or - for None [ms]."""
     if value is None:
         return "-"
     return f"{value:.0f}" if value == 0 or value >= 100 else f"{value:.1f}"

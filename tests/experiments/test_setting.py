@@ -10,6 +10,7 @@ from agent.config import Optimization
 from agent.realtime.rig import Rig
 from experiments.setting import (
     Setting,
+    crossed,
     differences,
     find_policy,
     hash_policy,
@@ -77,6 +78,18 @@ def test_the_order_of_cameras_counts() -> None:
     assert differences(SETTING.as_json(), swapped.as_json()) == [
         "cameras (top,wrist,front there, wrist,top,front here)"
     ]
+
+
+def test_features_and_timing_can_be_crossed() -> None:
+    profile = replace(SETTING, latency="insertion_vla", vl_ms=81.0)
+    fast = replace(profile, optimization=Optimization(cameras=("top",)), reuse="2", vl_ms=47.0)
+    late, wrong = crossed(profile, fast), crossed(fast, profile)
+    assert late.optimization == profile.optimization and late.reuse == "2"
+    assert late.latency_model == fast.latency_model != profile.latency_model
+    assert wrong.optimization == fast.optimization and wrong.latency_model == profile.latency_model
+    assert (crossed(profile, profile), crossed(fast, fast)) == (profile, fast)
+    assert crossed(late, wrong) == profile and crossed(wrong, late) == fast
+    assert len({one.hash for one in (profile, fast, late, wrong)}) == 4
 
 
 def test_modes_come_in_one_order() -> None:

@@ -1,8 +1,12 @@
 """Intervals and tests against published values, and the laws that decisions rest on."""
 
+import math
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
-from experiments.stats import needed_n, paired, paired_difference, wilson
+from experiments.stats import detectable, holm, needed_n, paired, paired_difference, power, wilson
 
 
 def arms(both: int, gained: int, lost: int, neither: int) -> tuple[list[bool], list[bool]]:
@@ -71,3 +75,68 @@ def test_needed_seeds_by_hand() -> None:
 
 def test_smaller_differences_need_more_seeds() -> None:
     assert needed_n(0.3, 0.05) > needed_n(0.3, 0.1) > needed_n(0.3, 0.2)
+
+
+def test_wilson_and_mcnemar_agree_with_scipy() -> None:
+    from scipy.stats import binomtest
+
+    for k, n in ((0, 7), (3, 10), (99, 100)):
+        theirs = binomtest(k, n).proportion_ci(method="wilson")
+        assert (wilson(k, n).low, wilson(k, n).high) == pytest.approx((theirs.low, theirs.high), abs=1e-9)
+    for gained, lost in ((0, 5), (3, 9), (4, 4)):
+        assert paired(*arms(5, gained, lost, 5)).p_value == pytest.approx(binomtest(gained, gained + lost).pvalue)
+
+
+@pytest.mark.parametrize(
+    ("n", "cells"),  # chances of both, only the first, only the second, neither
+    [(20, (0.6, 0.2, 0.1, 0.1)), (50, (0.3, 0.3, 0.1, 0.3)), (100, (0.9, 0.06, 0.01, 0.03))],
+)
+def test_paired_intervals_cover(n: int, cells: tuple[float, float, float, float]) -> None:
+    draws = np.random.default_rng(7).multinomial(n, cells, size=2000)
+    truth = cells[1] - cells[2]
+    tables, counts = np.unique(draws, axis=0, return_counts=True)
+    intervals = [paired_difference(*map(int, table)) for table in tables]
+    covered = sum(int(count) for i, count in zip(intervals, counts, strict=True) if i.low <= truth <= i.high)
+    assert covered / 2000 > 0.935
+
+
+def test_holm_on_a_worked_example() -> None:
+    # Wikipedia, "Holm-Bonferroni method", example: of 0.01, 0.04, 0.03 and 0.005 the first and the last are rejected.
+    same = paired([True], [True])
+    results = {name: replace(same, p_value=p) for name, p in zip("abcd", (0.01, 0.04, 0.03, 0.005), strict=True)}
+    adjusted = holm(results)
+    assert [adjusted[name].p_value for name in "abcd"] == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert [name for name in "abcd" if adjusted[name].significant] == ["a", "d"]
+    assert holm({}) == {}
+    assert adjusted["a"].needed > same.needed  # a stricter level asks for more seeds
+
+
+def test_one_comparison_needs_no_adjustment() -> None:
+    result = paired(*arms(10, 7, 1, 2))
+    assert holm({"one": result}) == {"one": result}
+
+
+def test_power_counts_every_table() -> None:
+    n, gains, losses = 9, 0.6, 0.1
+    expected = 0.0
+    for gained in range(n + 1):
+        for lost in range(n + 1 - gained):
+            ways = math.factorial(n) / math.prod(map(math.factorial, (gained, lost, n - gained - lost)))
+            chance = ways * gains**gained * losses**lost * (1 - gains - losses) ** (n - gained - lost)
+            tail = sum(math.comb(gained + lost, x) for x in range(min(gained, lost) + 1)) / 2 ** (gained + lost)
+            expected += chance * (min(1.0, 2 * tail) < 0.05)
+    assert power(n, gains + losses, gains - losses) == pytest.approx(expected)
+
+
+def test_what_can_be_detected_has_a_power_of_80_percent() -> None:
+    least = detectable(100, 0.3)
+    assert least is not None and power(100, 0.3, least) == pytest.approx(0.8, abs=1e-3)
+    assert abs(needed_n(0.3, least) - 100) < 12  # the exact test asks for a little more than the normal approximation
+
+
+def test_more_seeds_detect_less_and_fewer_than_six_nothing() -> None:
+    least = [detectable(n, 0.5) or 1.0 for n in (6, 20, 100, 400)]
+    assert least == sorted(least, reverse=True) and least[-1] < 0.11
+    assert detectable(5, 1.0) is None
+    stricter = detectable(100, 0.5, 0.005)
+    assert stricter is not None and stricter > least[2]

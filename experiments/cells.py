@@ -1,0 +1,129 @@
+"""Measured cells: one folder a setting and software, named by their hash, so that nothing is measured twice.
+
+A cell is a setting of one mode; its folder is an ordinary run folder. Sweeps that ask for the same setting share it,
+and rows that other software or another renderer gave lie in another folder.
+"""
+
+import fcntl
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from agent.realtime.rig import Rig
+from experiments.setting import Setting
+from experiments.store import CONFIG, Row, RunFolder
+from sim.errors import UsageError
+
+Software = dict[str, Any]
+
+
+def canonical(setting: Setting) -> Setting:
+    """The setting without what its mode makes no use of: settings with equal episodes become equal."""
+    if setting.modes == ("pause",):
+        setting = replace(setting, latency="none", latency_of=None, vl_ms=0.0, head_ms=0.0, servers="two")
+        return replace(setting, reuse="latest", perf_factor=1.0, rig=Rig())
+    if setting.modes == ("sync",):
+        return replace(setting, reuse="latest")
+    return setting
+
+
+def address(setting: Setting, software: Software) -> str:
+    """SHA-256 of what decides the rows of a cell; of a latency profile, its content and not only its name."""
+    content = [setting.hash, repr(setting.latency_model), software]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+class Cells:
+    """The cells below one folder, for one software.
+
+    Args:
+        root: the folder; made when the first row comes.
+        software: as of `provenance.software`.
+    """
+
+    def __init__(self, root: Path, software: Software) -> None:
+        self.root, self.software = root, software
+        self._open: dict[Path, RunFolder] = {}
+
+    def path(self, setting: Setting) -> Path:
+        """Where the rows of a cell are, or will be."""
+        return self.root / address(setting, self.software)[:16]
+
+    def rows(self, setting: Setting, episodes: int) -> list[Row]:
+        """What is measured of the cell's first `episodes` seeds, by seed. UsageError if its folder is damaged."""
+        folder = self._folder(setting)
+        found = folder.rows if folder else []
+        last = setting.seed + episodes
+        return sorted((row for row in found if row["seed"] < last), key=lambda row: row["seed"])
+
+    def missing(self, setting: Setting, episodes: int) -> list[int]:
+        """Seeds among the first `episodes` that have no row yet."""
+        done = {row["seed"] for row in self.rows(setting, episodes)}
+        return [seed for seed in range(setting.seed, setting.seed + episodes) if seed not in done]
+
+    def append(self, setting: Setting, row: Row, episodes: int, describe: Callable[[], dict[str, Any]]) -> None:
+        """Add a row, on disk before this returns.
+
+        Args:
+            setting: of the cell.
+            row: of a seed that is missing.
+            episodes: how many the sweep wants.
+            describe: gives what config.json says of a cell that is new.
+        """
+        folder = self._folder(setting)
+        if folder is None:
+            path = self.path(setting)
+            folder = RunFolder.create(path, describe() | {"episodes": episodes, "software": self.software})
+            self._open[path] = folder
+        folder.extend(episodes)
+        folder.append(row)
+
+    def _folder(self, setting: Setting) -> RunFolder | None:
+        path = self.path(setting)
+        if path not in self._open and (path / CONFIG).is_file():
+            folder = RunFolder(path)
+            folder.check_continues(setting.as_json(), folder.config["episodes"])
+            self._open[path] = folder
+        return self._open.get(path)
+
+    def elsewhere(self, setting: Setting) -> int:
+        """Rows of this setting that other software gave: they are not used."""
+        mine = self.path(setting)
+        same = [cell for cell in self._all if cell.config.get("hash") == setting.hash]
+        return sum(len(cell.rows) for cell in same if cell.path != mine)
+
+    def seconds(self, setting: Setting) -> float | None:
+        """Mean wall time of an episode [s], of the cells here that are most alike; None if there is none."""
+        wanted = setting.as_json()
+        for keys in (("task", "modes", "optimization"), ("modes", "optimization"), ("optimization",), ()):
+            alike = [cell for cell in self._all if all(cell.setting.get(key) == wanted[key] for key in keys)]
+            walls = [row["wall_s"] for cell in alike for row in cell.rows if "wall_s" in row]
+            if walls:
+                return float(sum(walls) / len(walls))
+        return None
+
+    @cached_property
+    def _all(self) -> list[RunFolder]:
+        """Every cell below the root, of any software, as it was at the first look."""
+        return [RunFolder(path.parent) for path in sorted(self.root.glob(f"*/{CONFIG}"))]
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other sweeps from writing here at the same time. UsageError if one does."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            file = (self.root / ".lock").open("a")
+        except OSError as error:
+            raise UsageError(f"cannot write to {self.root} ({error.strerror})") from None
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise UsageError(f"another sweep is writing to {self.root}; wait for it, or stop it") from None
+            self._open.clear()  # another sweep may have written since they were read
+            yield

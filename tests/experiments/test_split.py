@@ -1,0 +1,56 @@
+"""Late and wrong add up, and each is found where it alone was put."""
+
+import numpy as np
+import pytest
+
+from experiments.split import late_or_wrong
+
+
+def test_a_change_divides_without_a_rest() -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        four = (rng.random((4, 30)) < rng.random((4, 1))).tolist()
+        split = late_or_wrong(*four)
+        parts = split.late.difference.estimate + split.wrong.difference.estimate + split.interaction.estimate
+        assert parts == pytest.approx(split.total.difference.estimate, abs=1e-12)
+        for interval in (split.late.difference, split.wrong.difference, split.interaction):
+            assert interval.low <= interval.estimate <= interval.high
+
+
+def test_what_is_only_late_is_not_wrong() -> None:
+    good, bad = [True] * 40, [False] * 30 + [True] * 10
+    split = late_or_wrong(reference=good, late=bad, wrong=good, optimized=bad)
+    assert split.late.significant and split.late.difference.estimate == -0.75
+    assert not split.wrong.significant and split.wrong.difference.estimate == 0
+    assert split.interaction.estimate == 0 and split.total.difference == split.late.difference
+
+
+def test_what_is_bad_only_when_both_come_together_is_interaction() -> None:
+    good, bad = [True] * 40, [False] * 40
+    split = late_or_wrong(good, good, good, bad)
+    assert split.interaction.estimate == -1 and split.interaction.high < 0
+    assert not split.late.significant and not split.wrong.significant
+
+
+def test_an_optimization_that_changes_no_feature_is_never_wrong() -> None:
+    reference, optimized = [True, False] * 10, [False, True] * 10
+    split = late_or_wrong(reference, late=optimized, wrong=reference, optimized=optimized)
+    assert split.wrong.difference.estimate == split.interaction.estimate == 0
+    assert split.late == split.total
+
+
+def test_interaction_intervals_cover() -> None:
+    rng = np.random.default_rng(9)
+    rates = np.array([[0.9], [0.7], [0.8], [0.4]])  # reference, late, wrong, optimized: the interaction is -0.2
+    covered = 0
+    for _ in range(600):
+        scene = rng.random(60)  # a hard scene is hard for all
+        draws = np.where(rng.random((4, 60)) < 0.5, scene, rng.random((4, 60)))
+        interval = late_or_wrong(*(draws < rates).tolist()).interaction
+        covered += interval.low <= -0.2 <= interval.high
+    assert covered / 600 > 0.925
+
+
+def test_arms_of_different_length_are_refused() -> None:
+    with pytest.raises(ValueError):
+        late_or_wrong([True], [True], [True], [True, False])

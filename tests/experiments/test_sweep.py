@@ -1,0 +1,300 @@
+"""A sweep measures every cell once, whatever was measured before and whenever it is killed."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiments import sweep
+from experiments.cells import Cells, address, canonical
+from experiments.judge import as_json, break_evens, splits, verdicts
+from experiments.plan import LATE, WRONG, Cell, Plan, make_plan, presets, read_plan
+from experiments.setting import Setting
+from experiments.store import EPISODES, Row
+from experiments.sweep_table import text
+from experiments.trial import Job
+from sim.errors import UsageError
+from tests.experiments.test_setting import SETTING
+
+SOFTWARE = {"versions": {"mujoco": "3.17.0"}, "gl_renderer": "fake", "source_sha256": "ab"}
+SPEC: dict[str, Any] = {
+    "episodes": 8,
+    "common": {"latency": "insertion_vla", "mode": "async"},
+    "across": {"task": ["static", "small"]},
+    "split": True,
+    "arms": {"3 views": {"views": 3}, "2 views": {"views": 2}, "1 view": {"views": 1}},
+}
+
+
+class Killed(Exception):
+    pass
+
+
+def episode(job: Job) -> Row:
+    """One view fails more often, and so does what is late; the seed is the scene."""
+    setting = job.setting
+    chance = 0.9 - 0.3 * (len(setting.optimization.cameras) == 1) - setting.vl_ms / 400
+    return {"mode": job.mode, "seed": job.seed, "success": random.Random(job.seed).random() < chance, "wall_s": 3.0}
+
+
+def runner(dies_after: int | None = None) -> Callable[[Sequence[Job]], Iterator[Row]]:
+    def run(jobs: Sequence[Job]) -> Iterator[Row]:
+        for place, job in enumerate(jobs):
+            if place == dies_after:
+                raise Killed
+            yield episode(job)
+
+    return run
+
+
+def describe(cell: Cell) -> dict[str, Any]:
+    return {"setting": cell.setting.as_json(), "hash": cell.setting.hash}
+
+
+def measure(plan: Plan, root: Path, dies_after: int | None = None) -> Cells:
+    cells = Cells(root, SOFTWARE)
+    sweep.measure(plan, cells, runner(dies_after), describe)
+    return cells
+
+
+def table(plan: Plan, cells: Cells) -> list[str]:
+    return text(plan, {setting: cells.rows(setting, plan.episodes) for setting in plan.settings})
+
+
+def files(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob(EPISODES)}
+
+
+def test_a_killed_sweep_ends_like_one_that_was_not(tmp_path: Path) -> None:
+    plan = make_plan("x", {**SPEC, "episodes": 3, "across": {}})
+    whole = measure(plan, tmp_path / "whole")
+    for dies_after in (0, 1, 7, 2, 10):
+        with pytest.raises(Killed):
+            measure(plan, tmp_path / "killed", dies_after)
+    again = measure(plan, tmp_path / "killed")
+    assert table(plan, again) == table(plan, whole)
+    assert files(again.root) == files(whole.root) and len(files(whole.root)) == len(plan.settings)
+
+
+def test_what_is_measured_is_not_measured_again(tmp_path: Path) -> None:
+    plan = make_plan("x", {**SPEC, "episodes": 2})
+    measure(plan, tmp_path)
+    sweep.measure(plan, Cells(tmp_path, SOFTWARE), none, describe)
+    more = make_plan("y", {**SPEC, "episodes": 3, "split": False, "across": {"task": ["small"]}})
+    assert [len(Cells(tmp_path, SOFTWARE).missing(setting, 3)) for setting in more.settings] == [1, 1, 1]
+
+
+def none(jobs: Sequence[Job]) -> Iterator[Row]:
+    assert not jobs
+    return iter(())
+
+
+def test_two_sweeps_share_cells_in_either_order(tmp_path: Path) -> None:
+    one = make_plan("one", {**SPEC, "split": False, "episodes": 2})
+    two = make_plan("two", {**SPEC, "split": False, "episodes": 3, "across": {"task": ["static"]}})
+    assert set(two.settings) < set(one.settings)
+    tables = []
+    for name, order in (("ab", (one, two)), ("ba", (two, one))):
+        for plan in order:
+            cells = measure(plan, tmp_path / name)
+        tables.append([table(plan, cells) for plan in (one, two)])
+        assert len(files(cells.root)) == len(one.settings)
+    assert tables[0] == tables[1]
+
+
+def test_a_cell_is_its_setting_software_and_latencies() -> None:
+    assert address(SETTING, SOFTWARE) == address(replace(SETTING), dict(reversed(SOFTWARE.items())))
+    others = [
+        address(replace(SETTING, task="small"), SOFTWARE),
+        address(SETTING, {**SOFTWARE, "gl_renderer": "NVIDIA"}),
+        address(SETTING, {**SOFTWARE, "versions": {"mujoco": "4.0.1"}}),
+    ]
+    assert len({address(SETTING, SOFTWARE), *others}) == 4
+
+
+def test_a_profile_with_other_figures_is_another_cell(tmp_path: Path) -> None:
+    profile = tmp_path / "mine.json"
+    start = (
+        '{"device": "d", "head_ms": 10, "overhead_ms": 1, "realised_tflops": 1, "encode": [{"views": 3, "width": 224,'
+    )
+    setting = replace(SETTING, latency=str(profile))
+    found = []
+    for samples in ("[50, 60, 70]", "[10, 60, 99]"):
+        profile.write_text(f'{start} "height": 224, "encoding": "batched", "samples_ms": {samples}}}]}}')
+        found.append(address(setting, SOFTWARE))
+    assert found[0] != found[1]
+
+
+def test_a_mode_is_one_cell_whatever_it_makes_no_use_of() -> None:
+    pause = replace(SETTING, modes=("pause",))
+    assert canonical(pause) == canonical(replace(pause, latency="fixed:9,9", vl_ms=9.0, reuse="3", perf_factor=2.0))
+    sync = replace(SETTING, modes=("sync",))
+    assert canonical(sync) == canonical(replace(sync, reuse="3")) != canonical(replace(sync, perf_factor=2.0))
+    moving = replace(SETTING, modes=("async",), reuse="3")
+    assert canonical(moving) == moving
+
+
+def test_rows_of_other_software_are_not_used_and_said_to_be_there(tmp_path: Path) -> None:
+    plan = make_plan("x", {**SPEC, "split": False, "episodes": 2})
+    measure(plan, tmp_path)
+    other = Cells(tmp_path, {**SOFTWARE, "gl_renderer": "NVIDIA"})
+    lines = sweep.forecast(plan, other, 2)
+    assert (
+        "12 episodes: 0 measured, 12 to go" in lines[1]
+        and "12 rows of these cells come from other software" in lines[-1]
+    )
+    assert "about 18 s with 2 at a time" in lines[2]
+
+
+def test_the_forecast_says_how_much_how_long_and_what_it_can_tell(tmp_path: Path) -> None:
+    plan = make_plan("x", {**SPEC, "episodes": 100, "looks": 4})
+    lines = sweep.forecast(plan, Cells(tmp_path, SOFTWARE), 2)
+    assert lines[1] == "cells  14 (3 arms in 2 places), 1400 episodes: 0 measured, 1400 to go"
+    assert lines[2].startswith("time   not known")
+    assert lines[3].startswith("tells  at n = 100, if two arms differ on half of the seeds: 20 points; ")
+    assert lines[5].startswith("looks  4")
+    few = sweep.forecast(make_plan("x", {**SPEC, "episodes": 5}), Cells(tmp_path, SOFTWARE), 2)
+    assert "on half of the seeds: nothing" in few[3]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_second_sweep_may_not_write_at_the_same_time(tmp_path: Path) -> None:
+    with Cells(tmp_path, SOFTWARE).locked():
+        with pytest.raises(UsageError, match="another sweep is writing"), Cells(tmp_path, SOFTWARE).locked():
+            pass
+
+
+def rows_of(plan: Plan, success: Callable[[Cell, int], bool]) -> dict[Setting, list[Row]]:
+    found = {}
+    for cell in plan.cells:
+        seeds = range(cell.setting.seed, cell.setting.seed + plan.episodes)
+        found[cell.setting] = [{"seed": seed, "success": success(cell, seed - cell.setting.seed)} for seed in seeds]
+    return found
+
+
+def test_late_or_wrong_finds_what_was_put_there() -> None:
+    plan = make_plan("x", {**SPEC, "episodes": 40, "across": {"task": ["static"]}})
+    views = {3: 40, 2: 40, 1: 10}
+    rows = rows_of(plan, lambda cell, number: number < views[len(cell.setting.optimization.cameras)])
+    found = splits(plan, rows)
+    (place,) = plan.places
+    assert found[place, "1 view"].wrong.significant and not found[place, "1 view"].late.significant
+    lines = "\n".join(text(plan, rows))
+    assert "features worse" in lines and "1 view against 3 views: -75 points" in lines
+    assert [cell.part for cell in plan.cells] == ["", "", LATE, WRONG, "", LATE, WRONG]
+    assert as_json(plan, rows)["cells"][2]["late_or_wrong"]["wrong"]["difference"]["estimate"] == -0.75
+
+
+def test_where_features_are_the_same_no_cell_is_added() -> None:
+    arms = {"latest": {}, "every 15": {"reuse": 15}}
+    plan = make_plan("x", {**SPEC, "arms": arms, "across": {}})
+    assert len(plan.cells) == 4 and len(plan.settings) == 2
+
+
+def test_verdicts_share_one_holm_table() -> None:
+    plan = make_plan("x", {**SPEC, "split": False, "episodes": 20})
+    chance = {3: 20, 2: 14, 1: 14}
+    rows = rows_of(plan, lambda cell, number: number < chance[len(cell.setting.optimization.cameras)])
+    found = verdicts(plan, rows)
+    assert len(found) == 4 and not any(result.significant for result in found.values())  # one alone: p = 0.031
+
+
+def test_break_even_is_taken_along_its_option() -> None:
+    spec = {**SPEC, "split": False, "across": {"task": ["conveyor"], "speed": [0.02, 0.05, 0.1]}, "episodes": 20}
+    plan = make_plan("x", {**spec, "break_even": {"over": "speed", "threshold": 0.5}})
+    rows = rows_of(plan, lambda cell, number: number < 20 - 200 * (cell.setting.speed or 0))
+    assert set(break_evens(plan, rows)) == {((("task", "conveyor"),), arm) for arm in plan.arms}
+    never = rows_of(plan, lambda cell, number: True)
+    assert {fit.describe() for fit in break_evens(plan, never).values()} == {"above 0.1"}
+    assert any("3 views, task conveyor: above 0.1" in line for line in text(plan, never))
+
+
+def test_what_is_decided_early_is_measured_no_further(tmp_path: Path) -> None:
+    spec = {**SPEC, "split": False, "episodes": 24, "looks": 2, "across": {"task": ["static"]}}
+    plan = make_plan("x", {**spec, "arms": {"pause": {"mode": "pause"}, "fails": {"views": 1}, "same": {}}})
+
+    def run(jobs: Sequence[Job]) -> Iterator[Row]:
+        for job in jobs:
+            yield episode(job) | {"success": len(job.setting.optimization.cameras) == 3}
+
+    cells = Cells(tmp_path, SOFTWARE)
+    sweep.measure(plan, cells, run, describe)
+    assert [len(cells.rows(setting, 24)) for setting in plan.settings] == [24, 12, 24]
+    lines = table(plan, cells)
+    assert any(line.startswith("  fails against pause: -100 points") and line.endswith("worse") for line in lines)
+    sweep.measure(plan, Cells(tmp_path, SOFTWARE), none, describe)
+
+
+def test_every_preset_can_be_planned() -> None:
+    assert set(presets()) == {"note", "views-res", "budgets", "speed", "hardware", "smoke"}
+    for name in presets():
+        plan = read_plan(name)
+        assert plan.about and len(plan.arms) > 1 and plan.comparisons > 0
+
+
+def test_the_smoke_sweep_is_part_of_no_long_one() -> None:
+    assert read_plan("smoke").episodes * len(read_plan("smoke").settings) <= 60
+    assert read_plan("smoke", episodes=3, looks=2).looks == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"arms": {}}, "no arms"),
+        ({"arms": {"a": {"wings": 2}}}, "unknown 'wings'; options are task, speed, views"),
+        ({"arms": {"a": {"views": "many"}}}, "views cannot be 'many'"),
+        ({"arms": {"a": {"views": 9}}}, "a, task static: views must be 1 to 5, not 9"),
+        ({"arms": {"a": {"mode": "all"}}}, "mode must be one of pause, sync, async"),
+        ({"arms": {"a": {"task": "static"}}}, "task is both across all arms and one arm's own"),
+        ({"across": {"task": ["belt"]}}, "unknown task 'belt'"),
+        ({"across": {"task": "static"}}, "across: task needs a list"),
+        ({"across": {"speed": [0.1]}}, "nothing rides in task 'static'"),
+        ({"episodes": 0}, "episodes must be a whole number of at least 1"),
+        ({"looks": 30}, "looks must be 1 to 8, not 30"),
+        ({"break_even": {"over": "speed"}}, "break_even: over must name an option"),
+    ],
+)
+def test_a_bad_sweep_is_one_line(change: dict[str, Any], says: str) -> None:
+    with pytest.raises(UsageError) as error:
+        make_plan("x", {**SPEC, **change})
+    assert says in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("args", "says"), [(["big"], "no sweep 'big'"), (["smoke", "--looks", "9"], "looks must be")])
+def test_bad_input_is_one_line(args: list[str], says: str, tmp_path: Path) -> None:
+    root = Path(__file__).resolve().parents[2]
+    line = [sys.executable, str(root / "experiments" / "sweep.py"), *args]
+    env = os.environ | {"PYTHONPATH": str(root)}
+    done = subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, env=env, timeout=240)
+    assert (done.returncode, done.stdout) == (2, "") and list(tmp_path.iterdir()) == []
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1 and says in done.stderr
+
+
+def test_what_a_sweep_writes_tells_which_cells_it_used(tmp_path: Path) -> None:
+    plan = make_plan("x", {**SPEC, "split": False, "episodes": 2})
+    cells = measure(plan, tmp_path / "cells")
+    folder = sweep.write(plan, cells)
+    assert folder.parent == tmp_path and folder.name == f"sweep-x-{plan.hash[:4]}"
+    used = json.loads((folder / "sweep.json").read_text())["cells"]
+    assert all((tmp_path / "cells" / cell["folder"] / EPISODES).is_file() for cell in used) and len(used) == 6
+    assert len(json.loads((folder / "summary.json").read_text())["cells"]) == 6
+    assert "task small" in (folder / "summary.md").read_text()
+
+
+def test_an_unknown_sweep_names_those_there_are(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no sweep 'big'; give a YAML file, or one of budgets, hardware, note"):
+        read_plan("big")
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("arms: [1")
+    with pytest.raises(UsageError, match="is no YAML"):
+        read_plan(str(broken))
+    broken.write_text("legs: 2")
+    with pytest.raises(UsageError, match="unknown 'legs'; a sweep's keys are about, episodes"):
+        read_plan(str(broken))

@@ -36,17 +36,18 @@ test: setup
 # Each step goes on where it stopped. The last two let the expert correct the policy on the states it ran into.
 MOST := shape clutter conveyor shape clutter conveyor shape clutter conveyor \
 	occluded occluded turntable turntable small disturbed switched
-ALL := static shape clutter small occluded conveyor turntable disturbed switched
+AGAIN := static shape clutter conveyor turntable small switched disturbed occluded conveyor shape clutter static turntable
+ALL := shape clutter small conveyor occluded static turntable switched disturbed
 train: setup
 	@echo "collect, train, collect on the policy's own states, train on: about 2 hours on 2 CPU cores, 24 GB of disk"
 	$(PY) experiments/collect.py --out runs/static --episodes 1200
 	$(PY) experiments/collect.py --out runs/mix --tasks $(MOST) --episodes 2560
 	$(PY) experiments/collect.py --out runs/native --tasks $(ALL) --episodes 180 --res 640x360 --seed 3000000
 	$(PY) experiments/train.py --data runs/static runs/mix runs/native --out runs/policy-first
-	$(PY) experiments/collect.py --out runs/dagger --tasks $(ALL) --policy runs/policy-first --episodes 240 --per-shard 10 \
+	$(PY) experiments/collect.py --out runs/dagger --tasks $(AGAIN) --policy runs/policy-first --episodes 280 --per-shard 10 \
 		--seed 2000000
 	$(PY) experiments/train.py --data runs/static runs/mix runs/native runs/dagger runs/dagger --out runs/policy \
-		--start-from runs/policy-first --vision-steps 0 --joint-steps 1500 --lr 5e-4
+		--start-from runs/policy-first --vision-steps 0 --joint-steps 1700 --lr 5e-4
 
 bench: setup
 	$(PY) experiments/bench.py $(ARGS)

@@ -79,10 +79,11 @@ def _results(results: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[str]:
     for config, summary in results:
         setting, o = config["setting"], config["setting"]["optimization"]
         control = "black images" if setting["blackout"] else "swapped instruction" * setting["swap_instruction"]
+        speed = "" if setting["speed"] is None else f" at {setting['speed']:g} m/s"
         for cell in summary["cells"]:
             seconds = cell["time_to_success_s"]
             lines.append(
-                f"| {setting['task']} | {cell['mode']} | {len(o['cameras'])}, {o['width']}x{o['height']} "
+                f"| {setting['task']}{speed} | {cell['mode']} | {len(o['cameras'])}, {o['width']}x{o['height']} "
                 f"| {'none' if cell['mode'] == 'pause' else setting['latency']} | {control or '-'} "
                 f"| {cell['k']}/{cell['n']} | {100 * cell['ci_low']:.1f} to {100 * cell['ci_high']:.1f} % "
                 f"| {'-' if seconds is None else f'{seconds:.1f} s'} |"
@@ -106,7 +107,7 @@ def _training(history: list[dict[str, Any]]) -> list[str]:
             "",
         ]
     versions = ", ".join(f"{name} {version}" for name, version in history[-1]["versions"].items())
-    return [*lines, f"Versions: {versions}.", "", "`make train` runs the whole recipe."]
+    return [*lines, f"Versions: {versions}.", "", "`make train` is this recipe."]
 
 
 if __name__ == "__main__":

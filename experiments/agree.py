@@ -191,7 +191,7 @@ def ks_distance(first: Sequence[float], second: Sequence[float]) -> float:
     """Largest difference between the empirical distribution functions of two samples (Kolmogorov-Smirnov)."""
     from scipy.stats import ks_2samp
 
-    return float(ks_2samp(first, second).statistic)
+    return float(ks_2samp(first, second, method="asymp").statistic)
 
 
 def agree(distance: float, result: "Paired") -> bool:

@@ -17,8 +17,8 @@ INTRODUCTION = """\
 # {name}
 
 A stand-in for Qwen2.5-VL-3B of {parameters:.2f} M parameters: transformers' Qwen2.5-VL classes with a small
-configuration, a sensor encoder and an action head, trained from scratch in this simulator. **Its success rates are its
-own, never those of the 3B**; what the latency profiles charge belongs to the real model.
+configuration behind a few convolutions, a sensor encoder and an action head, trained from scratch in this simulator.
+**Its success rates are its own, never those of the 3B**; what the latency profiles charge belongs to the real model.
 
 It sees camera pixels, the instruction and the robot's sensors, and emits 8 absolute set-points at 10 Hz. It was taught
 by a scripted expert with privileged state (`envs/expert.py`): first on demonstrations, then on the states that it ran

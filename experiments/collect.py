@@ -214,6 +214,7 @@ class Recorder:
         """Note the present moment."""
         import numpy as np
 
+        from agent.vla.views import resample
         from envs.expert import riding_velocity
         from experiments.demos import MOST_OBJECTS
         from sim.cameras import project
@@ -250,15 +251,7 @@ class Recorder:
         self._rows.append(row)
         if with_images:
             images = env.capture(self._cameras)
-            self._images.append(np.stack([self._resized(images[name]) for name in self._cameras]))
-
-    def _resized(self, image: "NDArray[np.uint8]") -> "NDArray[np.uint8]":
-        import numpy as np
-        from PIL import Image
-
-        if image.shape[1::-1] == self._size:
-            return image
-        return np.asarray(Image.fromarray(image).resize(self._size, resample=Image.Resampling.BICUBIC))
+            self._images.append(np.stack([resample(images[name], self._size) for name in self._cameras]))
 
     def finish(self) -> "tuple[Any, NDArray[np.uint8]]":
         """The moments and their images (n, V, height, width, 3)."""

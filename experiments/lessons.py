@@ -73,12 +73,12 @@ class Demonstrations:
     def pixels(self, moments: NDArray[np.int64], views: list[int], size: tuple[int, int]) -> torch.Tensor:
         """Images (B, V, H, W, 3) uint8 taken at `moments`, at `size` (width, height) [px] rounded to whole cells."""
         config = PolicyConfig()
-        images = []
+        images: list[list[NDArray[np.uint8]]] = []
         for row in self.moments.image[moments]:
             shard = int(np.searchsorted(self._ends, row, side="right"))
             start = self._ends[shard - 1] if shard else 0
             images.append([resize(view, *size, config) for view in self._images[shard][row - start][views]])
-        return torch.from_numpy(np.stack([np.stack(row) for row in images]))
+        return torch.from_numpy(np.stack(images))
 
     def earlier(self, moments: NDArray[np.int64], back: NDArray[np.int64]) -> NDArray[np.int64]:
         """The pictured moments `back` (B,) pictures before `moments` in the same episodes; -1 where there are none."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from envs.pick import PickEnv
 
 STEPS = 8
-"""How many control steps are timed under MuJoCo's own drawing: each takes seconds without a GPU."""
+"""How many control steps are timed under MuJoCo's own drawing, which is slow without a GPU."""
 
 
 @dataclass(frozen=True)

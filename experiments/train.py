@@ -130,6 +130,15 @@ def history(before: Path | None, config: Any, moments: int, score: dict[str, flo
     return [*told, json.loads(json.dumps(entry, default=str))]
 
 
+def set_rate(optimizer: "torch.optim.Optimizer", highest: float, done: float, step: int, floor: float) -> None:
+    """Learning rate: up to `highest` in 200 steps, down along a cosine to `floor` times that at `done` = 1."""
+    import numpy as np
+
+    warm = min(1.0, (step + 1) / 200)
+    for group in optimizer.param_groups:
+        group["lr"] = highest * warm * (floor + (1 - floor) * 0.5 * (1 + np.cos(np.pi * done)))
+
+
 def _run_stage(config: Config, model: "VLA", demos: "Demonstrations", stage: str, steps: int) -> None:
     import numpy as np
     import torch
@@ -156,9 +165,7 @@ def _run_stage(config: Config, model: "VLA", demos: "Demonstrations", stage: str
         progress.add(stage, steps, start)
         for step in range(start, steps):
             rng = np.random.default_rng([config.seed, STAGES.index(stage), step])
-            warm = min(1.0, (step + 1) / 200)
-            for group in optimizer.param_groups:
-                group["lr"] = config.lr * warm * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * step / steps)))
+            set_rate(optimizer, config.lr, step / steps, step, floor=0.01)
             with torch.autocast("cpu", torch.bfloat16):
                 loss = _lesson(model, demos, rng, config.batch, stage)
             optimizer.zero_grad(set_to_none=True)
@@ -225,8 +232,7 @@ def _lesson(
         torch.cat([shared, shared]), demos.instructions(both, things), draw.cameras, draw.encoding, grid
     )
     readout = encoder.readout(hidden, grid)
-    is_late = np.tile(np.repeat([False, True], pairs), 2)
-    gap = np.where(is_late & np.tile(related, 4), np.tile(np.concatenate([early * 0, late - early]), 2), 0)
+    gap = np.tile(np.concatenate([np.zeros_like(early), np.where(related, late - early, 0)]), 2)
     # What was seen earlier stands one block before what was seen later.
     before = np.where(gap > 0, np.arange(4 * pairs) - pairs, np.arange(4 * pairs))
     gap_s = torch.from_numpy(gap * 0.1).float()

@@ -190,6 +190,7 @@ def train(config: Config, model: "VLA", demos: "Demonstrations", cache: Cache, p
 
     from experiments import checkpoint
     from experiments.screen import bars
+    from experiments.train import set_rate
 
     flow = model.flow
     assert flow is not None
@@ -202,9 +203,7 @@ def train(config: Config, model: "VLA", demos: "Demonstrations", cache: Cache, p
         progress.add("flow", config.steps, start)
         for step in range(start, config.steps):
             rng = np.random.default_rng([config.seed, step])
-            warm = min(1.0, (step + 1) / 200)
-            for group in optimizer.param_groups:
-                group["lr"] = config.lr * warm * (0.005 + 0.995 * 0.5 * (1 + np.cos(np.pi * step / config.steps)))
+            set_rate(optimizer, config.lr, step / config.steps, step, floor=0.005)
             inputs, chunk = lesson(model, demos, cache, rng, config.batch)
             loss = flow.loss(inputs, chunk, torch.Generator().manual_seed(int(rng.integers(2**62))))
             optimizer.zero_grad(set_to_none=True)

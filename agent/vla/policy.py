@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -26,6 +26,7 @@ from agent.vla.backbones import (
 )
 from agent.vla.config import QWEN, TINY, PolicyConfig
 from agent.vla.encoder import VLEncoder
+from agent.vla.features import Features, Look, earlier_looks, renewed
 from agent.vla.flow import FlowHead, absolute, guide_of, noise_of, sample
 from agent.vla.heads import ActionHead, HeadOutput, Past, SensorBatch, ViewBatch
 from agent.vla.text import Prompts, instruction_corpus, train_tokenizer
@@ -42,9 +43,6 @@ if TYPE_CHECKING:
 
 CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE = "config.json", "model.safetensors", "tokenizer.json"
 _BACKBONE, _EYES = "encoder.backbone.", "encoder.backbone.visual."
-GAP_NS, SHORTEST_GAP_NS = 600_000_000, 300_000_000
-"""Time between two looks that motion is read from, and the least: over less, errors of a few millimetres are fast."""
-
 R = TypeVar("R")
 
 
@@ -101,56 +99,6 @@ class VLA(nn.Module):
         self.config = replace(self.config, flow_width=width)
         self.flow = FlowHead(self.config, self.head.condition_width)
         return self.flow
-
-
-@dataclass(frozen=True)
-class Look:
-    """One set of encoded views."""
-
-    t_ns: int
-    """When the newest of them were taken [ns]."""
-    instruction: str
-    views: np.ndarray
-    """(V, F) float32, see `ViewReadout.features`."""
-    ee_at_capture: np.ndarray
-    """(V, 5) x, y, z [m], yaw [rad] and gripper position when each view was taken."""
-    lag_s: np.ndarray
-    """(V,) how much older each view is than the newest [s]."""
-
-
-@dataclass(frozen=True)
-class Features:
-    """Answer to `Encode`: all that `act` later needs from the images."""
-
-    cameras: tuple[str, ...]
-    newest: Look
-    earlier: tuple[Look, ...]
-    """Under the same instruction, newest first, as far back as motion needs."""
-
-    @property
-    def past(self) -> Look | None:
-        """The look that motion is read from: the newest one that is old enough, if any."""
-        oldest = self.earlier[-1] if self.earlier else None
-        return oldest if oldest and self.newest.t_ns - oldest.t_ns >= SHORTEST_GAP_NS else None
-
-
-def _earlier(newest: Look, before: Features | None) -> tuple[Look, ...]:
-    """What of the looks before `newest` is worth keeping beside it."""
-    if before is None or before.newest.instruction != newest.instruction:
-        return ()
-    looks = (before.newest, *before.earlier)
-    for number, look in enumerate(looks):
-        if newest.t_ns - look.t_ns >= GAP_NS:
-            return looks[: number + 1]
-    return looks
-
-
-def _renewed(old: Look, new: Look, places: Sequence[int]) -> Look:
-    """`old` at the time of `new`, whose views take the `places` in it."""
-    views, ee_at_capture = old.views.copy(), old.ee_at_capture.copy()
-    lag_s = old.lag_s + (new.t_ns - old.t_ns) * 1e-9
-    views[places], ee_at_capture[places], lag_s[places] = new.views, new.ee_at_capture, new.lag_s
-    return replace(new, views=views, ee_at_capture=ee_at_capture, lag_s=lag_s)
 
 
 def _before(request: Encode) -> Features | None:
@@ -303,8 +251,8 @@ class VLAPolicy:
             lag_s=np.zeros(len(views)),
         )
         if before is not None and len(views) < len(cameras):
-            newest = _renewed(before.newest, newest, [cameras.index(camera) for camera in self._cameras(request)])
-        return Features(cameras, newest, _earlier(newest, before))
+            newest = renewed(before.newest, newest, [cameras.index(camera) for camera in self._cameras(request)])
+        return Features(cameras, newest, earlier_looks(newest, before))
 
     def _pixels(self, request: Encode) -> np.ndarray:
         """(V, H, W, 3) uint8: the views to look at, resized."""
@@ -329,7 +277,7 @@ class VLAPolicy:
     # Not inference mode: guidance needs gradients.
     @torch.no_grad()
     def _act(self, requests: Sequence[Act]) -> list[np.ndarray]:
-        features = [_features(request) for request in requests]
+        features = [_answered(request) for request in requests]
         sensors = sensor_batch([request.readings for request in requests], self.device)
         # Where a request has no past, its newest look stands in; a gap of zero says that it is to be ignored.
         pasts = [each.past or each.newest for each in features]
@@ -376,7 +324,7 @@ class VLAPolicy:
         return torch.as_tensor(values, dtype=torch.float32, device=self.device)
 
 
-def _features(request: Act) -> Features:
+def _answered(request: Act) -> Features:
     if not isinstance(request.features, Features):
         raise TypeError(f"features are a {type(request.features).__name__}, expected an answer of encode")
     return request.features

@@ -1,7 +1,7 @@
 """Convolutions before the tiny vision tower: they learn to tell small shapes, which one linear map of a patch does not.
 
-With Qwen's linear patch embedding the shape of an object 12 pixels wide was guessed (31 to 40 % of four shapes right);
-an auxiliary loss on these maps, one prediction a cell of four pixels, is what teaches it. See "Early Convolutions Help
+With Qwen's linear patch embedding the shape of an object 12 pixels wide stayed a guess; an auxiliary loss on these
+maps, one prediction a cell of four pixels, is what teaches it. See "Early Convolutions Help
 Transformers See Better" (Xiao et al., 2021).
 """
 

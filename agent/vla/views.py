@@ -41,7 +41,11 @@ def token_grid(width: int, height: int, config: PolicyConfig) -> tuple[int, int]
 
 def resize(image: np.ndarray, width: int, height: int, config: PolicyConfig) -> np.ndarray:
     """View `image` (H, W, 3) uint8 resampled (bicubic) to `rounded_size(width, height)`; itself if it has that size."""
-    size = rounded_size(width, height, config)
+    return resample(image, rounded_size(width, height, config))
+
+
+def resample(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Image (H, W, 3) uint8 resampled (bicubic) to `size` (width, height) [px]; itself if it has that size."""
     if image.shape[1::-1] == size:
         return image
     return np.asarray(Image.fromarray(image).resize(size, resample=Image.Resampling.BICUBIC))

@@ -14,9 +14,10 @@ from agent.vla.config import PolicyConfig
 from agent.vla.encoder import VLEncoder
 from agent.vla.policy import VLA, VLAPolicy
 from agent.vla.stem import Stem, cut
-from agent.vla.text import Prompts, instruction_corpus, train_tokenizer
+from agent.vla.text import instruction_corpus, train_tokenizer
 from agent.vla.views import normalisation, patchify
 from sim.errors import UsageError
+from tests.vla.reference import hidden_states
 
 CAMERAS = ("top", "wrist", "front", "left", "right")
 
@@ -66,21 +67,8 @@ def test_hidden_states_equal_those_of_the_original_model(
 
     assert encoder.stem is not None
     patches, (rows, columns) = cut(encoder.stem(pixels), 7, 1)
-    count = grid[0] * grid[1]
-    sequences = Prompts(model.tokenizer, model.config).rows(text, cameras, count, encoding)
-    per_row = views // len(sequences)
-    share = patches.shape[0] // len(sequences)
-    hidden = []
-    for index, row in enumerate(sequences):
-        visual = torch.tensor(row.visual)
-        output = original(
-            input_ids=torch.tensor([row.ids]),
-            mm_token_type_ids=visual.int()[None],
-            pixel_values=patches[index * share : (index + 1) * share],
-            image_grid_thw=torch.tensor([[1, rows, columns]] * per_row),
-        ).last_hidden_state
-        hidden.append(output[0, visual].view(per_row, count, -1))
-    torch.testing.assert_close(ours[0], torch.cat(hidden), rtol=1e-3, atol=1e-3)
+    expected = hidden_states(original, model, patches, (rows, columns), text, cameras, encoding)
+    torch.testing.assert_close(ours[0], expected, rtol=1e-3, atol=1e-3)
 
 
 def test_a_pretrained_folder_with_windows_loads_as_backbone(tmp_path: Path) -> None:

@@ -13,11 +13,12 @@ from agent.vla.attention import register
 from agent.vla.backbones import config_for_backbone, published_config, random_backbone, with_eyes
 from agent.vla.families import FAMILIES, family_of
 from agent.vla.policy import VLA, VLAPolicy
-from agent.vla.text import Prompts, instruction_corpus, train_tokenizer
+from agent.vla.text import instruction_corpus, train_tokenizer
 from agent.vla.views import patchify
 from agent.vla.zoo import Published, with_vision_encoder
 from sim.errors import UsageError
 from sim.sensors import Readings
+from tests.vla.reference import hidden_states
 
 TEXT = dict(
     vocab_size=512,
@@ -107,21 +108,8 @@ def test_hidden_states_equal_those_of_the_original_model(
     half = (0.5, 0.5, 0.5)
     normalisation = (half, half) if original.config.model_type == "qwen3_vl" else ()
     patches, (rows, columns) = patchify(pixels, model.config, *normalisation)
-    count = grid[0] * grid[1]
-    sequences = Prompts(model.tokenizer, model.config).rows(text, CAMERA_ORDER[:views], count, encoding)
-    per_row = views // len(sequences)
-    share = patches.shape[0] // len(sequences)
-    expected = []
-    for index, row in enumerate(sequences):
-        visual = torch.tensor(row.visual)
-        output = original(
-            input_ids=torch.tensor([row.ids]),
-            mm_token_type_ids=visual.int()[None],
-            pixel_values=patches[index * share : (index + 1) * share],
-            image_grid_thw=torch.tensor([[1, rows, columns]] * per_row),
-        ).last_hidden_state
-        expected.append(output[0, visual].view(per_row, count, -1))
-    torch.testing.assert_close(ours[0], torch.cat(expected), rtol=1e-4, atol=1e-4)
+    expected = hidden_states(original, model, patches, (rows, columns), text, CAMERA_ORDER[:views], encoding)
+    torch.testing.assert_close(ours[0], expected, rtol=1e-4, atol=1e-4)
 
 
 def pixels_of(model: VLA, *shape: int) -> torch.Tensor:

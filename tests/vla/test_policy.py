@@ -14,8 +14,9 @@ import torch
 from agent.config import CAMERA_ORDER, Encoding, Optimization, parse_res
 from agent.realtime.requests import Act, Encode
 from agent.vla.config import PolicyConfig
+from agent.vla.features import Features
 from agent.vla.heads import Past, ViewBatch
-from agent.vla.policy import VLA, Features, VLAPolicy, sensor_batch
+from agent.vla.policy import VLA, VLAPolicy, sensor_batch
 from sim.errors import UsageError
 from sim.sensors import Readings
 

@@ -10,7 +10,8 @@ from agent.config import CAMERA_ORDER, Optimization
 from agent.realtime.latency import Constant
 from agent.realtime.requests import Act, Encode
 from agent.realtime.reuse import Stagger
-from agent.vla.policy import VLA, Features, VLAPolicy
+from agent.vla.features import Features
+from agent.vla.policy import VLA, VLAPolicy
 from sim.clock import NS_PER_S, ms_to_ns
 from sim.sensors import Readings
 from tests.realtime.fakes import FakePlant, play

@@ -1,0 +1,61 @@
+"""What the encoder leaves behind for the head: the newest look at the scene, and earlier ones that show motion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+GAP_NS, SHORTEST_GAP_NS = 600_000_000, 300_000_000
+"""Time between two looks that motion is read from, and the least: over less, errors of a few millimetres are fast."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """One set of encoded views."""
+
+    t_ns: int
+    """When the newest of them were taken [ns]."""
+    instruction: str
+    views: np.ndarray
+    """(V, F) float32, see `ViewReadout.features`."""
+    ee_at_capture: np.ndarray
+    """(V, 5) x, y, z [m], yaw [rad] and gripper position when each view was taken."""
+    lag_s: np.ndarray
+    """(V,) how much older each view is than the newest [s]."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """Answer to `Encode`: all that `act` later needs from the images."""
+
+    cameras: tuple[str, ...]
+    newest: Look
+    earlier: tuple[Look, ...]
+    """Under the same instruction, newest first, as far back as motion needs."""
+
+    @property
+    def past(self) -> Look | None:
+        """The look that motion is read from: the newest one that is old enough, if any."""
+        oldest = self.earlier[-1] if self.earlier else None
+        return oldest if oldest and self.newest.t_ns - oldest.t_ns >= SHORTEST_GAP_NS else None
+
+
+def earlier_looks(newest: Look, before: Features | None) -> tuple[Look, ...]:
+    """What of the looks before `newest` is worth keeping beside it."""
+    if before is None or before.newest.instruction != newest.instruction:
+        return ()
+    looks = (before.newest, *before.earlier)
+    for number, look in enumerate(looks):
+        if newest.t_ns - look.t_ns >= GAP_NS:
+            return looks[: number + 1]
+    return looks
+
+
+def renewed(old: Look, new: Look, places: Sequence[int]) -> Look:
+    """`old` at the time of `new`, whose views take the `places` in it."""
+    views, ee_at_capture = old.views.copy(), old.ee_at_capture.copy()
+    lag_s = old.lag_s + (new.t_ns - old.t_ns) * 1e-9
+    views[places], ee_at_capture[places], lag_s[places] = new.views, new.ee_at_capture, new.lag_s
+    return replace(new, views=views, ee_at_capture=ee_at_capture, lag_s=lag_s)

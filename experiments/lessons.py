@@ -24,6 +24,7 @@ from sim.world import COLOURS, SHAPES, Thing
 
 MAX_AGE_TICKS = 20
 """Oldest features that the head is taught to use: 2 s."""
+HALF_QUARTER = np.array([np.pi, np.pi / 2])
 PERIODS = np.array([shape.yaw_period for shape in SHAPES.values()])
 
 
@@ -32,6 +33,8 @@ class Labels:
     """What the head should say for B moments; see `HeadOutput`."""
 
     seen: torch.Tensor
+    turned: torch.Tensor
+    symmetric: torch.Tensor
     target: torch.Tensor
     target_in_hand: torch.Tensor
     chunk_xyz: torch.Tensor
@@ -141,12 +144,15 @@ class Demonstrations:
             steps,
         )
         turn = points[..., 3] - ee[:, None, 3]
+        yaw = m.yaw[seen, things].astype(np.float64)
 
         def tensor(values: NDArray[np.float64]) -> torch.Tensor:
             return torch.from_numpy(values.astype(np.float32))
 
         return Labels(
             seen=tensor(m.position[seen, things].astype(np.float64)),
+            turned=tensor(np.column_stack([f(n * yaw) for n in (2, 4) for f in (np.cos, np.sin)])),
+            symmetric=tensor(np.repeat(np.isclose(PERIODS[m.shape[moments, things], None], HALF_QUARTER), 2, axis=1)),
             target=tensor(target),
             target_in_hand=tensor(target - ee[:, :3]),
             chunk_xyz=tensor(points[..., :3] - ee[:, None, :3]),
@@ -217,6 +223,7 @@ def head_loss(output: HeadOutput, labels: Labels) -> torch.Tensor:
     first = torch.linspace(1.5, 0.5, labels.gripper.shape[1])
     return (
         5 * F.l1_loss(output.seen, labels.seen)
+        + (labels.symmetric * (output.turned - labels.turned).abs()).mean()
         + 5 * F.l1_loss(output.target, labels.target)
         + 0.5 * (near * (output.target_in_hand - labels.target_in_hand).abs()).mean()
         + 30 * (first[:, None] * (output.chunk_xyz - labels.chunk_xyz).abs()).mean()

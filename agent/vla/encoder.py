@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from agent.config import Encoding
@@ -17,6 +18,8 @@ from agent.vla.stem import STRIDE, Stem, cut
 from agent.vla.text import Prompts
 from agent.vla.views import pack
 
+POINT_WIDTH = 4
+"""What a view's features hold beside a hidden state: two coordinates and two probabilities."""
 Grid = tuple[int, int]
 """(rows, columns) of visual tokens in a view."""
 
@@ -30,7 +33,8 @@ class ViewReadout:
     offset: torch.Tensor
     """(B, V, T, 2) right and down of each cell's centre, in cells."""
     features: torch.Tensor
-    """(B, V, F) heat-pooled hidden state, image coordinates u, v in [-1, 1], probability of absence."""
+    """(B, V, F) heat-pooled hidden state, image coordinates u, v in [-1, 1], probabilities of absence and of
+    the peak."""
 
 
 def cell_centres(grid: Grid, device: torch.device | None = None) -> torch.Tensor:
@@ -59,7 +63,7 @@ class DenseHead(nn.Module):
 
 
 class Readout(nn.Module):
-    """Soft-argmax over visual tokens with a "not in this view" class."""
+    """Soft-argmax over the visual tokens around the hottest one, with a "not in this view" class."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -73,14 +77,23 @@ class Readout(nn.Module):
         absent = self.absent(hidden.mean(dim=2)).float()
         logits, offset = cells[..., 0], cells[..., 1:]
         heat = torch.cat([logits, absent], dim=-1)
-        weights = logits.softmax(dim=-1)
         rows, columns = grid
+        # Around the peak only: the mean of two candidates is where neither of them is.
+        weights = logits.masked_fill(~_near_peak(logits, grid), -torch.inf).softmax(dim=-1)
         places = cell_centres(grid, hidden.device) + offset
         place = (weights.unsqueeze(-1) * places).sum(dim=2)
         coordinates = place * place.new_tensor([2 / columns, 2 / rows]) - 1
         pooled = (weights.unsqueeze(2) @ hidden.float()).squeeze(2)
-        probability_absent = heat.softmax(dim=-1)[..., -1:]
-        return ViewReadout(heat, offset, torch.cat([pooled, coordinates, probability_absent], dim=-1))
+        probability = heat.softmax(dim=-1)
+        peak = probability[..., :-1].amax(dim=-1, keepdim=True)
+        return ViewReadout(heat, offset, torch.cat([pooled, coordinates, probability[..., -1:], peak], dim=-1))
+
+
+def _near_peak(logits: torch.Tensor, grid: Grid) -> torch.Tensor:
+    """Cells (B, V, T) that touch the one with the highest logit, and that one."""
+    rows, columns = grid
+    peak = F.one_hot(logits.argmax(dim=-1), rows * columns).view(-1, 1, rows, columns).float()
+    return (F.max_pool2d(peak, 3, stride=1, padding=1) > 0).view(logits.shape)
 
 
 class VLEncoder(nn.Module):
@@ -93,7 +106,7 @@ class VLEncoder(nn.Module):
         self.family = family_of(backbone.config.model_type)
         self.layouts = Layouts(prompts)
         self.width: int = backbone.config.text_config.hidden_size
-        self.feature_width = self.width + 3
+        self.feature_width = self.width + POINT_WIDTH
         self.stem = Stem(config.stem_channels) if config.stem_channels else None
         self.dense_stem = DenseHead(config.stem_channels, config) if config.stem_channels else None
         self.dense_head = DenseHead(self.width, config)

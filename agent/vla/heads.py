@@ -10,6 +10,7 @@ from torch import nn
 
 from agent.config import Pool
 from agent.vla.config import PolicyConfig
+from agent.vla.encoder import POINT_WIDTH
 
 WORKSPACE_CENTRE = (0.5, 0.0, 0.1)
 WORKSPACE_SCALE = 0.2
@@ -21,6 +22,7 @@ WRENCH_BLOCK = 5
 WRENCH_SCALE = (20.0, 20.0, 20.0, 2.0, 2.0, 2.0)
 AGE_WIDTH = 8
 MOTION_WIDTH = 10
+TURN_WIDTH = 4
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ class Condition:
 
     seen: torch.Tensor
     """(B, 3) instructed object when the views were taken, in units of the workspace."""
+    turned: torch.Tensor
+    """(B, 4) see `HeadOutput.turned`."""
     inputs: torch.Tensor
     """(B, `ActionHead.condition_width`) pooled views, sensors, hand, age and motion."""
 
@@ -80,6 +84,9 @@ class HeadOutput:
 
     seen: torch.Tensor
     """(B, 3) instructed object when the views were taken, robot base frame [m]."""
+    turned: torch.Tensor
+    """(B, 4) cosine and sine of twice and of four times its yaw then, for objects that look the same after half or a
+    quarter of a turn: continuous where the hand's best yaw jumps."""
     target: torch.Tensor
     """(B, 3) the object now [m]."""
     target_in_hand: torch.Tensor
@@ -136,7 +143,7 @@ class ViewPool(nn.Module):
         super().__init__()
         width, self.heads = config.view_width, 4
         self.embedding = nn.Embedding(len(config.cameras), 16)
-        self.norm = nn.LayerNorm(feature_width - 3)
+        self.norm = nn.LayerNorm(feature_width - POINT_WIDTH)
         self.view = nn.Sequential(
             nn.Linear(feature_width + 16 + HAND_WIDTH + 1, width), nn.GELU(), nn.Linear(width, width), nn.GELU()
         )
@@ -146,7 +153,9 @@ class ViewPool(nn.Module):
         """(B, view_width)."""
         count, number = views.features.shape[:2]
         # The heat-pooled hidden state has the backbone's scale; coordinates and probability already have their own.
-        features = torch.cat([self.norm(views.features[..., :-3]), views.features[..., -3:]], dim=-1)
+        features = torch.cat(
+            [self.norm(views.features[..., :-POINT_WIDTH]), views.features[..., -POINT_WIDTH:]], dim=-1
+        )
         embedding = self.embedding(views.view_ids).expand(count, number, -1)
         capture = views.ee_at_capture
         hand = hand_features(capture[..., :3], capture[..., 3], capture[..., 4])
@@ -169,10 +178,12 @@ class ActionHead(nn.Module):
         super().__init__()
         self.chunk = config.chunk
         self.pool = ViewPool(config, feature_width)
-        self.locate = nn.Sequential(nn.Linear(config.view_width, 128), nn.GELU(), nn.Linear(128, 3))
+        self.locate = nn.Sequential(nn.Linear(config.view_width, 128), nn.GELU(), nn.Linear(128, 3 + TURN_WIDTH))
         self.sensors = SensorEncoder(config)
         width = config.trunk_width
-        inputs = self.condition_width = config.view_width + config.sensor_width + HAND_WIDTH + AGE_WIDTH + MOTION_WIDTH
+        inputs = self.condition_width = (
+            config.view_width + config.sensor_width + HAND_WIDTH + AGE_WIDTH + MOTION_WIDTH + TURN_WIDTH
+        )
         self.trunk = nn.Sequential(
             nn.Linear(inputs, width), nn.GELU(), nn.Linear(width, width), nn.GELU(), nn.Linear(width, width), nn.GELU()
         )
@@ -184,16 +195,16 @@ class ActionHead(nn.Module):
         """What trunk and flow head start from. `age_s` (B,): time since the capture of the newest views [s]."""
         hand = hand_features(sensors.ee_pose[:, :3], sensors.ee_pose[:, 3], sensors.gripper_pos)
         pooled = self.pool(views, pool)
-        seen = self.locate(pooled).float()
+        seen, turned = self.locate(pooled).float().split([3, TURN_WIDTH], dim=-1)
         drift, known = torch.zeros_like(seen), torch.zeros_like(age_s)
         if past is not None:
             known = (past.gap_s > 0).float()
-            before = self.locate(self.pool(past.views, pool)).float()
+            before = self.locate(self.pool(past.views, pool)).float()[:, :3]
             drift = (seen - before) / past.gap_s.clamp(min=0.1).unsqueeze(-1) * known.unsqueeze(-1)
         place = hand[:, :3] - seen
         motion = [place, place - drift * age_s.unsqueeze(-1), 2 * drift, known.unsqueeze(-1)]
-        inputs = [pooled, self.sensors(sensors), hand, age_features(age_s), *motion]
-        return Condition(seen, torch.cat(inputs, dim=-1))
+        inputs = [pooled, self.sensors(sensors), hand, age_features(age_s), *motion, turned]
+        return Condition(seen, turned, torch.cat(inputs, dim=-1))
 
     def forward(
         self, views: ViewBatch, sensors: SensorBatch, age_s: torch.Tensor, pool: Pool, past: Past | None = None
@@ -206,6 +217,7 @@ class ActionHead(nn.Module):
         upright = torch.stack([torch.ones_like(chunk[..., 3]), torch.zeros_like(chunk[..., 3])], dim=-1)
         return HeadOutput(
             seen=centre + WORKSPACE_SCALE * condition.seen,
+            turned=condition.turned,
             target=centre + WORKSPACE_SCALE * places[:, :3],
             target_in_hand=WORKSPACE_SCALE * places[:, 3:],
             chunk_xyz=STEP_SCALE * chunk[..., :3],

@@ -152,7 +152,7 @@ def test_a_policy_on_any_family_answers_requests(
     policy = VLAPolicy(copy.deepcopy(pair[0]), Optimization(CAMERA_ORDER[:2], 128, 128, encoding))
     images = {name: np.random.default_rng(0).integers(0, 256, (90, 160, 3), np.uint8) for name in CAMERA_ORDER}
     (features,) = policy.encode([Encode(images=images, instruction="Lift it", readings=readings)])
-    assert features.newest.views.shape == (2, 64 + 3) and np.isfinite(features.newest.views).all()
+    assert features.newest.views.shape == (2, 64 + 4) and np.isfinite(features.newest.views).all()
     (chunk,) = policy.act([Act(features=features, readings=readings, age_ns=0)])
     assert chunk.shape == (8, 5) and np.isfinite(chunk).all()
 

@@ -15,7 +15,7 @@ POOLS = ("mean", "max", "attention")
 
 def views(number: int, count: int = 2) -> ViewBatch:
     generator = torch.Generator().manual_seed(number)
-    features = torch.randn(count, number, 131, generator=generator)
+    features = torch.randn(count, number, 132, generator=generator)
     hand = torch.tensor([0.5, 0.0, 0.2, 0.1, 0.0]).expand(count, number, -1)
     return ViewBatch(features, torch.arange(number), hand, torch.zeros(count, number))
 

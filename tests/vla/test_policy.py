@@ -34,7 +34,7 @@ def test_every_configuration_acts(
 ) -> None:
     policy = VLAPolicy(model, Optimization(CAMERA_ORDER[:views], *size, encoding))
     (features,) = policy.encode([request_of(0)])
-    assert features.newest.views.shape == (views, 131) and features.newest.views.dtype == np.float32
+    assert features.newest.views.shape == (views, 132) and features.newest.views.dtype == np.float32
     (chunk,) = policy.act([act_of(features, readings, 10**8)])
     assert chunk.shape == (8, 5) and chunk.dtype == np.float64 and np.isfinite(chunk).all()
 
@@ -204,7 +204,7 @@ def test_gradients_reach_every_part_and_a_few_steps_help(readings: Readings, aut
         loss = loss + (out.chunk_yaw**2).mean() + torch.nn.functional.softplus(out.gripper).mean()
         loss = loss + torch.nn.functional.cross_entropy(readout.heat.flatten(0, 1), cells.flatten())
         loss = loss + sum(value.float().square().mean() for value in (*dense.values(), *fine.values()))
-        loss = loss + readout.offset.square().mean() + out.seen.abs().mean()
+        loss = loss + readout.offset.square().mean() + out.seen.abs().mean() + out.turned.abs().mean()
         optimiser.zero_grad()
         loss.backward()
         untouched = [

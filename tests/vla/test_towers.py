@@ -90,7 +90,7 @@ def test_a_policy_with_a_light_encoder_answers_requests(
 ) -> None:
     policy = VLAPolicy(light, Optimization(CAMERA_ORDER[:2], 128, 96, encoding))
     (features,) = policy.encode([request_of(0)])
-    assert features.newest.views.shape == (2, 96 + 3) and np.isfinite(features.newest.views).all()
+    assert features.newest.views.shape == (2, 96 + 4) and np.isfinite(features.newest.views).all()
     other, text = policy.encode([request_of(1), request_of(0, "Pick up the blue ball")])
     assert not np.allclose(features.newest.views, other.newest.views) and not np.allclose(
         features.newest.views, text.newest.views

@@ -36,6 +36,8 @@ class Config:
     """Tasks whose scenes are drawn: a shard of each in turn. Name one twice for twice as many."""
     res: str = "224"
     """Size at which images are stored: a side, or WIDTHxHEIGHT."""
+    speed: float | None = None
+    """Of the belt, or of the turntable's rim [m/s]; default draws one for each episode."""
     every: int = 3
     """Images are taken at every n-th moment (10 Hz); sensors at each."""
     policy: Path | None = None
@@ -57,14 +59,14 @@ class Job:
 def main(config: Config) -> None:
     """Write the shards that are missing."""
     from agent.config import parse_res
-    from envs.tasks import find_task
+    from envs.tasks import check_speed, find_task
     from experiments.demos import shard_path
     from experiments.engine import Workers
     from experiments.screen import bars
     from sim import gl
 
     for task in config.tasks:
-        find_task(task)
+        check_speed(find_task(task), config.speed)
     parse_res(config.res)
     gl.configure()
     if not config.tasks or config.episodes < 1 or config.per_shard < 1 or config.every < 1:
@@ -93,7 +95,7 @@ def write(job: Job) -> None:
 
     gl.configure()
     rng = np.random.default_rng([job.config.seed, job.number])
-    env = PickEnv(task=job.config.tasks[job.number % len(job.config.tasks)])
+    env = PickEnv(task=job.config.tasks[job.number % len(job.config.tasks)], speed=job.config.speed)
     actor = ExpertActor() if job.config.policy is None else _PolicyActor(job.config.policy)
     recorder = Recorder(env, parse_res(job.config.res), job.config.every)
     for episode in range(job.config.per_shard):
@@ -109,7 +111,7 @@ def _episode(env: "PickEnv", actor: Any, recorder: "Recorder", rng: "np.random.G
     from envs.pick import HOME_POSE
     from envs.script import draw_script
 
-    script = draw_script(env.task, rng)
+    script = draw_script(env.task, rng, env.speed)
     things = script.things
     target = int(rng.integers(len(things)))
     if script.event or script.scenery.hidden_from:

@@ -166,7 +166,7 @@ def test_a_light_encoder_takes_the_place_of_any_tower(pair: tuple[VLA, PreTraine
     model = VLA(config, tokenizer, with_eyes(backbone, config)).eval()
     with torch.inference_mode():
         readout = model.encoder(pixels_of(model, 1, 2), ["Lift it"], CAMERA_ORDER[:2], "joint")
-    assert readout.features.shape == (1, 2, 67) and readout.features.isfinite().all()
+    assert readout.features.shape == (1, 2, 68) and readout.features.isfinite().all()
 
 
 def test_a_published_model_with_random_weights_runs() -> None:

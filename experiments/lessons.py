@@ -73,6 +73,10 @@ class Demonstrations:
                 )
         return self._drawn[size]
 
+    def sizes(self, moments: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(B, 2) width and height [px] of the images taken at `moments`."""
+        return self._sizes[np.searchsorted(self._pictured, moments)]
+
     def pixels(self, moments: NDArray[np.int64], views: list[int], size: tuple[int, int]) -> torch.Tensor:
         """Images (B, V, H, W, 3) uint8 taken at `moments`, at `size` (width, height) [px] rounded to whole cells."""
         config = PolicyConfig()

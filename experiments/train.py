@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from experiments.lessons import Demonstrations
 
 STAGES = ("vision", "joint")
-SIZES = ((224, 224), (112, 112), (448, 252), (640, 360))
+SIZES, SIZES_P = ((224, 224), (112, 112), (448, 252), (640, 360)), (0.7, 0.1, 0.06, 0.14)
+"""(width, height) [px] at which images are shown, and how often."""
 HISTORY_FILE = "training.json"
 """How a policy came to be, one entry a training; kept beside its weights."""
 
@@ -76,7 +77,7 @@ class Draw:
         pools: tuple[Pool, ...] = ("attention", "mean", "max")
         return cls(
             cameras=cameras,
-            size=SIZES[rng.choice(len(SIZES), p=[0.7, 0.1, 0.06, 0.14])],
+            size=SIZES[rng.choice(len(SIZES), p=SIZES_P)],
             encoding="joint" if rng.random() < 0.15 else "batched",
             pool=pools[rng.choice(3, p=[0.6, 0.2, 0.2])],
         )

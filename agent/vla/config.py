@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, Literal, get_args
 
 from agent.config import CAMERA_ORDER
 from sim.errors import UsageError
@@ -12,6 +12,9 @@ from sim.errors import UsageError
 COLOURS = ("red", "green", "blue", "yellow", "magenta", "cyan")
 SHAPES = ("cube", "cylinder", "ball", "bar")
 TINY = "tiny"
+Sense = Literal["age", "motion", "wrench"]
+SENSES: tuple[Sense, ...] = get_args(Sense)
+"""What a head can be trained without, to see what it is worth: the features' age, an earlier look, force and torque."""
 QWEN = "qwen"
 """The vision encoder that belongs to the backbone."""
 
@@ -73,6 +76,8 @@ class PolicyConfig:
     """Width of the action head's hidden layers."""
     sensor_width: int = 64
     """Width of the encoded sensor readings."""
+    without: tuple[Sense, ...] = ()
+    """Inputs that the head never gets."""
     flow_width: int = 0
     """Width of the flow head's hidden layers; 0 for a policy without that head."""
     colours: tuple[str, ...] = COLOURS
@@ -103,7 +108,7 @@ class PolicyConfig:
                 raise UsageError(f"unknown keys {', '.join(sorted(unknown))}")
             data["vision"] = VisionDims(**data["vision"])
             data["text"] = TextDims(**data["text"])
-            for name in ("colours", "shapes", "cameras"):
+            for name in ("colours", "shapes", "cameras", "without"):
                 data[name] = tuple(data[name])
             return cls(**data)
         except (json.JSONDecodeError, AttributeError, KeyError, TypeError) as error:

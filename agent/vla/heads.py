@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -176,7 +176,7 @@ class ActionHead(nn.Module):
 
     def __init__(self, config: PolicyConfig, feature_width: int) -> None:
         super().__init__()
-        self.chunk = config.chunk
+        self.chunk, self.without = config.chunk, config.without
         self.pool = ViewPool(config, feature_width)
         self.locate = nn.Sequential(nn.Linear(config.view_width, 128), nn.GELU(), nn.Linear(128, 3 + TURN_WIDTH))
         self.sensors = SensorEncoder(config)
@@ -193,6 +193,12 @@ class ActionHead(nn.Module):
         self, views: ViewBatch, sensors: SensorBatch, age_s: torch.Tensor, pool: Pool, past: Past | None = None
     ) -> Condition:
         """What trunk and flow head start from. `age_s` (B,): time since the capture of the newest views [s]."""
+        if "wrench" in self.without:
+            sensors = replace(sensors, wrench=torch.zeros_like(sensors.wrench))
+        if "age" in self.without:
+            age_s = torch.zeros_like(age_s)
+        if "motion" in self.without:
+            past = None
         hand = hand_features(sensors.ee_pose[:, :3], sensors.ee_pose[:, 3], sensors.gripper_pos)
         pooled = self.pool(views, pool)
         seen, turned = self.locate(pooled).float().split([3, TURN_WIDTH], dim=-1)

@@ -24,7 +24,7 @@ from agent.vla.backbones import (
     tiny_backbone,
     with_eyes,
 )
-from agent.vla.config import QWEN, TINY, PolicyConfig
+from agent.vla.config import QWEN, TINY, PolicyConfig, Sense
 from agent.vla.encoder import VLEncoder
 from agent.vla.features import Features, Look, earlier_looks, renewed
 from agent.vla.flow import FlowHead, absolute, guide_of, noise_of, sample
@@ -94,6 +94,11 @@ class VLA(nn.Module):
         backbone = random_backbone(row, config, device, dtype)
         return cls(config, train_tokenizer(instruction_corpus()), backbone).to(device)
 
+    def renew_head(self, without: tuple[Sense, ...] = ()) -> None:
+        """An untrained action head, that never gets the inputs named, in place of the one there is."""
+        self.config = replace(self.config, without=without)
+        self.head = ActionHead(self.config, self.encoder.feature_width)
+
     def add_flow(self, width: int = 288) -> FlowHead:
         """Gives the model a flow head, untrained; what it had of that kind is lost."""
         self.config = replace(self.config, flow_width=width)
@@ -145,7 +150,9 @@ class VLAPolicy:
 
     def __init__(self, model: VLA, optimization: Optimization | None = None, head: Head = "regression") -> None:
         if head == "flow" and model.flow is None:
-            raise UsageError("the policy has no flow head; use regression, or train one with experiments/train_flow.py")
+            raise UsageError(
+                "the policy has no flow head; use regression, or train one with experiments/train_head.py --head flow"
+            )
         self.model, self.head = model.eval(), head
         self.optimization = optimization or Optimization()
         self.device = next(model.parameters()).device

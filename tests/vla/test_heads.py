@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from agent.config import Pool
+from agent.vla.config import SENSES, PolicyConfig, Sense
 from agent.vla.encoder import Readout, cell_centres
-from agent.vla.heads import Past, SensorBatch, ViewBatch
+from agent.vla.heads import ActionHead, Past, SensorBatch, ViewBatch
 from agent.vla.policy import VLA, set_points
 
 POOLS = ("mean", "max", "attention")
@@ -100,3 +101,26 @@ def test_the_head_sees_where_the_object_was(model: VLA) -> None:
     past = [Past(look, torch.full((2,), 0.6)) for look in (views(3), other)]
     a, b = (model.head(views(3), sensors(), torch.zeros(2), "attention", one).chunk_xyz for one in past)
     assert not torch.equal(a, b)
+
+
+@pytest.mark.parametrize("sense", SENSES)
+def test_a_head_without_a_sense_says_the_same_whatever_that_sense_is(sense: Sense) -> None:
+    torch.manual_seed(0)
+    head = ActionHead(PolicyConfig(without=(sense,)), 132).eval()
+    whole = ActionHead(PolicyConfig(), 132).eval()
+    whole.load_state_dict(head.state_dict())
+
+    def changed(head: ActionHead) -> bool:
+        now, loud, age, past = views(3), sensors(), torch.zeros(2), None
+        if sense == "wrench":
+            loud = replace(loud, wrench=loud.wrench + 5)
+        if sense == "age":
+            age = age + 1
+        if sense == "motion":
+            past = Past(replace(now, features=-now.features), torch.full((2,), 0.6))
+        with torch.inference_mode():
+            plain = head(now, sensors(), torch.zeros(2), "attention")
+            other = head(now, loud, age, "attention", past)
+        return not torch.equal(plain.chunk_xyz, other.chunk_xyz)
+
+    assert changed(whole) and not changed(head)

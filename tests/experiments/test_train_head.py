@@ -1,0 +1,65 @@
+"""A head's training leaves everything else as it was, and computes nothing twice."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from agent.vla.policy import VLA, VLAPolicy
+from experiments.collect import Config as Collect
+from experiments.collect import Job, write
+from experiments.train import HISTORY_FILE
+from experiments.train_head import Config, main
+from sim.errors import UsageError
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    folder = tmp_path_factory.mktemp("head")
+    write(Job(Collect(out=folder / "demos", per_shard=2, every=8, seed=5), 0))
+    torch.manual_seed(0)
+    VLAPolicy(VLA.tiny()).save_pretrained(folder / "policy")
+    (folder / "policy" / HISTORY_FILE).write_text('[{"command": "before"}]')
+    return Config(policy=folder / "policy", data=(folder / "demos",), out=folder / "out", steps=3, batch=4)
+
+
+@pytest.mark.parametrize("head", ["regression", "flow"])
+def test_a_training_changes_one_head_and_no_other_weight_and_repeats(config: Config, head: str) -> None:
+    config = replace(config, head=head, out=config.out.with_name(head))
+    main(config)
+    before, after = VLAPolicy.from_pretrained(config.policy), VLAPolicy.from_pretrained(config.out)
+    weights = after.model.state_dict()
+    changed = {name for name, old in before.model.state_dict().items() if not torch.equal(weights[name], old)}
+    assert all(name.startswith("head.") for name in changed) and bool(changed) == (head == "regression")
+    assert any(name.startswith("flow.") for name in weights) == (head == "flow")
+    history = json.loads((config.out / HISTORY_FILE).read_text())
+    assert [entry["command"] for entry in history][0] == "before" and len(history) == 2
+    assert all(np.isfinite(value) for value in history[1]["score"].values())
+
+    blocks = {path: path.stat().st_mtime_ns for path in config.out.glob("checkpoints/*/*.npy")}
+    (config.out / "checkpoints" / f"{head}.safetensors").unlink()
+    main(config)
+    assert blocks and blocks == {path: path.stat().st_mtime_ns for path in config.out.glob("checkpoints/*/*.npy")}
+    again = VLAPolicy.from_pretrained(config.out).model.state_dict()
+    assert all(torch.equal(again[name], tensor) for name, tensor in weights.items())
+
+
+def test_an_ablated_head_is_new_and_stays_without(config: Config) -> None:
+    config = replace(config, out=config.out.with_name("without"), without=("motion", "age"))
+    main(config)
+    assert VLAPolicy.from_pretrained(config.out).model.head.without == ("age", "motion")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"steps": 0}, "steps"),
+        ({"without": ("eyes",)}, "age, motion, wrench"),
+        ({"head": "flow", "anew": True}, "drop"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(wrong: dict[str, object], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        main(replace(Config(), **wrong))  # type: ignore[arg-type]

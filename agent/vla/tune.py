@@ -56,14 +56,22 @@ def plain(optimization: Optimization) -> Optimization:
     return replace(optimization, attention="sdpa", quant="none", compile="none", shortcuts=())
 
 
+def feature_distance(policy: VLAPolicy, reference: VLAPolicy, requests: Sequence[Encode]) -> float:
+    """Norm of the difference of their features over the norm of the reference's."""
+
+    def features(of: VLAPolicy) -> np.ndarray:
+        return np.stack([answer.newest.views for answer in of.encode(requests)]).astype(np.float64)
+
+    expected = features(reference)
+    return float(np.linalg.norm(features(policy) - expected) / np.linalg.norm(expected))
+
+
 def feature_error(policy: VLAPolicy, optimization: Optimization, requests: Sequence[Encode]) -> float:
-    """Norm of the change of the features over the norm of the features, under the `plain` reference at the same
-    precision; `policy`, which has no optimization of its own yet, stays as it is."""
+    """`feature_distance` of the same model under `optimization` from itself at the same precision with nothing
+    approximated; `policy`, whose weights must not be quantized or fused, stays as it is."""
     from agent.vla.policy import VLAPolicy
 
-    def features(chosen: Optimization) -> np.ndarray:
-        answers = VLAPolicy(copy.deepcopy(policy.model), chosen).encode(requests)
-        return np.stack([answer.newest.views for answer in answers]).astype(np.float64)
-
-    reference = features(plain(optimization))
-    return float(np.linalg.norm(features(optimization) - reference) / np.linalg.norm(reference))
+    tuned, reference = (
+        VLAPolicy(copy.deepcopy(policy.model), chosen) for chosen in (optimization, plain(optimization))
+    )
+    return feature_distance(tuned, reference, requests)

@@ -132,7 +132,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             {
                 "attention": "varlen",
                 "quant": "fp8",
-                "compile": "cuda-graph",
+                "compile": "compile",
                 "shortcuts": ("prefix", "fused", "device-views"),
             }
         )

@@ -46,12 +46,13 @@ class Args:
     quant: str = "none"
     """Linear layers with fewer bits: none, bnb-int8, bnb-nf4, int8-dynamic, fp8."""
     compile: str = "none"
-    """How the encode is launched: none (kernel by kernel), compile (by torch.compile), cuda-graph."""
+    """How the encode is launched: none (kernel by kernel); cuda-graph (recorded once); compile (torch.compile writes
+    new kernels; on CUDA these are recorded, too)."""
     shortcuts: str = ""
     """Work saved without changing what is computed, joined by commas: prefix (text before the views is read once),
     fused (projections of the same input are one product), device-views (views are resized where the policy runs)."""
     preset: str = ""
-    """fast: attention varlen, quant fp8, compile cuda-graph and all shortcuts, where these options are left out;
+    """fast: attention varlen, quant fp8, compile compile and all shortcuts, where these options are left out;
     expected to be the fastest on an H100, not measured."""
     mode: str = "all"
     """pause (the world stops while the model thinks), sync, async, several joined by commas, or all."""

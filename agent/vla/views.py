@@ -68,8 +68,8 @@ def resize_on_device(images: torch.Tensor, width: int, height: int, config: Poli
     return resized.to(torch.uint8).permute(0, 2, 3, 1)
 
 
-RESIZE_TOLERANCE = 1
-"""Grey levels: torch and PIL round the weights of their sums differently."""
+RESIZE_TOLERANCE = 2
+"""Grey levels: torch and PIL round the weights of their sums differently, in either direction."""
 
 
 def pack(images: torch.Tensor, config: PolicyConfig) -> tuple[torch.Tensor, tuple[int, int]]:
@@ -95,6 +95,7 @@ def pack(images: torch.Tensor, config: PolicyConfig) -> tuple[torch.Tensor, tupl
     return blocks.reshape(count * rows * columns, 3 * patch * patch), (rows, columns)
 
 
+@torch.compiler.disable
 @lru_cache(maxsize=64)
 @torch.inference_mode(False)
 def normalisation(

@@ -126,7 +126,7 @@ def test_options_of_the_encode_change_the_setting_and_its_name() -> None:
 
 def test_a_preset_on_a_gpu_is_the_options_it_stands_for() -> None:
     fast, _ = resolve(cli.parse(Args, ["--preset", "fast", "--device", "cuda"]))
-    options = "--attention varlen --quant fp8 --compile cuda-graph --shortcuts prefix,fused,device-views".split()
+    options = "--attention varlen --quant fp8 --compile compile --shortcuts prefix,fused,device-views".split()
     assert fast == resolve(cli.parse(Args, [*options, "--device", "cuda"]))[0]
 
 

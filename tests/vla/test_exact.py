@@ -200,7 +200,7 @@ def test_streams_cannot_be_one_launch() -> None:
 
 def test_a_preset_fills_in_what_was_left_out() -> None:
     fast = with_preset(BASE, "fast")
-    assert (fast.attention, fast.quant, fast.compile) == ("varlen", "fp8", "cuda-graph")
+    assert (fast.attention, fast.quant, fast.compile) == ("varlen", "fp8", "compile")
     assert (fast.cameras, fast.width, fast.encoding) == (BASE.cameras, BASE.width, BASE.encoding)
     assert with_preset(replace(BASE, quant="int8-dynamic"), "fast").quant == "int8-dynamic"
     with pytest.raises(UsageError, match="choose from fast"):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from sim.errors import UsageError
 
-ENCODINGS = ("joint", "batched")
+ENCODINGS = ("joint", "batched", "separate", "streams")
 TEXT_TOKENS = 24  # the chat template (19) around a five-token instruction such as "Pick up the blue object"
 MIN_PIXELS, MAX_PIXELS = 56 * 56, 28 * 28 * 1280  # the area the view preparation keeps to, transformers' default
 
@@ -78,7 +78,7 @@ def visual_tokens(res: tuple[int, int], arch: Architecture = QWEN2_5_VL_3B) -> i
 
 
 def sequences(views: int, res: tuple[int, int], encoding: str, arch: Architecture = QWEN2_5_VL_3B) -> list[int]:
-    """Lengths [tokens] of the sequences the language model reads: one for all views (joint), or one a view (batched).
+    """Lengths [tokens] of the sequences the language model reads: one for all views (joint), or one a view.
 
     Two marks enclose every view; each sequence has the text once. UsageError for an unknown encoding or no view.
     """

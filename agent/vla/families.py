@@ -40,17 +40,25 @@ class Qwen2VL:
         return output.pooler_output
 
     def read(
-        self, model: PreTrainedModel, embeddings: torch.Tensor, layout: Layout, deeper: list[torch.Tensor]
+        self,
+        model: PreTrainedModel,
+        embeddings: torch.Tensor,
+        layout: Layout,
+        deeper: list[torch.Tensor],
+        cache: Any = None,
+        seen: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Last hidden states (R, S, d) of the language model after `embeddings` (R, S, d).
 
-        `deeper` is empty: all of a visual token is in its embedding.
+        `deeper` is empty: all of a visual token is in its embedding. `cache` is told the keys and values of each layer
+        and says which to attend to, `seen` which of them may be seen.
         """
         return model(
             inputs_embeds=embeddings,
             position_ids=layout.positions,
             # None selects the kernel's own causal mask.
-            attention_mask={"full_attention": None, "sliding_attention": None},
+            attention_mask={"full_attention": seen, "sliding_attention": seen},
+            past_key_values=cache,
             use_cache=False,
         ).last_hidden_state
 
@@ -94,16 +102,29 @@ class Qwen3VL(Qwen2VL):
         return torch.cat([output.pooler_output, *output.deepstack_features], dim=-1)
 
     def read(
-        self, model: PreTrainedModel, embeddings: torch.Tensor, layout: Layout, deeper: list[torch.Tensor]
+        self,
+        model: PreTrainedModel,
+        embeddings: torch.Tensor,
+        layout: Layout,
+        deeper: list[torch.Tensor],
+        cache: Any = None,
+        seen: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        visual = torch.zeros(layout.ids.numel(), dtype=torch.bool, device=layout.ids.device)
+        model._deepstack_process = _added_at
         return model(
             inputs_embeds=embeddings,
             position_ids=layout.positions,
-            visual_pos_masks=visual.index_fill(0, layout.visual, True).view_as(layout.ids),
+            visual_pos_masks=layout.visual,
             deepstack_visual_embeds=deeper or None,
+            attention_mask=seen,
+            past_key_values=cache,
             use_cache=False,
         ).last_hidden_state
+
+
+def _added_at(hidden: torch.Tensor, places: torch.Tensor, deeper: torch.Tensor) -> torch.Tensor:
+    """What transformers does by a mask, for which it must wait for the GPU in every layer (and a CUDA graph cannot)."""
+    return hidden.flatten(0, 1).index_add(0, places, deeper.to(hidden.dtype)).view_as(hidden)
 
 
 FAMILIES: dict[str, Qwen2VL] = {"qwen2_vl": Qwen2VL(), "qwen2_5_vl": Qwen25VL(), "qwen3_vl": Qwen3VL()}

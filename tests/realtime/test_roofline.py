@@ -66,7 +66,7 @@ def test_the_area_stays_within_the_limits_of_the_view_preparation(res: tuple[int
 
 
 def test_bad_input_is_one_line_with_the_valid_values() -> None:
-    with pytest.raises(UsageError, match=r"^unknown encoding 'both'; encodings are joint, batched$"):
+    with pytest.raises(UsageError, match=r"^unknown encoding 'both'; encodings are joint, batched, separate, streams$"):
         encode_tflop(3, (224, 224), "both")
     with pytest.raises(UsageError, match=r"^views must be at least 1, not 0$"):
         encode_tflop(0, (224, 224), "joint")

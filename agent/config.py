@@ -11,8 +11,11 @@ from sim.errors import UsageError
 CAMERA_ORDER = ("top", "wrist", "front", "left", "right")
 """The views a policy knows, in the order in which `--views N` takes them (equal to `sim.cameras.CAMERA_ORDER`)."""
 
-Encoding = Literal["joint", "batched"]
+Encoding = Literal["joint", "batched", "separate", "streams"]
 Pool = Literal["mean", "max", "attention"]
+Attention = Literal["eager", "sdpa", "varlen", "flash_attention_2", "flash_attention_4"]
+Quant = Literal["none", "bnb-int8", "bnb-nf4", "int8-dynamic", "fp8"]
+Compile = Literal["none", "compile", "cuda-graph"]
 Head = Literal["regression", "flow"]
 MAX_SIDE = 4096
 
@@ -37,7 +40,7 @@ class Optimization:
     """One configuration of the vision-language encode; it also keys a latency profile.
 
     Raises:
-        UsageError: an unknown, repeated or missing camera, a bad size, encoding or pool.
+        UsageError: an unknown, repeated or missing camera, a bad size, or an unknown value of another field.
     """
 
     cameras: tuple[str, ...] = CAMERA_ORDER[:3]
@@ -47,9 +50,16 @@ class Optimization:
     height: int = 224
     """Height to which a view is resized [px], before rounding to whole patches."""
     encoding: Encoding = "batched"
-    """`joint`: all views in one sequence; `batched`: one sequence a view, side by side."""
+    """`joint`: all views in one sequence; `batched`: one sequence a view, side by side; `separate`: one call a view,
+    one after another; `streams`: one call a view, each on a CUDA stream of its own."""
     pool: Pool = "attention"
     """How the features of the views are combined."""
+    attention: Attention = "sdpa"
+    """The attention kernel."""
+    quant: Quant = "none"
+    """How the weights of the linear layers are stored and multiplied."""
+    compile: Compile = "none"
+    """What becomes of the launches of kernels."""
 
     def __post_init__(self) -> None:
         valid = ", ".join(CAMERA_ORDER)
@@ -61,7 +71,7 @@ class Optimization:
         for side in (self.width, self.height):
             if not 1 <= side <= MAX_SIDE:
                 raise UsageError(f"resolution {self.width}x{self.height}: sides must be 1 to {MAX_SIDE}")
-        if self.encoding not in get_args(Encoding):
-            raise UsageError(f"unknown encoding {self.encoding!r}: choose from {', '.join(get_args(Encoding))}")
-        if self.pool not in get_args(Pool):
-            raise UsageError(f"unknown pool {self.pool!r}: choose from {', '.join(get_args(Pool))}")
+        choices = {"encoding": Encoding, "pool": Pool, "attention": Attention, "quant": Quant, "compile": Compile}
+        for name, kind in choices.items():
+            if getattr(self, name) not in get_args(kind):
+                raise UsageError(f"unknown {name} {getattr(self, name)!r}: choose from {', '.join(get_args(kind))}")

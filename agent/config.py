@@ -1,10 +1,12 @@
-"""What the user can vary about one inference: which views, how large, how encoded, how pooled."""
+"""What the user can vary about one inference: which views, how large, how encoded, by which kernels, how exactly."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Literal, get_args
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from types import MappingProxyType
+from typing import Any, Literal, get_args
 
 from sim.errors import UsageError
 
@@ -16,6 +18,7 @@ Pool = Literal["mean", "max", "attention"]
 Attention = Literal["eager", "sdpa", "varlen", "flash_attention_2", "flash_attention_4"]
 Quant = Literal["none", "bnb-int8", "bnb-nf4", "int8-dynamic", "fp8"]
 Compile = Literal["none", "compile", "cuda-graph"]
+Shortcut = Literal["prefix", "fused", "device-views"]
 Head = Literal["regression", "flow"]
 MAX_SIDE = 4096
 
@@ -40,7 +43,7 @@ class Optimization:
     """One configuration of the vision-language encode; it also keys a latency profile.
 
     Raises:
-        UsageError: an unknown, repeated or missing camera, a bad size, or an unknown value of another field.
+        UsageError: an unknown, repeated or missing camera, a bad size, or a value that is none of those named.
     """
 
     cameras: tuple[str, ...] = CAMERA_ORDER[:3]
@@ -51,15 +54,18 @@ class Optimization:
     """Height to which a view is resized [px], before rounding to whole patches."""
     encoding: Encoding = "batched"
     """`joint`: all views in one sequence; `batched`: one sequence a view, side by side; `separate`: one call a view,
-    one after another; `streams`: one call a view, each on a CUDA stream of its own."""
+    one after the other; `streams`: one call a view, each on a CUDA stream of its own."""
     pool: Pool = "attention"
     """How the features of the views are combined."""
     attention: Attention = "sdpa"
-    """The attention kernel."""
+    """The kernel, in vision tower and language model."""
     quant: Quant = "none"
-    """How the weights of the linear layers are stored and multiplied."""
+    """What becomes of the linear layers of vision tower and language model, see `agent.vla.quantize`."""
     compile: Compile = "none"
-    """What becomes of the launches of kernels."""
+    """How the encode is launched, see `agent.vla.compiled`."""
+    shortcuts: tuple[Shortcut, ...] = ()
+    """Work saved without changing what is computed: `prefix` keeps the keys and values of the text before the views,
+    `fused` computes projections of the same input as one product, `device-views` resizes views on the device."""
 
     def __post_init__(self) -> None:
         valid = ", ".join(CAMERA_ORDER)
@@ -71,7 +77,62 @@ class Optimization:
         for side in (self.width, self.height):
             if not 1 <= side <= MAX_SIDE:
                 raise UsageError(f"resolution {self.width}x{self.height}: sides must be 1 to {MAX_SIDE}")
-        choices = {"encoding": Encoding, "pool": Pool, "attention": Attention, "quant": Quant, "compile": Compile}
-        for name, kind in choices.items():
-            if getattr(self, name) not in get_args(kind):
-                raise UsageError(f"unknown {name} {getattr(self, name)!r}: choose from {', '.join(get_args(kind))}")
+        for name, choices in CHOICES.items():
+            value = getattr(self, name)
+            for each in value if isinstance(value, tuple) else (value,):
+                if each not in choices:
+                    raise UsageError(f"unknown {name} {each!r}: choose from {', '.join(choices)}")
+        if self.encoding == "streams" and self.compile != "none":
+            raise UsageError("encoding streams launches the views apart, which one launch cannot: use encoding batched")
+
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "encoding": get_args(Encoding),
+    "pool": get_args(Pool),
+    "attention": get_args(Attention),
+    "quant": get_args(Quant),
+    "compile": get_args(Compile),
+    "shortcuts": get_args(Shortcut),
+}
+"""Fields of `Optimization` that name something, and what they can name."""
+
+_CUDA_ONLY = {
+    "streams": "runs each view on a CUDA stream of its own",
+    "varlen": "is torch's flash kernel for CUDA",
+    "flash_attention_2": "is a package of CUDA kernels",
+    "flash_attention_4": "is a package of CUDA kernels",
+    "cuda-graph": "replays kernels recorded on a CUDA device",
+}
+
+
+def check_device(optimization: Optimization, device: str) -> None:
+    """UsageError, which says why and lists what works there, unless that can run on `device` (cpu or cuda)."""
+    for name in CHOICES if device == "cpu" else ():
+        value = getattr(optimization, name)
+        if value in _CUDA_ONLY:
+            others = ", ".join(choice for choice in CHOICES[name] if choice not in _CUDA_ONLY)
+            raise UsageError(f"{name} {value} {_CUDA_ONLY[value]}, and this is a CPU; {name}s there are {others}")
+
+
+PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "fast": MappingProxyType(
+            {
+                "attention": "varlen",
+                "quant": "fp8",
+                "compile": "cuda-graph",
+                "shortcuts": ("prefix", "fused", "device-views"),
+            }
+        )
+    }
+)
+"""Named combinations. `fast` is expected, not measured, to be the fastest on an H100: no profile shows it yet."""
+
+
+def with_preset(optimization: Optimization, name: str) -> Optimization:
+    """The optimization with what the preset says wherever it has the default. UsageError if there is no such preset."""
+    if name not in PRESETS:
+        raise UsageError(f"unknown preset {name!r}: choose from {', '.join(PRESETS)}")
+    default = {field.name: field.default for field in fields(Optimization)}
+    left = {key: value for key, value in PRESETS[name].items() if getattr(optimization, key) == default[key]}
+    return replace(optimization, **left)

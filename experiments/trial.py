@@ -89,7 +89,7 @@ def probe(job: Job) -> Facts:
         instruction=instruct(Thing("{shape}", "{colour}", 0.0, 0.0, 0.0)),
         camera_px=(WIDTH, HEIGHT),
         gl_renderer=renderer_name(),
-        parameters=sum(tensor.numel() for tensor in policy.model.parameters()),
+        parameters=policy.parameters,
         stand_in=policy.model.config.backbone == TINY,
     )
 

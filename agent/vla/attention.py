@@ -1,51 +1,46 @@
-"""Attention for many short sequences: one call for all of them, and the kernel that is fast for the case."""
+"""Attention in vision tower and language model: few calls for many short sequences, by a kernel of one's choice."""
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 from torch import nn
-from torch.nn import functional as F
-from transformers import AttentionInterface
+from transformers import AttentionInterface, PreTrainedModel
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLVisionAttention, apply_rotary_pos_emb_vision
 
-IMPLEMENTATION = "vlatency"
-
-
-def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, causal: bool) -> torch.Tensor:
-    """Attention over (N, heads, L, d); grouped queries where key and value have fewer heads.
-
-    The backward pass of torch's flash kernel for the CPU is about five times slower on sequences of
-    24 to 64 tokens than that of plain matrix products, so training takes the latter.
-    """
-    grouped = query.shape[1] != key.shape[1]
-    if query.device.type != "cpu" or not (torch.is_grad_enabled() and query.requires_grad):
-        return F.scaled_dot_product_attention(query, key, value, is_causal=causal, enable_gqa=grouped)
-    if grouped:
-        repeats = query.shape[1] // key.shape[1]
-        key, value = key.repeat_interleave(repeats, dim=1), value.repeat_interleave(repeats, dim=1)
-    scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
-    if causal:
-        length = scores.shape[-1]
-        future = torch.ones(length, length, dtype=torch.bool, device=scores.device).triu(1)
-        scores = scores.masked_fill(future, -torch.inf)
-    return scores.float().softmax(dim=-1).to(value.dtype) @ value
+from agent.config import Attention
+from agent.vla.kernels import KERNELS, PACKED, Kernel, bounds_of, check_kernel
 
 
 def _text_attention(
-    module: nn.Module, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: None, **_: object
+    kernel: Kernel,
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor | None,
+    **_: object,
 ) -> tuple[torch.Tensor, None]:
-    """transformers' attention interface; only whole causal sequences, which is all that an encode needs."""
-    if mask is not None:
-        raise ValueError("an attention mask is not supported: pad rows on the right")
-    return attend(query, key, value, causal=True).transpose(1, 2), None
+    """transformers' attention interface. No mask stands for causal sequences, which is all that most encodes need."""
+    return kernel(query, key, value, True, mask).transpose(1, 2), None
 
 
-def register() -> str:
-    """Makes `attend` known to transformers; returns the name for `attn_implementation`."""
-    AttentionInterface.register(IMPLEMENTATION, _text_attention)
-    return IMPLEMENTATION
+def register(attention: Attention = "sdpa") -> str:
+    """Makes a kernel known to transformers; returns its name for `attn_implementation`."""
+    # transformers prepares other inputs for implementations with "flash" in their name.
+    name = f"vlatency-{attention.replace('flash_attention_', 'fa')}"
+    AttentionInterface.register(name, partial(_text_attention, KERNELS[attention]))
+    return name
+
+
+def use_kernel(backbone: PreTrainedModel, attention: Attention) -> None:
+    """From now on vision tower and language model attend by that kernel. UsageError if it is not installed."""
+    check_kernel(attention)
+    backbone.language_model.config._attn_implementation = register(attention)
+    for module in backbone.visual.modules():
+        if isinstance(module, GroupedVisionAttention):
+            module.attention = attention
 
 
 @lru_cache(maxsize=256)
@@ -64,11 +59,13 @@ def _groups(lengths: tuple[int, ...], device: torch.device) -> tuple[list[torch.
 class GroupedVisionAttention(nn.Module):
     """`Qwen2_5_VLVisionAttention` with one attention call per distinct sequence length, bit-equal to its loop.
 
-    transformers' path without flash attention calls the kernel once per image or window, in Python.
+    transformers' path without flash attention calls the kernel once per image or window, in Python. A packed kernel is
+    called once.
     """
 
     def __init__(self, attention: Qwen2_5_VLVisionAttention) -> None:
         super().__init__()
+        self.attention: Attention = "sdpa"
         self.qkv = attention.qkv
         self.proj = attention.proj
         self.num_heads = attention.num_heads
@@ -85,7 +82,10 @@ class GroupedVisionAttention(nn.Module):
         query, key, value = self.qkv(hidden_states).reshape(total, 3, self.num_heads, -1).unbind(1)
         query, key = apply_rotary_pos_emb_vision(query, key, *position_embeddings)
         lengths = tuple((cu_seqlens[1:] - cu_seqlens[:-1]).tolist())
-        if len(set(lengths)) == 1:
+        if self.attention in PACKED:
+            bounds, longest = bounds_of(lengths, hidden_states.device), max(lengths)
+            output = PACKED[self.attention](query, key, value, bounds, bounds, longest, longest, False).flatten(1)
+        elif len(set(lengths)) == 1:
             shape = (len(lengths), lengths[0], self.num_heads, -1)
             output = self._attend(query.reshape(shape), key.reshape(shape), value.reshape(shape))
         else:
@@ -96,4 +96,4 @@ class GroupedVisionAttention(nn.Module):
     def _attend(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         """(N, L, heads, d) each to (N * L, heads * d)."""
         query, key, value = (tensor.transpose(1, 2) for tensor in (query, key, value))
-        return attend(query, key, value, causal=False).transpose(1, 2).flatten(2).flatten(0, 1)
+        return KERNELS[self.attention](query, key, value, False).transpose(1, 2).flatten(2).flatten(0, 1)

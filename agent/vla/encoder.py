@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from agent.config import Encoding
+from agent.config import Encoding, Quant
 from agent.vla.config import QWEN, PolicyConfig
 from agent.vla.families import family_of
-from agent.vla.layout import Layouts
+from agent.vla.layout import Layout, Layouts
+from agent.vla.prefix import Prefixes, Recall
 from agent.vla.stem import STRIDE, Stem, cut
+from agent.vla.streams import on_streams
 from agent.vla.text import Prompts
 from agent.vla.views import pack
 
@@ -98,6 +101,12 @@ class VLEncoder(nn.Module):
         self.dense_stem = DenseHead(config.stem_channels, config) if config.stem_channels else None
         self.dense_head = DenseHead(self.width, config)
         self.readout_head = Readout(self.width)
+        self.prefixes: Prefixes | None = None
+        """If there, text before the views is not read again while its weights stay."""
+        self.launch: Callable[..., torch.Tensor] | None = None
+        """`views_read` compiled, if it is."""
+        self.weights: tuple[Quant, bool] = ("none", False)
+        """How the backbone's are quantized, and whether some are fused."""
         self._vision_plans: dict[tuple, dict[str, torch.Tensor]] = {}
 
     def vision(self, pixels: torch.Tensor) -> tuple[torch.Tensor, Grid]:
@@ -146,14 +155,59 @@ class VLEncoder(nn.Module):
         grid: Grid,
     ) -> torch.Tensor:
         """Hidden states (B, V, T, d) of the visual tokens (B, V, T, D) after reading B instructions."""
-        layout = self.layouts(self.backbone, tuple(instructions), cameras, grid, encoding)
+        return self._read(tokens, *self._text(instructions, cameras, encoding, grid))
+
+    def _text(
+        self, instructions: Sequence[str], cameras: tuple[str, ...], encoding: Encoding, grid: Grid
+    ) -> tuple[torch.Tensor | None, ...]:
+        """What decides how visual tokens are read, as tensors: a layout, and what is kept of the text before it."""
+        asked = (tuple(instructions), cameras, grid, encoding)
+        if self.prefixes is None or torch.is_grad_enabled():
+            return *vars(self.layouts(self.backbone, *asked)).values(), None, None
+        layout, states, seen = self.prefixes(self.backbone, self.family, self.layouts, *asked)
+        return *vars(layout).values(), states, seen
+
+    def _read(
+        self,
+        tokens: torch.Tensor,
+        ids: torch.Tensor,
+        positions: torch.Tensor,
+        visual: torch.Tensor,
+        states: torch.Tensor | None,
+        seen: torch.Tensor | None,
+    ) -> torch.Tensor:
         model = self.backbone.language_model
-        embeddings = model.embed_tokens(layout.ids)
+        embeddings = model.embed_tokens(ids)
         flat = embeddings.flatten(0, 1)
-        visual, *deeper = tokens.flatten(0, -2).to(flat.dtype).split(self.width, dim=-1)
-        flat = flat.index_copy(0, layout.visual, visual)
-        hidden = self.family.read(model, flat.view_as(embeddings), layout, deeper)
-        return hidden.flatten(0, 1).index_select(0, layout.visual).view(*tokens.shape[:-1], self.width)
+        own, *deeper = tokens.flatten(0, -2).to(flat.dtype).split(self.width, dim=-1)
+        flat = flat.index_copy(0, visual, own)
+        cache = None if states is None else Recall(states)
+        hidden = self.family.read(model, flat.view_as(embeddings), Layout(ids, positions, visual), deeper, cache, seen)
+        return hidden.flatten(0, 1).index_select(0, visual).view(*tokens.shape[:-1], self.width)
+
+    def views_read(self, pixels: torch.Tensor, *text: torch.Tensor) -> torch.Tensor:
+        """Hidden states (B, V, T, d) of the visual tokens of pixels (B, V, H, W, 3), with what `_text` gives.
+
+        A function of tensors alone: their shapes decide what is launched.
+        """
+        tokens, _ = self.vision(pixels.flatten(0, 1))
+        return self._read(tokens.unflatten(0, pixels.shape[:2]), *text)
+
+    def hidden(
+        self, pixels: torch.Tensor, instructions: Sequence[str], cameras: tuple[str, ...], encoding: Encoding
+    ) -> torch.Tensor:
+        """The same with its text."""
+        if encoding in ("separate", "streams"):
+            alone = [(pixels[:, [view]], instructions, (camera,), "batched") for view, camera in enumerate(cameras)]
+            jobs = [partial(self.hidden, *each) for each in alone]
+            return torch.cat(on_streams(jobs) if encoding == "streams" else [job() for job in jobs], dim=1)
+        text = self._text(instructions, cameras, encoding, self.grid_of(pixels))
+        return (self.launch or self.views_read)(pixels, *text)
+
+    def grid_of(self, pixels: torch.Tensor) -> Grid:
+        """Of each view in pixels (B, V, H, W, 3)."""
+        unit = self.config.patch_size * self.config.merge_size
+        return pixels.shape[2] // unit, pixels.shape[3] // unit
 
     def readout(self, hidden: torch.Tensor, grid: Grid) -> ViewReadout:
         """Features of each view, see `Readout`."""
@@ -163,7 +217,4 @@ class VLEncoder(nn.Module):
         self, pixels: torch.Tensor, instructions: Sequence[str], cameras: tuple[str, ...], encoding: Encoding
     ) -> ViewReadout:
         """Pixels (B, V, H, W, 3) uint8 and B instructions to the readout of every view."""
-        count, views = pixels.shape[:2]
-        tokens, grid = self.vision(pixels.flatten(0, 1))
-        hidden = self.language(tokens.unflatten(0, (count, views)), instructions, cameras, encoding, grid)
-        return self.readout(hidden, grid)
+        return self.readout(self.hidden(pixels, instructions, cameras, encoding), self.grid_of(pixels))

@@ -40,17 +40,25 @@ class Qwen2VL:
         return output.pooler_output
 
     def read(
-        self, model: PreTrainedModel, embeddings: torch.Tensor, layout: Layout, deeper: list[torch.Tensor]
+        self,
+        model: PreTrainedModel,
+        embeddings: torch.Tensor,
+        layout: Layout,
+        deeper: list[torch.Tensor],
+        cache: Any = None,
+        seen: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Last hidden states (R, S, d) of the language model after `embeddings` (R, S, d).
 
-        `deeper` is empty: all of a visual token is in its embedding.
+        `deeper` is empty: all of a visual token is in its embedding. `cache` is told the keys and values of each layer
+        and says which to attend to, `seen` which of them may be seen.
         """
         return model(
             inputs_embeds=embeddings,
             position_ids=layout.positions,
             # None selects the kernel's own causal mask.
-            attention_mask={"full_attention": None, "sliding_attention": None},
+            attention_mask={"full_attention": seen, "sliding_attention": seen},
+            past_key_values=cache,
             use_cache=False,
         ).last_hidden_state
 
@@ -94,7 +102,13 @@ class Qwen3VL(Qwen2VL):
         return torch.cat([output.pooler_output, *output.deepstack_features], dim=-1)
 
     def read(
-        self, model: PreTrainedModel, embeddings: torch.Tensor, layout: Layout, deeper: list[torch.Tensor]
+        self,
+        model: PreTrainedModel,
+        embeddings: torch.Tensor,
+        layout: Layout,
+        deeper: list[torch.Tensor],
+        cache: Any = None,
+        seen: torch.Tensor | None = None,
     ) -> torch.Tensor:
         visual = torch.zeros(layout.ids.numel(), dtype=torch.bool, device=layout.ids.device)
         return model(
@@ -102,6 +116,8 @@ class Qwen3VL(Qwen2VL):
             position_ids=layout.positions,
             visual_pos_masks=visual.index_fill(0, layout.visual, True).view_as(layout.ids),
             deepstack_visual_embeds=deeper or None,
+            attention_mask=seen,
+            past_key_values=cache,
             use_cache=False,
         ).last_hidden_state
 

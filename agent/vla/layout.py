@@ -28,6 +28,28 @@ class Layout:
     """Indices of the visual tokens in the flattened (R * S), in the order rows, views, raster."""
 
 
+_Row = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""Ids (S,), positions (S, 3) and places of the visual tokens of one row."""
+
+
+def _stacked(rows: list[_Row], device: torch.device) -> Layout:
+    ids = pad_sequence([row[0] for row in rows], batch_first=True)
+    positions = pad_sequence([row[1] for row in rows], batch_first=True).permute(2, 0, 1)
+    visual = torch.cat([row[2] + index * ids.shape[1] for index, row in enumerate(rows)])
+    return Layout(ids.to(device), positions.contiguous().to(device), visual.to(device))
+
+
+def _seen(starts: list[int], rest: int, device: torch.device) -> torch.Tensor | None:
+    """(R, 1, S, P + S): tokens see the `starts` tokens of their row before them, not the padding of P, and each other
+    causally. None if nothing is padded."""
+    longest = max(starts)
+    if min(starts) == longest:
+        return None
+    before = torch.arange(longest) < torch.tensor(starts)[:, None, None]
+    causal = torch.ones(rest, rest, dtype=torch.bool).tril()
+    return torch.cat([before.expand(-1, rest, -1), causal.expand(len(starts), -1, -1)], dim=2)[:, None].to(device)
+
+
 class Layouts:
     """Builds and remembers layouts. The rows depend only on text, views and grid, never on pixels."""
 
@@ -35,8 +57,9 @@ class Layouts:
         self.prompts = prompts
         self.kept = kept
         self._positions: dict[tuple, torch.Tensor] = {}
-        self._rows: dict[tuple, tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = {}
+        self._rows: dict[tuple, _Row] = {}
         self._batches: OrderedDict[tuple, Layout] = OrderedDict()
+        self._parted: OrderedDict[tuple, tuple[Layout, Layout, torch.Tensor | None]] = OrderedDict()
 
     # What is kept must also serve training: tensors made in inference mode could not be saved for backward.
     @torch.inference_mode(False)
@@ -54,24 +77,51 @@ class Layouts:
         if key in self._batches:
             self._batches.move_to_end(key)
             return self._batches[key]
-        rows = [
+        self._batches[key] = _stacked(self._rows_of(model, instructions, cameras, grid, encoding), device)
+        if len(self._batches) > self.kept:
+            self._batches.popitem(last=False)
+        return self._batches[key]
+
+    @torch.inference_mode(False)
+    def parted(
+        self,
+        model: PreTrainedModel,
+        instructions: tuple[str, ...],
+        cameras: tuple[str, ...],
+        grid: tuple[int, int],
+        encoding: Encoding,
+    ) -> tuple[Layout, Layout, torch.Tensor | None]:
+        """The same in two: text before the first view, P tokens at most, and the rest, S at most; and who of the rest
+        sees whom of both (R, 1, S, P + S), None if that is plainly causal."""
+        device = next(model.parameters()).device
+        key = (instructions, cameras, grid, encoding, device)
+        if key not in self._parted:
+            rows = self._rows_of(model, instructions, cameras, grid, encoding)
+            starts = [int(visual[0]) for _, _, visual in rows]
+            before = [(row[0][:start], row[1][:start], row[2][:0]) for row, start in zip(rows, starts, strict=True)]
+            rest = [(row[0][start:], row[1][start:], row[2] - start) for row, start in zip(rows, starts, strict=True)]
+            layout = _stacked(rest, device)
+            self._parted[key] = _stacked(before, device), layout, _seen(starts, layout.ids.shape[1], device)
+            if len(self._parted) > self.kept:
+                self._parted.popitem(last=False)
+        self._parted.move_to_end(key)
+        return self._parted[key]
+
+    def _rows_of(
+        self,
+        model: PreTrainedModel,
+        instructions: tuple[str, ...],
+        cameras: tuple[str, ...],
+        grid: tuple[int, int],
+        encoding: Encoding,
+    ) -> list[_Row]:
+        return [
             self._row(model, row, grid)
             for instruction in instructions
             for row in self.prompts.rows(instruction, cameras, grid[0] * grid[1], encoding)
         ]
-        ids = pad_sequence([row[0] for row in rows], batch_first=True)
-        positions = pad_sequence([row[1] for row in rows], batch_first=True).permute(2, 0, 1)
-        length = ids.shape[1]
-        visual = torch.cat([row[2] + index * length for index, row in enumerate(rows)])
-        layout = Layout(ids.to(device), positions.contiguous().to(device), visual.to(device))
-        self._batches[key] = layout
-        if len(self._batches) > self.kept:
-            self._batches.popitem(last=False)
-        return layout
 
-    def _row(
-        self, model: PreTrainedModel, row: Row, grid: tuple[int, int]
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def _row(self, model: PreTrainedModel, row: Row, grid: tuple[int, int]) -> _Row:
         key = (row.ids, grid)
         if key not in self._rows:
             ids = torch.tensor(row.ids)

@@ -31,7 +31,8 @@ from agent.vla.flow import FlowHead, absolute, guide_of, noise_of, sample
 from agent.vla.heads import ActionHead, HeadOutput, Past, SensorBatch, ViewBatch
 from agent.vla.text import Prompts, instruction_corpus, train_tokenizer
 from agent.vla.towers import load_published
-from agent.vla.views import resize
+from agent.vla.tune import PLAIN, tune
+from agent.vla.views import resize, resize_on_device
 from agent.vla.zoo import Tiny, find_model, tiny_policy_config, with_vision_encoder
 from sim.errors import UsageError
 
@@ -133,14 +134,15 @@ def set_points(output: HeadOutput, ee_pose: torch.Tensor) -> torch.Tensor:
 
 
 class VLAPolicy:
-    """A `VLA` under one `Optimization`, with one of its heads.
+    """A `VLA` under one `Optimization`, which is applied to its encoder in place, with one of its heads.
 
     On a GPU all requests share one forward pass, and answers are equal to those of one alone up to rounding. On a CPU,
     where sharing saves little, they are answered one by one: what an episode gets does not depend, to the bit, on which
     others run beside it.
 
     Raises:
-        UsageError: the model has no such head.
+        UsageError: the model has no such head, or the optimization does not run here.
+        ValueError: the model's weights were changed for another optimization.
     """
 
     def __init__(self, model: VLA, optimization: Optimization | None = None, head: Head = "regression") -> None:
@@ -149,6 +151,9 @@ class VLAPolicy:
         self.model, self.head = model.eval(), head
         self.optimization = optimization or Optimization()
         self.device = next(model.parameters()).device
+        self.parameters = sum(tensor.numel() for tensor in model.parameters())
+        """How many numbers the model has learnt, however they are stored."""
+        tune(model.encoder, self.optimization)
         self._view_ids = torch.tensor(model.config.view_ids(self.optimization.cameras), device=self.device)
 
     @classmethod
@@ -189,7 +194,13 @@ class VLAPolicy:
         return cls(model.to(device), optimization)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Writes configuration, weights (float16) and tokenizer; a pretrained backbone is stored by name only."""
+        """Writes configuration, weights (float16) and tokenizer; a pretrained backbone is stored by name only.
+
+        Raises:
+            ValueError: the weights are quantized or fused.
+        """
+        if self.model.encoder.weights != PLAIN:
+            raise ValueError(f"weights that are {self.model.encoder.weights} are not saved; save the plain policy")
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         learnt = {name for name, _ in self.model.named_parameters()}
@@ -220,7 +231,7 @@ class VLAPolicy:
     def _encode(self, requests: Sequence[Encode]) -> list[Features]:
         """Answers to requests with images of the same cameras."""
         readout = self.model.encoder(
-            torch.from_numpy(np.stack([self._pixels(request) for request in requests])).to(self.device),
+            torch.stack([self._pixels(request) for request in requests]).to(self.device),
             [request.instruction for request in requests],
             self._cameras(requests[0]),
             self.optimization.encoding,
@@ -234,7 +245,7 @@ class VLAPolicy:
         missing = [camera for camera in chosen.cameras if camera not in request.images]
         known = before is not None and before.newest.instruction == request.instruction
         # Views in one sequence have read each other: none of them can be renewed alone.
-        apart = chosen.encoding == "batched" and len(missing) < len(chosen.cameras)
+        apart = chosen.encoding != "joint" and len(missing) < len(chosen.cameras)
         if missing and not (known and apart):
             raise ValueError(f"no image of camera {missing[0]!r} among {', '.join(request.images)}, now or before")
         return tuple(camera for camera in chosen.cameras if camera in request.images)
@@ -254,16 +265,19 @@ class VLAPolicy:
             newest = renewed(before.newest, newest, [cameras.index(camera) for camera in self._cameras(request)])
         return Features(cameras, newest, earlier_looks(newest, before))
 
-    def _pixels(self, request: Encode) -> np.ndarray:
+    def _pixels(self, request: Encode) -> torch.Tensor:
         """(V, H, W, 3) uint8: the views to look at, resized."""
         chosen = self.optimization
-        pixels = []
+        images = []
         for camera in self._cameras(request):
             image = request.images[camera]
             if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
                 raise ValueError(f"image of {camera!r}: {image.dtype} {image.shape}, expected uint8 (H, W, 3)")
-            pixels.append(resize(image, chosen.width, chosen.height, self.model.config))
-        return np.stack(pixels)
+            images.append(image)
+        size = chosen.width, chosen.height, self.model.config
+        if "device-views" in chosen.shortcuts:
+            return resize_on_device(torch.from_numpy(np.stack(images)).to(self.device), *size)
+        return torch.from_numpy(np.stack([resize(image, *size) for image in images]))
 
     def act(self, requests: Sequence[Act]) -> list[np.ndarray]:
         """Chunk (chunk, 5) float64 of absolute set-points at 10 Hz for each request.

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from agent.vla.config import PolicyConfig
 from agent.vla.mobilenets import NETWORKS, MobileNet
+from agent.vla.views import normalisation
 from agent.vla.zoo import find_light_encoder
 from sim.errors import UsageError
 
@@ -59,8 +60,8 @@ class LightTower(nn.Module):
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, tuple[int, int]]:
         """Pixels (N, H, W, 3) uint8, whole cells, to tokens (N, T, width) in raster order and their grid."""
-        mean, std = torch.tensor(self.mean, device=pixels.device), torch.tensor(self.std, device=pixels.device)
-        images = ((pixels.float() / 255 - mean) / std).to(next(self.parameters()).dtype)
+        scale, shift = normalisation(pixels.device, self.mean, self.std)
+        images = ((pixels.float() - 128) * scale + shift).to(next(self.parameters()).dtype)
         # The colours stay innermost in memory, which is the layout that convolutions like.
         images = images.permute(0, 3, 1, 2)
         cells = F.pixel_unshuffle(self.network(images), self.merge)

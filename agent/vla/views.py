@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 import torch
 from PIL import Image
+from torch.nn import functional as F
 
 from agent.vla.config import PolicyConfig
 from agent.vla.zoo import CLIP_NORMALISATION
@@ -51,6 +53,23 @@ def resample(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.asarray(Image.fromarray(image).resize(size, resample=Image.Resampling.BICUBIC))
 
 
+def resize_on_device(images: torch.Tensor, width: int, height: int, config: PolicyConfig) -> torch.Tensor:
+    """What `resize` does to views (N, H, W, 3) uint8, on the device where they are, in float32.
+
+    PIL rounds to bytes between rows and columns: of random bytes, its noisiest case, no value differs by more than
+    RESIZE_TOLERANCE.
+    """
+    columns, rows = rounded_size(width, height, config)
+    if images.shape[1:3] == (rows, columns):
+        return images
+    resized = F.interpolate(images.permute(0, 3, 1, 2).float(), (rows, columns), mode="bicubic", antialias=True)
+    return resized.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+
+
+RESIZE_TOLERANCE = 2
+"""Grey levels."""
+
+
 def pack(images: torch.Tensor, config: PolicyConfig) -> tuple[torch.Tensor, tuple[int, int]]:
     """Patches of still images as bytes; `PatchProjection` folds the normalisation into its weights.
 
@@ -74,12 +93,15 @@ def pack(images: torch.Tensor, config: PolicyConfig) -> tuple[torch.Tensor, tupl
     return blocks.reshape(count * rows * columns, 3 * patch * patch), (rows, columns)
 
 
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)
 def normalisation(
     device: torch.device | None = None, mean: Colour = MEAN, std: Colour = STD
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """`(scale, shift)`, each (3,): a packed byte b of channel c stands for `b * scale[c] + shift[c]`."""
-    centre, spread = torch.tensor(mean, device=device), torch.tensor(std, device=device)
-    return 1 / (255 * spread), (128 / 255 - centre) / spread
+    # Once, and not on the device: neither a CUDA graph nor a second stream could wait for it.
+    centre, spread = torch.tensor(mean), torch.tensor(std)
+    return (1 / (255 * spread)).to(device), ((128 / 255 - centre) / spread).to(device)
 
 
 def patchify(

@@ -8,10 +8,11 @@ import torch
 from transformers import Qwen2_5_VLModel
 
 from agent.config import Encoding
-from agent.vla.attention import GroupedVisionAttention, attend
+from agent.vla.attention import GroupedVisionAttention
 from agent.vla.backbones import pretrained_backbone, tiny_config
 from agent.vla.config import PolicyConfig
 from agent.vla.encoder import VLEncoder
+from agent.vla.kernels import sdpa
 from agent.vla.policy import VLA, VLAPolicy
 from agent.vla.stem import Stem, cut
 from agent.vla.text import instruction_corpus, train_tokenizer
@@ -48,8 +49,8 @@ def test_training_and_inference_attention_agree(causal: bool) -> None:
     query = torch.randn(3, 4, 24, 32, requires_grad=True)
     key, value = torch.randn(2, 3, 2, 24, 32)
     with torch.inference_mode():
-        expected = attend(query, key, value, causal)
-    torch.testing.assert_close(attend(query, key, value, causal), expected, rtol=1e-5, atol=1e-5)
+        expected = sdpa(query, key, value, causal)
+    torch.testing.assert_close(sdpa(query, key, value, causal), expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("views", [1, 3, 5])

@@ -1,0 +1,67 @@
+"""Projections of the same input as one matrix product: query, key and value, and the two of a gated MLP."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+TOGETHER = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
+"""Names of layers that transformers' modules call in this order, on the same input."""
+
+
+class _Joined(nn.Module):
+    """One linear layer with the rows of several."""
+
+    def __init__(self, layers: list[nn.Linear]) -> None:
+        super().__init__()
+        self.sizes = [layer.out_features for layer in layers]
+        biased = layers[0].bias is not None
+        weight = layers[0].weight
+        self.linear = nn.Linear(
+            layers[0].in_features, sum(self.sizes), bias=biased, device=weight.device, dtype=weight.dtype
+        )
+        with torch.no_grad():
+            torch.cat([layer.weight for layer in layers], out=self.linear.weight)
+            if biased:
+                torch.cat([layer.bias for layer in layers], out=self.linear.bias)
+        self._left: list[torch.Tensor] = []
+
+    def part(self, hidden: torch.Tensor, index: int) -> torch.Tensor:
+        """What layer `index` gives; the first one computes for all, and each must be asked once, in order."""
+        if index == 0:
+            self._left = list(self.linear(hidden).split(self.sizes, dim=-1))
+        assert len(self._left) == len(self.sizes) - index, f"{index=} {len(self._left)=}"
+        return self._left.pop(0)
+
+
+class _Part(nn.Module):
+    """Stands where one of the layers stood; the first one owns the joined layer."""
+
+    def __init__(self, joined: _Joined, index: int) -> None:
+        super().__init__()
+        self.index = index
+        if index == 0:
+            self.joined = joined
+        else:
+            self._joined = [joined]  # in a list, so that torch does not count its weights again
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        joined = self.joined if self.index == 0 else self._joined[0]
+        return joined.part(hidden, self.index)
+
+
+def fuse(model: nn.Module) -> int:
+    """Joins such layers everywhere in `model`, in place; returns how many products are left of how many, as a saving.
+
+    The weights are the same numbers in other tensors: a fused model is for inference and is not saved.
+    """
+    saved = 0
+    for module in list(model.modules()):
+        for names in TOGETHER:
+            layers = [getattr(module, name, None) for name in names]
+            if all(type(layer) is nn.Linear for layer in layers):
+                joined = _Joined(layers)  # type: ignore[arg-type]  # checked just above
+                for index, name in enumerate(names):
+                    setattr(module, name, _Part(joined, index))
+                saved += len(names) - 1
+    return saved

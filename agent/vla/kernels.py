@@ -1,0 +1,199 @@
+"""Attention kernels behind one signature: torch's own and those of installed packages."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from functools import lru_cache, partial
+from inspect import signature
+from typing import Protocol
+
+import torch
+from torch.nn import functional as F
+
+from agent.config import Attention
+from sim.errors import UsageError
+
+
+class Kernel(Protocol):
+    """Attention of queries (N, heads, L, d) over keys and values (N, fewer or as many heads, K, d).
+
+    Causal: the last query sees all keys, the one before it one less, and so on. `seen`, a boolean tensor that
+    broadcasts to (N, heads, L, K), says who sees whom instead.
+    """
+
+    def __call__(
+        self,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        causal: bool,
+        seen: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """The same shape as `query`."""
+
+
+Packed = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, int, int, bool], torch.Tensor]
+"""Attention within sequences that lie end to end: query (S, heads, d), key, value; bounds (sequences + 1) of the
+queries and of the keys as int32 on the device; the longest of each; causal as above."""
+
+
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)
+def _causal(queries: int, keys: int, device: torch.device) -> torch.Tensor:
+    return torch.ones(queries, keys, dtype=torch.bool, device=device).tril(keys - queries)
+
+
+def _as_many_heads(query: torch.Tensor, *others: torch.Tensor) -> list[torch.Tensor]:
+    repeats = query.shape[1] // others[0].shape[1]
+    return [other.repeat_interleave(repeats, dim=1) if repeats > 1 else other for other in others]
+
+
+def eager(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, causal: bool, seen: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Plain matrix products, the softmax in float32; see `Kernel`."""
+    key, value = _as_many_heads(query, key, value)
+    scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
+    if causal and seen is None:
+        seen = _causal(query.shape[2], key.shape[2], query.device)
+    if seen is not None:
+        scores = scores.masked_fill(~seen, -torch.inf)
+    return scores.float().softmax(dim=-1).to(value.dtype) @ value
+
+
+def sdpa(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, causal: bool, seen: torch.Tensor | None = None
+) -> torch.Tensor:
+    """torch's `scaled_dot_product_attention`, except in training on a CPU; see `Kernel`.
+
+    The backward pass of torch's flash kernel for the CPU is about five times slower on sequences of
+    24 to 64 tokens than that of plain matrix products, so training takes the latter.
+    """
+    if query.device.type == "cpu" and torch.is_grad_enabled() and query.requires_grad:
+        return eager(query, key, value, causal, seen)
+    # torch's own "causal" lets the first query see one key only.
+    if causal and seen is None and query.shape[2] != key.shape[2]:
+        seen = _causal(query.shape[2], key.shape[2], query.device)
+    if seen is None:
+        grouped = query.shape[1] != key.shape[1]
+        return F.scaled_dot_product_attention(query, key, value, is_causal=causal, enable_gqa=grouped)
+    # With a mask and fewer heads of keys torch would fall back to its slow path.
+    return F.scaled_dot_product_attention(query, *_as_many_heads(query, key, value), attn_mask=seen)
+
+
+def _varlen(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    query_bounds: torch.Tensor,
+    key_bounds: torch.Tensor,
+    queries: int,
+    keys: int,
+    causal: bool,
+) -> torch.Tensor:
+    from torch.nn.attention.varlen import varlen_attn
+
+    window = (-1, 0) if causal else (-1, -1)
+    grouped = query.shape[1] != key.shape[1]
+    output = varlen_attn(
+        query, key, value, query_bounds, key_bounds, queries, keys, window_size=window, enable_gqa=grouped
+    )
+    assert isinstance(output, torch.Tensor)
+    return output
+
+
+def _flash(
+    package: str,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    query_bounds: torch.Tensor,
+    key_bounds: torch.Tensor,
+    queries: int,
+    keys: int,
+    causal: bool,
+) -> torch.Tensor:
+    output = importlib.import_module(package).flash_attn_varlen_func(
+        query,
+        key,
+        value,
+        cu_seqlens_q=query_bounds,
+        cu_seqlens_k=key_bounds,
+        max_seqlen_q=queries,
+        max_seqlen_k=keys,
+        causal=causal,
+    )
+    return output[0] if isinstance(output, tuple) else output
+
+
+def _in_half(kernel: Packed) -> Packed:
+    """The kernel for any type: what is not in half precision is rounded to bfloat16 on the way in."""
+
+    def run(
+        query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *rest: torch.Tensor | int | bool
+    ) -> torch.Tensor:
+        dtype = query.dtype if query.dtype in (torch.float16, torch.bfloat16) else torch.bfloat16
+        return kernel(query.to(dtype), key.to(dtype), value.to(dtype), *rest).to(query.dtype)  # type: ignore[arg-type]
+
+    return run
+
+
+PACKED: dict[str, Packed] = {
+    "varlen": _in_half(_varlen),
+    "flash_attention_2": _in_half(partial(_flash, "flash_attn")),
+    "flash_attention_4": _in_half(partial(_flash, "flash_attn.cute")),
+}
+"""Kernels that need no sequences of equal length. They work in half precision and on CUDA only."""
+
+
+@lru_cache(maxsize=256)
+@torch.inference_mode(False)
+def bounds_of(lengths: tuple[int, ...], device: torch.device) -> torch.Tensor:
+    """Where sequences of these lengths, laid end to end, begin and end: int32 (sequences + 1,)."""
+    return torch.tensor([0, *lengths]).cumsum(0).to(device, torch.int32)
+
+
+def _padded(kernel: Packed) -> Kernel:
+    """The packed kernel on sequences of one length."""
+
+    def run(
+        query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, causal: bool, seen: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        if seen is not None:
+            return sdpa(query, key, value, causal, seen)
+        count, _, queries, _ = query.shape
+        keys = key.shape[2]
+        flat = [tensor.transpose(1, 2).flatten(0, 1) for tensor in (query, key, value)]
+        bounds = [bounds_of((length,) * count, query.device) for length in (queries, keys)]
+        output = kernel(flat[0], flat[1], flat[2], bounds[0], bounds[1], queries, keys, causal)
+        return output.unflatten(0, (count, queries)).transpose(1, 2)
+
+    return run
+
+
+KERNELS: dict[str, Kernel] = {"eager": eager, "sdpa": sdpa} | {name: _padded(kernel) for name, kernel in PACKED.items()}
+
+_PACKAGES = {"flash_attention_2": ("flash_attn", "flash"), "flash_attention_4": ("flash_attn.cute", "flash4")}
+
+
+def check_kernel(attention: Attention) -> None:
+    """UsageError unless what the kernel needs is installed here."""
+    others = "or use " + ", ".join(name for name in KERNELS if name not in _PACKAGES)
+    if attention in _PACKAGES:
+        module, extra = _PACKAGES[attention]
+        try:
+            importlib.import_module(module)
+        except ImportError:
+            raise UsageError(f"attention {attention} needs the extra: pip install -e '.[{extra}]', {others}") from None
+    if attention == "varlen":
+        try:
+            from torch.nn.attention.varlen import varlen_attn
+
+            usable = {"window_size", "enable_gqa"} <= set(signature(varlen_attn).parameters)
+        except ImportError:
+            usable = False
+        if not usable:
+            raise UsageError(
+                f"attention varlen needs a newer torch than {torch.__version__}; use {', '.join(('eager', 'sdpa'))}"
+            )

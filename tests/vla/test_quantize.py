@@ -1,0 +1,106 @@
+"""Laws of the quantized encode: its error is that of its format, neither none nor large."""
+
+import copy
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from agent.config import CAMERA_ORDER, Optimization, Quant
+from agent.realtime.requests import Encode
+from agent.vla.policy import VLA, VLAPolicy
+from agent.vla.quantize import ScaledLinear, quantize
+from agent.vla.tune import feature_error
+from sim.errors import UsageError
+
+BASE = Optimization(CAMERA_ORDER[:2], 112, 112)
+
+
+@pytest.mark.parametrize(
+    ("quant", "least", "most"),
+    [
+        ("int8-dynamic", 1e-3, 0.03),
+        ("fp8", 5e-3, 0.1),
+        ("bnb-int8", 1e-3, 0.03),
+        ("bnb-nf4", 2e-2, 0.3),
+    ],
+)
+def test_the_error_of_the_features_is_that_of_the_format(
+    model: VLA, request_of: Callable[..., Encode], quant: Quant, least: float, most: float
+) -> None:
+    if quant.startswith("bnb"):
+        pytest.importorskip("bitsandbytes", reason="needs the extra [quant]")
+    policy = VLAPolicy(copy.deepcopy(model))
+    requests = [request_of(0), request_of(1, "Lift it")]
+    error = feature_error(policy, replace(BASE, quant=quant), requests)
+    print(f"{quant}: feature error {error:.4f}")
+    assert least < error < most
+    assert feature_error(policy, BASE, requests) == 0
+
+
+def test_fusing_first_changes_nothing_where_every_output_has_its_own_scale(
+    model: VLA, request_of: Callable[..., Encode]
+) -> None:
+    def features(**changes: object) -> torch.Tensor:
+        policy = VLAPolicy(copy.deepcopy(model), replace(BASE, quant="int8-dynamic", **changes))
+        return torch.from_numpy(policy.encode([request_of(0)])[0].newest.views)
+
+    torch.testing.assert_close(features(shortcuts=("fused",)), features(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("sides", [(16, 16), (37, 3420 // 60), (128, 40)])
+@pytest.mark.parametrize("rows", [1, 40])
+def test_a_product_of_numbers_that_int8_holds_is_exact(sides: tuple[int, int], rows: int) -> None:
+    linear = nn.Linear(*sides)
+    values = torch.randint(-127, 128, (sides[1], sides[0])).float()
+    values[:, 0] = 127  # the scale is then 1
+    linear.weight.data = values
+    inputs = torch.randint(-127, 128, (rows, 2, sides[0])).float()
+    inputs[..., 0] = 127
+    torch.testing.assert_close(ScaledLinear(linear, torch.int8)(inputs), linear(inputs), rtol=1e-5, atol=1e-1)
+
+
+@pytest.mark.parametrize(("dtype", "most"), [(torch.int8, 0.02), (torch.float8_e4m3fn, 0.06)])
+def test_a_large_token_does_not_spoil_the_others(dtype: torch.dtype, most: float) -> None:
+    torch.manual_seed(0)
+    linear, inputs = nn.Linear(64, 48), torch.randn(4, 64)
+    inputs[0] *= 1e4
+    for ours, expected in zip(ScaledLinear(linear, dtype)(inputs), linear(inputs), strict=True):
+        assert 0 < (ours - expected).norm() / expected.norm() < most
+
+
+def test_inputs_of_zeros_give_the_bias() -> None:
+    linear = nn.Linear(16, 16)
+    torch.testing.assert_close(ScaledLinear(linear, torch.int8)(torch.zeros(2, 16)), linear.bias.expand(2, -1))
+
+
+def test_heads_and_embeddings_keep_their_bits(model: VLA) -> None:
+    changed = VLAPolicy(copy.deepcopy(model), replace(BASE, quant="int8-dynamic")).model
+    kinds = {name: type(module) for name, module in changed.named_modules()}
+    towers = [kind for name, kind in kinds.items() if "visual.blocks" in name or "language_model.layers" in name]
+    assert nn.Linear not in towers and towers.count(ScaledLinear) > 20
+    assert ScaledLinear not in [kind for name, kind in kinds.items() if not name.startswith("encoder.backbone")]
+    assert kinds["encoder.backbone.language_model.embed_tokens"] is nn.Embedding
+
+
+@pytest.mark.parametrize("quant", ["bnb-int8", "bnb-nf4"])
+def test_a_missing_extra_is_one_line_that_names_it(quant: Quant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    with pytest.raises(UsageError, match=r"^quant bnb-int8 and bnb-nf4 need .* pip install -e '.\[quant\]', or use"):
+        quantize(nn.Sequential(nn.Linear(8, 8)), quant)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+@pytest.mark.parametrize(("dtype", "most"), [(torch.int8, 0.03), (torch.float8_e4m3fn, 0.06)])
+@pytest.mark.parametrize("rows", [1, 300])
+def test_the_product_on_cuda_is_the_reference_up_to_rounding(dtype: torch.dtype, most: float, rows: int) -> None:
+    if dtype != torch.int8 and torch.cuda.get_device_capability() < (8, 9):
+        pytest.skip("this GPU has no float8")
+    torch.manual_seed(0)
+    linear, inputs = nn.Linear(1284, 3420), torch.randn(rows, 1284)
+    expected = ScaledLinear(linear, dtype)(inputs)
+    ours = ScaledLinear(linear.to("cuda", torch.bfloat16), dtype)(inputs.to("cuda", torch.bfloat16)).float().cpu()
+    assert (ours - expected).norm() / expected.norm() < most

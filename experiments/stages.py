@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -77,7 +78,9 @@ def measure(
         UsageError: the optimization does not run here, or the visual tokens are not those of the configuration.
     """
     request = request_of(optimization.cameras)
-    reference = _features(VLAPolicy(model, _reference(optimization)), request) if _changes(model, optimization) else None
+    reference = (
+        _features(VLAPolicy(model, _reference(optimization)), request) if _changes(model, optimization) else None
+    )
     policy = VLAPolicy(model, optimization)
     tokens, lengths = seen(policy, request)
     arch = find_architecture(name, vision_encoder)
@@ -126,6 +129,7 @@ def seen(policy: VLAPolicy, request: Encode) -> tuple[int, tuple[int, ...]]:
         rows, length = kwargs["inputs_embeds"].shape[:2]
         lengths.extend([length] * rows)
 
+    policy.encode([request])  # What is computed once and kept must not be counted.
     hooks = [
         encoder.backbone.visual.register_forward_hook(looked),
         encoder.backbone.language_model.register_forward_pre_hook(reads, with_kwargs=True),
@@ -206,8 +210,6 @@ def _groups(optimization: Optimization) -> list[slice]:
 
 def _reference(optimization: Optimization) -> Optimization:
     """The same sequences, nothing approximated."""
-    from dataclasses import replace
-
     apart = optimization.encoding in ("separate", "streams")
     return replace(plain(optimization), encoding="batched" if apart else optimization.encoding)
 
@@ -238,8 +240,6 @@ def _view_batch(policy: VLAPolicy, request: Encode) -> ViewBatch:
 @contextmanager
 def busy(policy: VLAPolicy, request: Encode) -> Iterator[None]:
     """Encodes go on and on in another thread, on a CUDA stream of their own where there is a GPU."""
-    import threading
-
     stop = threading.Event()
     on_gpu = policy.device.type == "cuda"
 

@@ -206,7 +206,7 @@ def _looked_up(profile: Profile, optimization: Optimization, factor: float) -> P
 
 def _scaled(optimization: Optimization) -> str:
     """Arithmetic knows neither precisions nor launches: what is named here was left out of account."""
-    unknown = [name for name in (optimization.quant, optimization.compile) if name != "none"]
+    unknown = [name for name in (optimization.quant, optimization.compile, *optimization.shortcuts) if name != "none"]
     return "scaled by TFLOP" + f", as if without {' and '.join(unknown)}" * bool(unknown)
 
 

@@ -33,6 +33,7 @@ class Point:
     """Empty where the profile does not tell kernels apart."""
     quant: str
     compile: str
+    shortcuts: tuple[str, ...]
     vision_encoder: str
     stock: bool
     """transformers' own path, not ours."""
@@ -49,6 +50,7 @@ class Point:
             and self.res == (optimization.width, optimization.height)
             and self.attention in ("", optimization.attention)
             and (self.quant, self.compile) == (optimization.quant, optimization.compile)
+            and set(self.shortcuts) == set(optimization.shortcuts)
         )
 
 
@@ -122,6 +124,7 @@ def _point(entry: dict[str, Any], model: str) -> Point:
         took=read_distribution(entry, _ms),
         model=entry.get("model", model),
         tflop=entry.get("tflop"),
+        shortcuts=tuple(entry.get("shortcuts", ())),
         **{name: entry.get(name, default) for name, default in OPTIONAL.items()},
     )
 

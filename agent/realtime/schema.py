@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import Any
 
-from agent.config import MAX_SIDE, Attention, Compile, Encoding, Quant
+from agent.config import CHOICES, MAX_SIDE
 from agent.realtime.architectures import ARCHITECTURES, EYES, find_architecture
 from agent.realtime.devices import FASTER
 from agent.realtime.distribution import read_distribution
@@ -36,8 +36,10 @@ def check_profile(data: object) -> dict[str, Any]:
 def key_of(point: dict[str, Any], whole: dict[str, Any]) -> tuple:
     """What tells a point from every other one in a profile."""
     work = tuple(point[name] for name in ("views", "width", "height", "encoding"))
+    shortcuts = tuple(sorted(point.get("shortcuts", ())))
     return (
         *work,
+        shortcuts,
         point.get("model", whole.get("model")),
         *(point.get(name, default) for name, default in OPTIONAL.items()),
     )
@@ -180,11 +182,12 @@ _POINT: dict[str, Check] = {
     "views": _whole(1, MAX_VIEWS),
     "width": _whole(1, MAX_SIDE),
     "height": _whole(1, MAX_SIDE),
-    "encoding": _one_of(*get_args(Encoding)),
+    "encoding": _one_of(*CHOICES["encoding"]),
     "model": _text,
-    "attention": _one_of(*get_args(Attention)),
-    "quant": _one_of(*get_args(Quant)),
-    "compile": _one_of(*get_args(Compile)),
+    "attention": _one_of(*CHOICES["attention"]),
+    "quant": _one_of(*CHOICES["quant"]),
+    "compile": _one_of(*CHOICES["compile"]),
+    "shortcuts": _list_of(_one_of(*CHOICES["shortcuts"])),
     "vision_encoder": _one_of("qwen", *EYES),
     "stock": _flag,
     "row": _text,

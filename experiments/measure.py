@@ -217,8 +217,8 @@ class Bench:
 
         began = time.monotonic()
         model = self._at_hand(row)
-        # Whole and stages are about twice the encode: half of the share is for the whole, the rest for its parts.
-        watch = Stopwatch(self.device, self.args.reps, max(0.0, share_s - (time.monotonic() - began)) / 6)
+        # Half of what is left of the share is for the whole, the rest for its parts.
+        watch = Stopwatch(self.device, self.args.reps, max(0.0, share_s - (time.monotonic() - began)) / 2)
         if row.stock:
             from experiments.stock import measure_stock
 

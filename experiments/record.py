@@ -25,8 +25,8 @@ from experiments.stages import Measurement, Samples
 from sim.errors import UsageError
 
 SLACK = 1.5
-"""The peak of a device whose datasheet is not known here, over the rate of the best matrix product timed on it: on a busy
-machine even the best sample may be slow."""
+"""The peak of a device whose datasheet is not known here, over the rate of the best matrix product timed on it: on a
+busy machine even the best sample may be slow."""
 _CLOCKS = {"sm": "clocks.sm", "memory": "clocks.mem", "sm, most": "clocks.max.sm"}
 
 

@@ -89,7 +89,7 @@ def measure(
     ours = _features(policy, request)
     return Measurement(
         samples_ms=watch.whole(lambda: policy.encode([request])),
-        stages=_stages(policy, request, watch),
+        stages=_stages(policy, request, watch.for_parts()),
         visual_tokens=tokens,
         sequences=lengths,
         work=encode_work(len(optimization.cameras), res, optimization.encoding, arch, lengths),

@@ -76,7 +76,7 @@ def measure_stock(model: VLA, name: str, optimization: Optimization, watch: Stop
         "forward": lambda: forward(views),
         "forward without logits": lambda: forward(views, whole=False),
     }
-    stages: dict[str, Samples] = {part: watch.stage(work) for part, work in parts.items()}
+    stages: dict[str, Samples] = {part: watch.for_parts().stage(work) for part, work in parts.items()}
     return Measurement(
         samples_ms=watch.whole(lambda: [features.float().cpu() for features in forward(prepare())]),
         stages=stages,

@@ -96,7 +96,7 @@ def _quantized(*quants: str) -> Callable[[Evidence], list[Finding]]:
 
 def _smaller(evidence: Evidence) -> list[Finding]:
     text = "there is no Qwen2.5-VL below 3B; Qwen2-VL-2B and Qwen3-VL-2B are the nearest"
-    findings = [Finding(text, "looked up: the models on the Hugging Face hub")]
+    findings = [Finding(text, "looked up")]
     for model in ("qwen2-vl-2b", "qwen3-vl-2b"):
         small = replace(BASE, model=model)
         findings += [_named(model, arithmetic(BASE, small)), _named(model, evidence.ratio(BASE, small))]
@@ -156,7 +156,7 @@ def _essential(evidence: Evidence) -> list[Finding]:
 
 def _rate(evidence: Evidence) -> list[Finding]:
     text = f"{1e3 / 15:.1f} Hz is what 15 ms of head allow; images are renewed every 150 ms, at {1e3 / 150:.1f} Hz"
-    return [Finding(text, "calculated", (1e3 / 15,)), _named("head while an encode goes on, times as long",
+    return [Finding(text, "calculated"), _named("head while an encode goes on, times as long",
                                                              evidence.of_profile("contention"))]  # fmt: skip
 
 
@@ -221,7 +221,7 @@ def verdict(claim: Claim, finding: Finding) -> str:
     if finding.how == "not measured":
         return "not measured"
     if claim.low is None or claim.high is None or not finding.values:
-        return "see figure"
+        return "see left"
     if all(claim.low <= value <= claim.high for value in finding.values):
         return "holds"
     if all(value > claim.high for value in finding.values):
@@ -247,7 +247,13 @@ def page(evidence: Evidence) -> str:
         for claim in claims:
             for number, finding in enumerate(claim.find(evidence)):
                 says = claim.says if number == 0 else ""
-                cells = (says, finding.text, finding.how, verdict(claim, finding), f"`{finding.command}`")
+                cells = (
+                    says,
+                    finding.text or "the same, measured",
+                    finding.how,
+                    verdict(claim, finding),
+                    f"`{finding.command}`",
+                )
                 lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
     return "\n".join(lines) + "\n"
 

@@ -29,7 +29,7 @@ class Finding:
 
     text: str
     how: str
-    """calculated, modelled, measured, or not measured."""
+    """calculated, modelled, measured, looked up, or not measured."""
     values: tuple[float, ...] = ()
     """The figures that the claim's own is held against."""
     command: str = CLAIMS

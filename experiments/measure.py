@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from experiments.ladder import Row
     from experiments.stages import Measurement
 
-LADDER_S = {"cuda": 450.0, "cpu": 200.0}
+LADDER_S = {"cuda": 450.0, "cpu": 180.0}
 """What a ladder may take [s] once its first model is built."""
 ROW_REPS = 30
 
@@ -157,6 +157,7 @@ class Bench:
 
     def measure(self, rows: "list[Row]") -> "tuple[list[dict[str, Any]], dict[str, str], dict[str, Any]]":
         """Points, rows that have none with the reason, and what is known of the head."""
+        from agent.config import check_device
         from experiments import record
         from sim.errors import UsageError
 
@@ -169,6 +170,7 @@ class Bench:
         for number, row in enumerate(rows):
             left_s = self._deadline - time.monotonic()
             try:
+                check_device(row.optimization, self.device.type)
                 if left_s < 0:
                     raise UsageError("the time for a ladder is over: measure it alone")
                 measured, policy = self._one(row, share_s=left_s / (len(rows) - number))

@@ -115,6 +115,6 @@ else
     install_cpu_torch
 fi
 say "installing the other packages (a few minutes the first time)"
-pip_install -c "$constraints" -e '.[dev]'
+pip_install -c "$constraints" -e '.[dev,quant]'
 fingerprint >"$stamp"
 say "done"

@@ -82,6 +82,8 @@ class Optimization:
             for each in value if isinstance(value, tuple) else (value,):
                 if each not in choices:
                     raise UsageError(f"unknown {name} {each!r}: choose from {', '.join(choices)}")
+        # In one order, so that equal configurations are equal.
+        object.__setattr__(self, "shortcuts", tuple(each for each in get_args(Shortcut) if each in self.shortcuts))
         if self.encoding == "streams" and self.compile != "none":
             raise UsageError("encoding streams launches the views apart, which one launch cannot: use encoding batched")
 
@@ -95,6 +97,16 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "shortcuts": get_args(Shortcut),
 }
 """Fields of `Optimization` that name something, and what they can name."""
+
+
+def unusual(optimization: Mapping[str, Any]) -> dict[str, str]:
+    """Those fields of an optimization, as a mapping (a stored one may lack some), that name something else than by
+    default."""
+    default = {field.name: field.default for field in fields(Optimization)}
+    named = {name: optimization.get(name, default[name]) for name in CHOICES}
+    words = {name: value if isinstance(value, str) else "+".join(value) for name, value in named.items()}
+    return {name: word for name, word in words.items() if word not in (default[name], "")}
+
 
 _CUDA_ONLY = {
     "streams": "runs each view on a CUDA stream of its own",
@@ -120,7 +132,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             {
                 "attention": "varlen",
                 "quant": "fp8",
-                "compile": "cuda-graph",
+                "compile": "compile",
                 "shortcuts": ("prefix", "fused", "device-views"),
             }
         )

@@ -67,7 +67,7 @@ def markdown(config: dict[str, Any], rows: list[dict[str, Any]]) -> str:
         f"- task {setting['task']}; cameras {', '.join(optimization['cameras'])} at "
         f"{optimization['width']}x{optimization['height']}, {optimization['encoding']}, pool {optimization['pool']}; "
         f"seeds from {setting['seed']}; {setting['control_hz']:g} Hz control; reuse {setting['reuse']}",
-        *(f"- {line}" for line in machinery(setting)),
+        *(f"- {line}" for line in [*encode_lines(config), *machinery(setting)]),
         f"- policy {policy_line(config['policy'])}. {_meaning(config['policy'])}",
         f"- latency {config['latency']}",
         f"- drawn by {config['gl_renderer']}; revision {config['git_revision'] or 'unknown'}; "
@@ -77,6 +77,16 @@ def markdown(config: dict[str, Any], rows: list[dict[str, Any]]) -> str:
         lines.append("- control: the policy saw black images")
     lines += ["", *ages.markdown(rows, MODES), f"    {config['command']}", ""]
     return "\n".join(lines)
+
+
+def encode_lines(config: dict[str, Any]) -> list[str]:
+    """How views are encoded and how far off the features are, one line at most: only if not as it is by default."""
+    from agent.config import unusual
+
+    said = [f"{name} {value}" for name, value in unusual(config["setting"]["optimization"]).items()]
+    if config.get("feature_error") is not None:
+        said.append(f"feature error {config['feature_error']:.2g} of the norm, on the first look")
+    return ["; ".join(said)] if said else []
 
 
 def machinery(setting: dict[str, Any]) -> list[str]:

@@ -37,9 +37,23 @@ class Args:
     res: str = "224"
     """What the encoder gets of each 640x360 view: 224 for 224x224, or WIDTHxHEIGHT."""
     encoding: str = "batched"
-    """All views in one sequence (joint) or one sequence a view (batched)."""
+    """All views in one sequence (joint), one sequence a view side by side (batched), one call a view one after the
+    other (separate), or each on a CUDA stream of its own (streams)."""
     pool: str = "attention"
     """How the views' features are combined: mean, max, attention."""
+    attention: str = "sdpa"
+    """Attention kernel: eager, sdpa; on CUDA also varlen, flash_attention_2, flash_attention_4."""
+    quant: str = "none"
+    """Linear layers with fewer bits: none, bnb-int8, bnb-nf4, int8-dynamic, fp8."""
+    compile: str = "none"
+    """How the encode is launched: none (kernel by kernel); cuda-graph (recorded once); compile (torch.compile writes
+    new kernels; on CUDA these are recorded, too)."""
+    shortcuts: str = ""
+    """Work saved without changing what is computed, joined by commas: prefix (text before the views is read once),
+    fused (projections of the same input are one product), device-views (views are resized where the policy runs)."""
+    preset: str = ""
+    """fast: attention varlen, quant fp8, compile compile and all shortcuts, where these options are left out;
+    expected to be the fastest on an H100, not measured."""
     mode: str = "all"
     """pause (the world stops while the model thinks), sync, async, several joined by commas, or all."""
     reuse: str = "latest"
@@ -134,7 +148,7 @@ def main(args: Args) -> None:
 
 def resolve(args: Args) -> tuple["Setting", Path]:
     """The setting that the options ask for, and the policy's folder. UsageError if one of them is wrong."""
-    from agent.config import Optimization, parse_res
+    from agent.config import Optimization, check_device, parse_res, with_preset
     from agent.realtime.execution import parse_execution
     from agent.realtime.latency import parse_latency
     from agent.realtime.reuse import parse_reuse
@@ -155,7 +169,20 @@ def resolve(args: Args) -> tuple["Setting", Path]:
     rig = Rig(args.camera_hz, args.camera_phase_ms, args.camera_delay_ms, args.actuation_ms, args.late)
     width, height = parse_res(args.res)
     cameras = setting.parse_cameras(args.cameras, args.views)
-    optimization = Optimization(cameras, width, height, args.encoding, args.pool)  # type: ignore[arg-type]  # it checks
+    shortcuts = tuple(args.shortcuts.split(",")) if args.shortcuts else ()
+    optimization = Optimization(  # it checks
+        cameras,
+        width,
+        height,
+        args.encoding,  # type: ignore[arg-type]
+        args.pool,  # type: ignore[arg-type]
+        args.attention,  # type: ignore[arg-type]
+        args.quant,  # type: ignore[arg-type]
+        args.compile,  # type: ignore[arg-type]
+        shortcuts,  # type: ignore[arg-type]
+    )
+    optimization = with_preset(optimization, args.preset) if args.preset else optimization
+    check_device(optimization, args.device)
     setting.check_reuse(reuse, optimization)
     latency = parse_latency(args.latency, optimization, args.perf_factor)
     parse_servers(args.servers, latency.contention)
@@ -199,6 +226,7 @@ def describe(setting: "Setting", policy: Path, facts: "Facts") -> dict[str, Any]
         "instruction": facts.instruction,
         "camera_px": facts.camera_px,
         "policy": {"folder": str(policy), "parameters": facts.parameters, "stand_in": facts.stand_in},
+        "feature_error": facts.feature_error,
         "latency": setting.latency_model.describe(),
         "gl_renderer": facts.gl_renderer,
         "machine": {"cores": provenance.cores(), "platform": platform.platform()},

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from experiments.report import machinery, policy_line
+from experiments.report import encode_lines, machinery, policy_line
 from sim.gl import is_software
 
 
@@ -26,6 +26,7 @@ def header(config: dict[str, Any]) -> list[str]:
         f"task   {task:<47} cameras  {cameras} -> {optimization['width']}x{optimization['height']}",
         f"timing {config['latency']}, {setting['control_hz']:g} Hz control",
     ]
+    lines += [f"encode {line}" for line in encode_lines(config)]
     lines += [f"rig    {line}" for line in machinery(setting)]
     if setting.get("speed") is not None:
         lines.append(f"speed  {setting['speed']:g} m/s in every episode")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import assets
-from agent.config import CAMERA_ORDER, Head, Optimization
+from agent.config import CAMERA_ORDER, Head, Optimization, unusual
 from agent.realtime.episode import MODES
 from agent.realtime.execution import Execution, RealTimeChunking
 from agent.realtime.latency import LatencyModel, parse_latency
@@ -90,7 +90,7 @@ class Setting:
         o = self.optimization
         res = str(o.width) if o.width == o.height else f"{o.width}x{o.height}"
         words = [self.task] if self.speed is None else [self.task, f"{self.speed:g}"]
-        words += [f"{len(o.cameras)}v", res]
+        words += [f"{len(o.cameras)}v", res, *unusual(asdict(o)).values()]
         words += ["blackout"] * self.blackout + ["swap"] * self.swap_instruction
         return "-".join([*words, self.hash[:4]])
 

@@ -65,6 +65,7 @@ class Facts:
         gl_renderer: who draws.
         parameters: of the policy.
         stand_in: the policy is the tiny one, not a pretrained Qwen2.5-VL.
+        feature_error: of its first look, against the same policy with nothing approximated; None if nothing is.
     """
 
     instruction: str
@@ -72,6 +73,7 @@ class Facts:
     gl_renderer: str
     parameters: int
     stand_in: bool
+    feature_error: float | None
 
 
 def probe(job: Job) -> Facts:
@@ -91,7 +93,21 @@ def probe(job: Job) -> Facts:
         gl_renderer=renderer_name(),
         parameters=policy.parameters,
         stand_in=policy.model.config.backbone == TINY,
+        feature_error=_feature_error(job, policy, env),
     )
+
+
+def _feature_error(job: Job, policy: "VLAPolicy", env: "PickEnv") -> float | None:
+    """Of the first look in `env`."""
+    from agent.vla.policy import VLAPolicy
+    from agent.vla.tune import feature_distance, plain
+
+    optimization = policy.optimization
+    if optimization == plain(optimization):
+        return None
+    reference = VLAPolicy.from_pretrained(job.policy, plain(optimization), job.setting.device)
+    look = Encode(env.capture(optimization.cameras), env.instruction, env.sensors())
+    return feature_distance(policy, reference, [look])
 
 
 @lru_cache(maxsize=1)

@@ -43,6 +43,7 @@ def use_kernel(backbone: PreTrainedModel, attention: Attention) -> None:
             module.attention = attention
 
 
+@torch.compiler.disable
 @lru_cache(maxsize=256)
 @torch.inference_mode(False)
 def _groups(lengths: tuple[int, ...], device: torch.device) -> tuple[list[torch.Tensor], torch.Tensor]:

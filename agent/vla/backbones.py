@@ -145,7 +145,7 @@ def random_backbone(
 def _fill(model: nn.Module) -> None:
     """Random weights of the usual size, in place: one drawn block, over and over.
 
-    To draw billions of numbers takes minutes on a CPU. The block's length is prime, so that the rows of a matrix differ.
+    Billions of numbers take minutes to draw on a CPU. The block's length is prime, so that rows of a matrix differ.
     """
     block: torch.Tensor | None = None
     for name, tensor in model.named_parameters():

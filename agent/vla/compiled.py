@@ -1,7 +1,7 @@
 """Launching an encode at once instead of kernel by kernel: CUDA graphs and torch.compile, each per shape.
 
 cuda-graph  records the kernels of the first encode of a shape and replays them
-compile     lets torch.compile write new kernels; on CUDA these are recorded and replayed, too
+compile     lets torch.compile write new kernels for each layer; on CUDA these are recorded and replayed, too
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from transformers import PreTrainedModel
 
-from agent.config import Compile
 from sim.errors import UsageError
 
 Launch = Callable[..., torch.Tensor]
@@ -67,15 +67,17 @@ class CudaGraphs:
         return _Graph(graph, own, output, own)
 
 
-def compiled(function: Launch, how: Compile, device: torch.device) -> Launch:
-    """The function under that way of launching it.
+def compile_layers(backbone: PreTrainedModel) -> None:
+    """Lets torch.compile write kernels for the layers of vision tower and language model, in place.
+
+    Layers are alike, so that each kind is compiled once, and what lies between them may look things up in Python.
 
     Raises:
         UsageError: there is no compiler.
     """
-    if how == "cuda-graph":
-        return CudaGraphs(function)
     if not any(shutil.which(name) for name in (os.environ.get("CXX", ""), "g++", "clang++")):
         raise UsageError("compile compile needs a C++ compiler: install g++, or leave --compile out")
-    generated = torch.compile(function, dynamic=False)
-    return CudaGraphs(generated) if device.type == "cuda" else generated
+    # Layers that read kept keys and values know their number, and each number is compiled anew.
+    torch._dynamo.config.recompile_limit = max(256, torch._dynamo.config.recompile_limit)
+    for layer in (*getattr(backbone.visual, "blocks", (backbone.visual,)), *backbone.language_model.layers):
+        layer.compile(dynamic=False)

@@ -104,9 +104,9 @@ class VLEncoder(nn.Module):
         self.prefixes: Prefixes | None = None
         """If there, text before the views is not read again while its weights stay."""
         self.launch: Callable[..., torch.Tensor] | None = None
-        """`views_read` compiled, if it is."""
-        self.weights: tuple[Quant, bool] = ("none", False)
-        """How the backbone's are quantized, and whether some are fused."""
+        """What stands for `views_read`, if something does."""
+        self.layers: tuple[Quant, bool, bool] = ("none", False, False)
+        """How the backbone's are quantized, and whether they are fused and compiled."""
         self._vision_plans: dict[tuple, dict[str, torch.Tensor]] = {}
 
     def vision(self, pixels: torch.Tensor) -> tuple[torch.Tensor, Grid]:

@@ -110,16 +110,21 @@ class Qwen3VL(Qwen2VL):
         cache: Any = None,
         seen: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        visual = torch.zeros(layout.ids.numel(), dtype=torch.bool, device=layout.ids.device)
+        model._deepstack_process = _added_at
         return model(
             inputs_embeds=embeddings,
             position_ids=layout.positions,
-            visual_pos_masks=visual.index_fill(0, layout.visual, True).view_as(layout.ids),
+            visual_pos_masks=layout.visual,
             deepstack_visual_embeds=deeper or None,
             attention_mask=seen,
             past_key_values=cache,
             use_cache=False,
         ).last_hidden_state
+
+
+def _added_at(hidden: torch.Tensor, places: torch.Tensor, deeper: torch.Tensor) -> torch.Tensor:
+    """What transformers does by a mask, for which it must wait for the GPU in every layer (and a CUDA graph cannot)."""
+    return hidden.flatten(0, 1).index_add(0, places, deeper.to(hidden.dtype)).view_as(hidden)
 
 
 FAMILIES: dict[str, Qwen2VL] = {"qwen2_vl": Qwen2VL(), "qwen2_5_vl": Qwen25VL(), "qwen3_vl": Qwen3VL()}

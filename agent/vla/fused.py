@@ -30,7 +30,6 @@ class _Joined(nn.Module):
         """What layer `index` gives; the first one computes for all, and each must be asked once, in order."""
         if index == 0:
             self._left = list(self.linear(hidden).split(self.sizes, dim=-1))
-        assert len(self._left) == len(self.sizes) - index, f"{index=} {len(self._left)=}"
         return self._left.pop(0)
 
 
@@ -51,7 +50,7 @@ class _Part(nn.Module):
 
 
 def fuse(model: nn.Module) -> int:
-    """Joins such layers everywhere in `model`, in place; returns how many products are left of how many, as a saving.
+    """Joins such layers everywhere in `model`, in place; returns how many products that saves.
 
     The weights are the same numbers in other tensors: a fused model is for inference and is not saved.
     """

@@ -38,6 +38,7 @@ Packed = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch
 queries and of the keys as int32 on the device; the longest of each; causal as above."""
 
 
+@torch.compiler.disable
 @lru_cache(maxsize=64)
 @torch.inference_mode(False)
 def _causal(queries: int, keys: int, device: torch.device) -> torch.Tensor:
@@ -147,6 +148,7 @@ PACKED: dict[str, Packed] = {
 """Kernels that need no sequences of equal length. They work in half precision and on CUDA only."""
 
 
+@torch.compiler.disable
 @lru_cache(maxsize=256)
 @torch.inference_mode(False)
 def bounds_of(lengths: tuple[int, ...], device: torch.device) -> torch.Tensor:
@@ -177,15 +179,21 @@ KERNELS: dict[str, Kernel] = {"eager": eager, "sdpa": sdpa} | {name: _padded(ker
 _PACKAGES = {"flash_attention_2": ("flash_attn", "flash"), "flash_attention_4": ("flash_attn.cute", "flash4")}
 
 
+def _offers_flash(module: str) -> bool:
+    try:
+        # To be found is not enough: one package lies in a folder with the other's name.
+        return hasattr(importlib.import_module(module), "flash_attn_varlen_func")
+    except ImportError:
+        return False
+
+
 def check_kernel(attention: Attention) -> None:
     """UsageError unless what the kernel needs is installed here."""
     others = "or use " + ", ".join(name for name in KERNELS if name not in _PACKAGES)
     if attention in _PACKAGES:
         module, extra = _PACKAGES[attention]
-        try:
-            importlib.import_module(module)
-        except ImportError:
-            raise UsageError(f"attention {attention} needs the extra: pip install -e '.[{extra}]', {others}") from None
+        if not _offers_flash(module):
+            raise UsageError(f"attention {attention} needs the extra: pip install -e '.[{extra}]', {others}")
     if attention == "varlen":
         try:
             from torch.nn.attention.varlen import varlen_attn
@@ -194,6 +202,4 @@ def check_kernel(attention: Attention) -> None:
         except ImportError:
             usable = False
         if not usable:
-            raise UsageError(
-                f"attention varlen needs a newer torch than {torch.__version__}; use {', '.join(('eager', 'sdpa'))}"
-            )
+            raise UsageError(f"attention varlen needs a newer torch than {torch.__version__}; use eager or sdpa")

@@ -142,7 +142,7 @@ class VLAPolicy:
 
     Raises:
         UsageError: the model has no such head, or the optimization does not run here.
-        ValueError: the model's weights were changed for another optimization.
+        ValueError: the model's layers were changed for another optimization.
     """
 
     def __init__(self, model: VLA, optimization: Optimization | None = None, head: Head = "regression") -> None:
@@ -197,10 +197,10 @@ class VLAPolicy:
         """Writes configuration, weights (float16) and tokenizer; a pretrained backbone is stored by name only.
 
         Raises:
-            ValueError: the weights are quantized or fused.
+            ValueError: its layers are quantized, fused or compiled.
         """
-        if self.model.encoder.weights != PLAIN:
-            raise ValueError(f"weights that are {self.model.encoder.weights} are not saved; save the plain policy")
+        if self.model.encoder.layers != PLAIN:
+            raise ValueError(f"layers that are {self.model.encoder.layers} are not saved; save the plain policy")
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         learnt = {name for name, _ in self.model.named_parameters()}

@@ -32,14 +32,16 @@ _LARGEST = {torch.int8: 127.0, torch.float8_e4m3fn: 448.0}
 
 def _rounded(values: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
     """Rows (M, K) as `dtype` and their scales (M, 1) float32."""
-    values = values.float()
-    scale = values.abs().amax(dim=1, keepdim=True).clamp(min=1e-12) / _LARGEST[dtype]
+    largest = torch.linalg.vector_norm(values, torch.inf, dim=1, keepdim=True, dtype=torch.float32)
+    scale = largest.clamp(min=1e-12) / _LARGEST[dtype]
     values = values / scale
     return (values.round() if dtype == torch.int8 else values).to(dtype), scale
 
 
 def _filled(values: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
     """A matrix with zeros added on the right and below, so that it has `rows` and `columns`."""
+    if values.shape == (rows, columns):
+        return values
     return F.pad(values, (0, columns - values.shape[1], 0, rows - values.shape[0]))
 
 

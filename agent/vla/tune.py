@@ -11,7 +11,7 @@ import numpy as np
 
 from agent.config import Optimization, check_device
 from agent.vla.attention import use_kernel
-from agent.vla.compiled import compiled
+from agent.vla.compiled import CudaGraphs, compile_layers
 from agent.vla.fused import fuse
 from agent.vla.prefix import Prefixes
 from agent.vla.quantize import quantize
@@ -27,28 +27,30 @@ def tune(encoder: VLEncoder, optimization: Optimization) -> None:
 
     Raises:
         UsageError: the device, or what is installed, lacks something; the line says what works instead.
-        ValueError: the weights were already fused or quantized for another optimization.
+        ValueError: the layers were already quantized, fused or compiled for another optimization.
     """
     device = encoder.backbone.device
     check_device(optimization, device.type)
     use_kernel(encoder.backbone, optimization.attention)
-    weights = (optimization.quant, "fused" in optimization.shortcuts)
-    if encoder.weights not in (weights, PLAIN):
-        raise ValueError(f"the weights are already {encoder.weights}, not {weights}: load the policy again")
-    if encoder.weights != weights:
+    layers = (optimization.quant, "fused" in optimization.shortcuts, optimization.compile == "compile")
+    if encoder.layers not in (layers, PLAIN):
+        raise ValueError(f"the layers are already {encoder.layers}, not {layers}: load the policy again")
+    if encoder.layers != layers:
         for part in (encoder.backbone.visual, encoder.backbone.language_model):
             if "fused" in optimization.shortcuts:
                 fuse(part)
             if optimization.quant != "none":
                 quantize(part, optimization.quant)
-        encoder.weights = weights
+        if optimization.compile == "compile":
+            compile_layers(encoder.backbone)
+        encoder.layers = layers
     encoder.prefixes = Prefixes() if "prefix" in optimization.shortcuts else None
-    how = optimization.compile
-    encoder.launch = None if how == "none" else compiled(encoder.views_read, how, device)
+    recorded = optimization.compile != "none" and device.type == "cuda"
+    encoder.launch = CudaGraphs(encoder.views_read) if recorded else None
 
 
-PLAIN = ("none", False)
-"""Weights as loaded: not quantized, not fused."""
+PLAIN = ("none", False, False)
+"""Layers as loaded: not quantized, fused or compiled."""
 
 
 def plain(optimization: Optimization) -> Optimization:
@@ -56,14 +58,22 @@ def plain(optimization: Optimization) -> Optimization:
     return replace(optimization, attention="sdpa", quant="none", compile="none", shortcuts=())
 
 
+def feature_distance(policy: VLAPolicy, reference: VLAPolicy, requests: Sequence[Encode]) -> float:
+    """Norm of the difference of their features over the norm of the reference's."""
+
+    def features(of: VLAPolicy) -> np.ndarray:
+        return np.stack([answer.newest.views for answer in of.encode(requests)]).astype(np.float64)
+
+    expected = features(reference)
+    return float(np.linalg.norm(features(policy) - expected) / np.linalg.norm(expected))
+
+
 def feature_error(policy: VLAPolicy, optimization: Optimization, requests: Sequence[Encode]) -> float:
-    """Norm of the change of the features over the norm of the features, under the `plain` reference at the same
-    precision; `policy`, which has no optimization of its own yet, stays as it is."""
+    """`feature_distance` of the same model under `optimization` from itself at the same precision with nothing
+    approximated; `policy`, whose weights must not be quantized or fused, stays as it is."""
     from agent.vla.policy import VLAPolicy
 
-    def features(chosen: Optimization) -> np.ndarray:
-        answers = VLAPolicy(copy.deepcopy(policy.model), chosen).encode(requests)
-        return np.stack([answer.newest.views for answer in answers]).astype(np.float64)
-
-    reference = features(plain(optimization))
-    return float(np.linalg.norm(features(optimization) - reference) / np.linalg.norm(reference))
+    tuned, reference = (
+        VLAPolicy(copy.deepcopy(policy.model), chosen) for chosen in (optimization, plain(optimization))
+    )
+    return feature_distance(tuned, reference, requests)

@@ -56,18 +56,20 @@ def resample(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def resize_on_device(images: torch.Tensor, width: int, height: int, config: PolicyConfig) -> torch.Tensor:
     """What `resize` does to views (N, H, W, 3) uint8, on the device where they are, in float32.
 
-    PIL rounds to bytes between rows and columns: of random bytes, its noisiest case, no value differs by more than
-    RESIZE_TOLERANCE.
+    As PIL does, first along the rows, then along the columns, with bytes between: no value differs by more than
+    RESIZE_TOLERANCE, also of random bytes.
     """
     columns, rows = rounded_size(width, height, config)
     if images.shape[1:3] == (rows, columns):
         return images
-    resized = F.interpolate(images.permute(0, 3, 1, 2).float(), (rows, columns), mode="bicubic", antialias=True)
-    return resized.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+    resized = images.permute(0, 3, 1, 2).float()
+    for size in ((images.shape[1], columns), (rows, columns)):
+        resized = F.interpolate(resized, size, mode="bicubic", antialias=True).round().clamp(0, 255)
+    return resized.to(torch.uint8).permute(0, 2, 3, 1)
 
 
 RESIZE_TOLERANCE = 2
-"""Grey levels."""
+"""Grey levels: torch and PIL round the weights of their sums differently, in either direction."""
 
 
 def pack(images: torch.Tensor, config: PolicyConfig) -> tuple[torch.Tensor, tuple[int, int]]:
@@ -93,6 +95,7 @@ def pack(images: torch.Tensor, config: PolicyConfig) -> tuple[torch.Tensor, tupl
     return blocks.reshape(count * rows * columns, 3 * patch * patch), (rows, columns)
 
 
+@torch.compiler.disable
 @lru_cache(maxsize=64)
 @torch.inference_mode(False)
 def normalisation(

@@ -58,7 +58,18 @@ def test_bad_input_is_one_line(args: list[str], says: str, tmp_path: Path) -> No
         (["--res", "abc"], "640x360"),
         (["--res", "0"], "640x360"),
         (["--encoding", "zip"], "joint, batched"),
+        (
+            ["--encoding", "streams"],
+            "and this is a CPU; encodings there are joint, batched, separate",
+        ),
         (["--pool", "sum"], "mean, max, attention"),
+        (["--attention", "linear"], "eager, sdpa, varlen, flash_attention_2, flash_attention_4"),
+        (["--attention", "varlen"], "attentions there are eager, sdpa"),
+        (["--quant", "int2"], "none, bnb-int8, bnb-nf4, int8-dynamic, fp8"),
+        (["--compile", "cuda-graph"], "compiles there are none, compile"),
+        (["--shortcuts", "prefix,magic"], "prefix, fused, device-views"),
+        (["--preset", "slow"], "choose from fast"),
+        (["--preset", "fast"], "attention varlen is torch's flash kernel for CUDA, and this is a CPU"),
         (["--reuse", "0"], "latest"),
         (["--reuse", "stagger", "--encoding", "joint"], "use encoding batched"),
         (["--latency", "fixed:-1,10"], "fixed:VL_MS,HEAD_MS"),
@@ -96,6 +107,27 @@ def test_bad_values_name_the_good_ones(args: list[str], says: str) -> None:
 def test_a_model_with_a_shipped_policy_is_that_policy() -> None:
     by_model, by_policy = (resolve(cli.parse(Args, args)) for args in (["--model", "tiny"], ["--policy", "tiny"]))
     assert by_model == by_policy and by_model[1].name == "tiny"
+
+
+def test_options_of_the_encode_change_the_setting_and_its_name() -> None:
+    usual, _ = resolve(cli.parse(Args, []))
+    for args in (
+        ["--quant", "fp8"],
+        ["--attention", "eager"],
+        ["--compile", "compile"],
+        ["--encoding", "separate"],
+        ["--shortcuts", "prefix"],
+    ):
+        setting, _ = resolve(cli.parse(Args, args))
+        assert setting.hash != usual.hash and f"-224-{args[1]}-" in setting.name
+    both = [resolve(cli.parse(Args, ["--shortcuts", text]))[0] for text in ("prefix,fused", "fused,prefix")]
+    assert both[0] == both[1] and "-prefix+fused-" in both[0].name
+
+
+def test_a_preset_on_a_gpu_is_the_options_it_stands_for() -> None:
+    fast, _ = resolve(cli.parse(Args, ["--preset", "fast", "--device", "cuda"]))
+    options = "--attention varlen --quant fp8 --compile compile --shortcuts prefix,fused,device-views".split()
+    assert fast == resolve(cli.parse(Args, [*options, "--device", "cuda"]))[0]
 
 
 def rows(mode: str, outcomes: str) -> list[dict[str, Any]]:

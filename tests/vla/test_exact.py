@@ -142,7 +142,7 @@ def test_views_resized_by_torch_equal_those_of_pil_but_for_rounding(size: tuple[
         ours = resize_on_device(torch.from_numpy(image)[None], *size, config)[0].numpy().astype(int)
         assert ours.shape == expected.shape
         assert np.abs(ours - expected).max() <= RESIZE_TOLERANCE
-        assert np.abs(ours - expected).mean() < 0.2
+        assert np.abs(ours - expected).mean() < 0.02
 
 
 def test_device_views_change_features_by_no_more_than_rounded_pixels_do(
@@ -200,7 +200,7 @@ def test_streams_cannot_be_one_launch() -> None:
 
 def test_a_preset_fills_in_what_was_left_out() -> None:
     fast = with_preset(BASE, "fast")
-    assert (fast.attention, fast.quant, fast.compile) == ("varlen", "fp8", "cuda-graph")
+    assert (fast.attention, fast.quant, fast.compile) == ("varlen", "fp8", "compile")
     assert (fast.cameras, fast.width, fast.encoding) == (BASE.cameras, BASE.width, BASE.encoding)
     assert with_preset(replace(BASE, quant="int8-dynamic"), "fast").quant == "int8-dynamic"
     with pytest.raises(UsageError, match="choose from fast"):

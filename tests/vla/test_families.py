@@ -1,6 +1,7 @@
 """Laws of the Qwen-VL families: each, at a tiny size, computes what transformers' own model computes end to end."""
 
 import copy
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from agent.vla.backbones import config_for_backbone, published_config, random_ba
 from agent.vla.families import FAMILIES, family_of
 from agent.vla.policy import VLA, VLAPolicy
 from agent.vla.text import instruction_corpus, train_tokenizer
+from agent.vla.tune import tune
 from agent.vla.views import patchify
 from agent.vla.zoo import Published, with_vision_encoder
 from sim.errors import UsageError
@@ -130,6 +132,23 @@ def test_a_batch_of_instructions_gives_what_each_gives_alone(
     for index, text in enumerate(texts):
         alone = encoder(pixels[index : index + 1], [text], cameras, encoding)
         torch.testing.assert_close(together.features[index], alone.features[0], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("encoding", ["batched", "joint", "separate"])
+@pytest.mark.parametrize("changes", [{"shortcuts": ("prefix", "fused")}, {"attention": "eager"}], ids=str)
+@torch.inference_mode()
+def test_a_rearrangement_gives_the_features_of_the_plain_encode(
+    pair: tuple[VLA, PreTrainedModel], encoding: Encoding, changes: dict[str, Any]
+) -> None:
+    """Windows, deepstack, norms of heads and biases included; within 1e-5 of the norm."""
+    encoder, cameras = copy.deepcopy(pair[0].encoder), CAMERA_ORDER[:3]
+    pixels = pixels_of(pair[0], 2, 3)
+    texts = ["Lift it", "Pick up the blue ball from the moving conveyor belt"]
+    expected = encoder.hidden(pixels, texts, cameras, "batched" if encoding == "separate" else encoding)
+    tune(encoder, Optimization(cameras, **changes))
+    for _ in range(2):
+        ours = encoder.hidden(pixels, texts, cameras, encoding)
+        assert (ours - expected).norm() < 1e-5 * expected.norm()
 
 
 def test_gradients_reach_every_part(pair: tuple[VLA, PreTrainedModel]) -> None:

@@ -64,17 +64,18 @@ def _rows(model: str) -> Iterator[Row]:
     # Beyond it, each alone and then all together.
     for attention in CHOICES["attention"]:
         yield row(attention=attention)
+    for views, res in ((5, NATIVE), (3, SQUARE)):
+        plain = row(views, res)
+        fast = with_preset(plain.optimization, "fast")
+        yield replace(plain, optimization=fast)
+        yield replace(plain, optimization=replace(fast, quant="int8-dynamic"))
+        yield replace(plain, optimization=replace(fast, quant="none"))
+        yield replace(plain, optimization=replace(fast, quant="none", compile="cuda-graph"))
     yield row(compile="cuda-graph")
     for shortcut in CHOICES["shortcuts"]:
         yield row(shortcuts=(shortcut,))
     for quant in CHOICES["quant"]:
         yield row(quant=quant)
-    for views, res in ((5, NATIVE), (3, SQUARE)):
-        plain = row(views, res)
-        fast = with_preset(plain.optimization, "fast")
-        yield replace(plain, optimization=replace(fast, quant="none"))
-        yield replace(plain, optimization=fast)
-        yield replace(plain, optimization=replace(fast, quant="int8-dynamic"))
     # Other encoders and other models.
     for vision_encoder in LIGHT_ENCODERS:
         yield row(vision_encoder=vision_encoder)

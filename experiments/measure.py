@@ -254,14 +254,14 @@ class Bench:
         return self._head(VLAPolicy(self._at_hand(row), row.optimization))
 
     def _at_hand(self, row: "Row") -> "VLA":
-        """The row's model, built anew if another one is here or its weights were changed."""
+        """The row's model, built anew if another one is here or its layers were changed."""
         import gc
 
         import torch
 
         from agent.vla.tune import PLAIN
 
-        if self._model is None or self._key != (row.model, row.vision_encoder) or self._model.encoder.weights != PLAIN:
+        if self._model is None or self._key != (row.model, row.vision_encoder) or self._model.encoder.layers != PLAIN:
             self._model = None
             gc.collect()
             if self.device.type == "cuda":

@@ -215,7 +215,7 @@ def _reference(optimization: Optimization) -> Optimization:
 
 
 def _changes(model: VLA, optimization: Optimization) -> bool:
-    return optimization != _reference(optimization) and model.encoder.weights == PLAIN
+    return optimization != _reference(optimization) and model.encoder.layers == PLAIN
 
 
 def _features(policy: VLAPolicy, request: Encode) -> np.ndarray:

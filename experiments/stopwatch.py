@@ -13,7 +13,8 @@ import torch
 
 FEWEST = 3
 """Samples that are taken even where the time for them is over."""
-WARM_UPS = 3
+WARM_UPS, LONGEST_WARM_UP_S = 3, 5.0
+"""Runs before the first sample; fewer of what is so slow that one of them warms up everything."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Stopwatch:
         began = time.perf_counter()
         for _ in range(WARM_UPS):
             once(work)
-            if time.perf_counter() - began > self.seconds / 4:
+            if time.perf_counter() - began > min(self.seconds / 4, LONGEST_WARM_UP_S):
                 break
         samples: list[float] = []
         began = time.perf_counter()

@@ -69,7 +69,7 @@ def check_peak(tflop: float, ms: float, peak_tflops: float, quant: str, what: st
     peak = peak_tflops * FASTER.get(quant, 1)
     if tflop > peak * ms * 1e-3:
         raise ValueError(
-            f"{what} took {ms:.4g} ms for {tflop:.4g} TFLOP, {tflop / ms * 1e3:.0f} TFLOP/s, "
+            f"{what} took {ms:.4g} ms for {tflop:.4g} TFLOP, {tflop / ms * 1e3:.4g} TFLOP/s, "
             f"above the device's peak of {peak:.4g}: not all of the work was done or timed"
         )
 

@@ -82,7 +82,7 @@ def test_a_figure_above_the_peak_is_refused_and_one_below_is_not() -> None:
     row = Row("five views", Optimization(CAMERA_ORDER, 640, 360, "joint"), "qwen2.5-vl-3b")
     assert record.point_of(row, measured_in(54, 16.7), peak=989.4)["tflop"] == 16.7
     with pytest.raises(
-        UsageError, match=r"^five views took 54 ms for 16.7 TFLOP, 309 TFLOP/s, above the device's peak"
+        UsageError, match=r"^five views took 54 ms for 16.7 TFLOP, 309.3 TFLOP/s, above the device's peak"
     ):
         record.point_of(row, measured_in(54, 16.7), peak=165.2)
     int8 = replace(row, optimization=replace(row.optimization, quant="int8-dynamic"))

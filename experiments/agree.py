@@ -145,7 +145,7 @@ def spread(model: "LatencyModel", ratio: float) -> "LatencyModel":
         return Lognormal(ms, ms * ratio, ms * ratio ** (z99 / z95))
 
     if not isinstance(model, ProfileLatency):
-        return ProfileLatency("", "", False, around(model.vl_ms), Steady(model.head_ms), model.contention)
+        return ProfileLatency("", "", "", around(model.vl_ms), Steady(model.head_ms), model.contention)
     return replace(model, encode=around(model.encode.ms)) if isinstance(model.encode, Steady) else model
 
 

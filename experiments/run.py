@@ -69,7 +69,8 @@ class Args:
     head: str = "regression"
     """What turns features into chunks: the head that states one (regression) or the one that samples (flow)."""
     latency: str = "insertion_vla"
-    """What the clock charges: none, fixed:VL_MS,HEAD_MS, or a profile (a name in assets/latency or a path)."""
+    """What the clock charges: none, fixed:VL_MS,HEAD_MS, a profile (a name in assets/latency or a path), or a device's
+    best, modelled (roofline:DEVICE)."""
     perf_factor: float = 1.0
     """Multiply every latency: 0.5 is a device twice as fast."""
     servers: str = "two"
@@ -183,8 +184,7 @@ def resolve(args: Args) -> tuple["Setting", Path]:
     optimization = with_preset(optimization, args.preset) if args.preset else optimization
     check_device(optimization, args.device)
     setting.check_reuse(reuse, optimization)
-    res, factor = (width, height), args.perf_factor
-    latency = parse_latency(args.latency, views=len(cameras), res=res, encoding=args.encoding, factor=factor)
+    latency = parse_latency(args.latency, optimization, args.perf_factor)
     parse_servers(args.servers, latency.contention)
     modes = setting.parse_modes(args.mode)
     if args.model and args.policy != Args.policy:

@@ -73,9 +73,7 @@ class Setting:
     @property
     def latency_model(self) -> LatencyModel:
         """What the clock charges. UsageError if it is not valid."""
-        o = self.latency_of or self.optimization
-        res = (o.width, o.height)
-        return parse_latency(self.latency, views=len(o.cameras), res=res, encoding=o.encoding, factor=self.perf_factor)
+        return parse_latency(self.latency, self.latency_of or self.optimization, self.perf_factor)
 
     def as_json(self) -> dict[str, Any]:
         """As plain JSON values."""

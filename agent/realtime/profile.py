@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import assets
+from agent.config import Optimization
+from agent.realtime.architectures import ARCHITECTURES, QWEN2_5_VL_3B
 from agent.realtime.distribution import Distribution, Steady, read_distribution
 from agent.realtime.roofline import encode_tflop
+from agent.realtime.schema import OPTIONAL, check_profile
 from sim.errors import UsageError
 
 CONTENTION = 2.0
@@ -26,6 +28,30 @@ class Point:
     """(width, height) of a view before it is cut into patches [pixels]."""
     encoding: str
     took: Distribution
+    model: str
+    attention: str
+    """Empty where the profile does not tell kernels apart."""
+    quant: str
+    compile: str
+    shortcuts: tuple[str, ...]
+    vision_encoder: str
+    stock: bool
+    """transformers' own path, not ours."""
+    tflop: float | None
+    """What it computed, where that was recorded."""
+
+    def answers(self, optimization: Optimization) -> bool:
+        """Whether it is a measurement of that configuration."""
+        one = self.views == 1 and {self.encoding, optimization.encoding} <= {"joint", "batched"}
+        same_work = self.encoding == optimization.encoding or one  # one view is one sequence either way
+        return (
+            same_work
+            and self.views == len(optimization.cameras)
+            and self.res == (optimization.width, optimization.height)
+            and self.attention in ("", optimization.attention)
+            and (self.quant, self.compile) == (optimization.quant, optimization.compile)
+            and set(self.shortcuts) == set(optimization.shortcuts)
+        )
 
 
 @dataclass(frozen=True)
@@ -33,6 +59,7 @@ class Profile:
     """What one device took. `assets/latency/*.json` says who measured it, how, and on what."""
 
     name: str
+    model: str
     device: str
     head: Distribution
     """Sensors and action head."""
@@ -48,17 +75,20 @@ class Profile:
     cold_start_ms: float = 0.0
     """What the first encode of an episode takes beyond the others."""
 
-    def measured(self, views: int, res: tuple[int, int], encoding: str) -> Distribution | None:
-        """The measured encode of exactly this configuration, or None."""
+    def measured(self, optimization: Optimization) -> Distribution | None:
+        """The measured encode of exactly this configuration of the profile's own model, or None."""
+        own = (self.model, "qwen", False)
         for point in self.points:
-            same_work = point.encoding == encoding or views == 1  # one view is one sequence either way
-            if same_work and (point.views, point.res) == (views, res):
+            if (point.model, point.vision_encoder, point.stock) == own and point.answers(optimization):
                 return point.took
         return None
 
-    def scaled_ms(self, views: int, res: tuple[int, int], encoding: str) -> float:
-        """An encode of any configuration, by its arithmetic."""
-        return self.overhead_ms + encode_tflop(views, res, encoding) / self.realised_tflops * 1e3
+    def scaled_ms(self, optimization: Optimization) -> float:
+        """An encode of any configuration, by its arithmetic alone: as if at bf16, whatever its quantization."""
+        res = (optimization.width, optimization.height)
+        arch = ARCHITECTURES.get(self.model, QWEN2_5_VL_3B)
+        tflop = encode_tflop(len(optimization.cameras), res, optimization.encoding, arch)
+        return self.overhead_ms + tflop / self.realised_tflops * 1e3
 
 
 def available_profiles() -> dict[str, Path]:
@@ -69,35 +99,36 @@ def available_profiles() -> dict[str, Path]:
 def load_profile(path: Path) -> Profile:
     """Read a profile. UsageError, in one line, when it cannot be read or is not one."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        return Profile(
-            name=path.stem,
-            device=str(data["device"]),
-            head=read_distribution(data["head"], _checked) if "head" in data else Steady(_number(data, "head_ms")),
-            overhead_ms=_number(data, "overhead_ms"),
-            realised_tflops=_number(data, "realised_tflops", least=1e-6),
-            points=tuple(_point(entry) for entry in data["encode"]),
-            contention=_number(data, "contention", least=1.0) if "contention" in data else CONTENTION,
-            preprocess=read_distribution(data["preprocess"], _checked) if "preprocess" in data else Steady(0.0),
-            cold_start_ms=_number(data, "cold_start_ms") if "cold_start_ms" in data else 0.0,
-        )
-    except KeyError as error:
-        raise UsageError(f"latency profile {path} has no {error}") from error
-    except (OSError, ValueError, TypeError) as error:
+        data = check_profile(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
         raise UsageError(f"latency profile {path} cannot be used: {error}") from error
+    return Profile(
+        name=path.stem,
+        model=data.get("model", ""),
+        device=data["device"],
+        head=read_distribution(data["head"], _ms) if "head" in data else Steady(data["head_ms"]),
+        overhead_ms=data["overhead_ms"],
+        realised_tflops=data["realised_tflops"],
+        points=tuple(_point(entry, data.get("model", "")) for entry in data["encode"]),
+        contention=data.get("contention", CONTENTION),
+        preprocess=read_distribution(data["preprocess"], _ms) if "preprocess" in data else Steady(0.0),
+        cold_start_ms=data.get("cold_start_ms", 0.0),
+    )
 
 
-def _point(entry: dict[str, Any]) -> Point:
-    res = int(entry["width"]), int(entry["height"])
-    return Point(int(entry["views"]), res, str(entry["encoding"]), read_distribution(entry, _checked))
+def _point(entry: dict[str, Any], model: str) -> Point:
+    return Point(
+        views=entry["views"],
+        res=(entry["width"], entry["height"]),
+        encoding=entry["encoding"],
+        took=read_distribution(entry, _ms),
+        model=entry.get("model", model),
+        tflop=entry.get("tflop"),
+        shortcuts=tuple(entry.get("shortcuts", ())),
+        **{name: entry.get(name, default) for name, default in OPTIONAL.items()},
+    )
 
 
-def _number(data: dict[str, Any], key: str, least: float = 0.0) -> float:
-    value = float(data[key])
-    if not (math.isfinite(value) and value >= least):
-        raise ValueError(f"{key} must be a finite number of at least {least:g}, not {value}")
-    return value
-
-
-def _checked(value: object) -> float:
-    return _number({"a latency": value}, "a latency")
+def _ms(value: Any) -> float:
+    """A latency that `check_profile` has seen."""
+    return float(value)

@@ -1,62 +1,58 @@
-"""How much arithmetic one encode of Qwen2.5-VL costs, from the shapes of its matrices alone.
+"""What one encode costs, from the shapes of the model's matrices alone, and how long that takes a device at best.
 
-Counted: every matrix product, two operations per multiply-add; attention scores and values, causal ones by half.
+Counted as arithmetic: every matrix product, two operations per multiply-add; attention scores and values, causal ones
+by half. Counted as traffic: every weight, once a call; the inputs and outputs of every matrix product and of attention.
 Not counted: norms, activations, rotary embedding, and logits, which an encode does not need.
-Source of the figures: `config.json` of Qwen/Qwen2.5-VL-3B-Instruct and transformers' `modeling_qwen2_5_vl.py`.
+A roofline ("Roofline: an insightful visual performance model", Williams et al. 2009) is a lower bound of the latency.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from agent.realtime.architectures import QWEN2_5_VL_3B, Architecture
+from agent.realtime.devices import FASTER, WEIGHT_BYTES, Device
 from sim.errors import UsageError
 
 ENCODINGS = ("joint", "batched", "separate", "streams")
+ONE_CALL = ("joint", "batched")
+"""Encodings that read the weights once, not once a view."""
 TEXT_TOKENS = 24  # the chat template (19) around a five-token instruction such as "Pick up the blue object"
 MIN_PIXELS, MAX_PIXELS = 56 * 56, 28 * 28 * 1280  # the area the view preparation keeps to, transformers' default
+VALUE_BYTES = 2  # bf16
 
 
 @dataclass(frozen=True)
-class Architecture:
-    """The figures of one Qwen2.5-VL model that decide its arithmetic."""
+class Work:
+    """What a computation asks of a device."""
 
-    vision_layers: int
-    vision_full_attention_layers: int
-    vision_hidden: int
-    vision_intermediate: int
-    patch: int
-    """Side of a vision patch [pixels]."""
-    merge: int
-    """merge x merge patches become one token of the language model."""
-    window: int
-    """Side of an attention window [pixels], in the layers without full attention."""
-    layers: int
-    hidden: int
-    heads: int
-    kv_heads: int
-    intermediate: int
+    flop: float
+    weights: float
+    """Weights read [elements]."""
+    values: float
+    """Inputs and outputs of its products [elements]."""
 
-    @property
-    def cell(self) -> int:
-        """Side of the square that becomes one visual token [pixels]."""
-        return self.patch * self.merge
+    def __add__(self, other: Work) -> Work:
+        return Work(self.flop + other.flop, self.weights + other.weights, self.values + other.values)
 
+    def times(self, count: int) -> Work:
+        """The same, `count` times with weights of its own each time."""
+        return Work(count * self.flop, count * self.weights, count * self.values)
 
-QWEN2_5_VL_3B = Architecture(
-    vision_layers=32,
-    vision_full_attention_layers=4,
-    vision_hidden=1280,
-    vision_intermediate=3420,
-    patch=14,
-    merge=2,
-    window=112,
-    layers=36,
-    hidden=2048,
-    heads=16,
-    kv_heads=2,
-    intermediate=11008,
-)
+    def batched(self, count: int) -> Work:
+        """The same on `count` inputs that share the weights."""
+        return Work(count * self.flop, self.weights, count * self.values)
+
+    def gigabytes(self, quant: str = "none") -> float:
+        """Memory traffic [1e9 bytes]."""
+        return (self.weights * WEIGHT_BYTES[quant] + self.values * VALUE_BYTES) / 1e9
+
+    def roofline_ms(self, device: Device, quant: str = "none") -> float:
+        """The latency that no implementation beats [ms]: arithmetic or traffic at the device's peak, the longer one."""
+        arithmetic_s = self.flop / (device.tflops * FASTER.get(quant, 1) * 1e12)
+        return 1e3 * max(arithmetic_s, self.gigabytes(quant) / device.gb_s)
 
 
 def resized(res: tuple[int, int], arch: Architecture = QWEN2_5_VL_3B) -> tuple[int, int]:
@@ -78,7 +74,7 @@ def visual_tokens(res: tuple[int, int], arch: Architecture = QWEN2_5_VL_3B) -> i
 
 
 def sequences(views: int, res: tuple[int, int], encoding: str, arch: Architecture = QWEN2_5_VL_3B) -> list[int]:
-    """Lengths [tokens] of the sequences the language model reads: one for all views (joint), or one a view.
+    """Lengths [tokens] of the sequences the language model reads: one for all views (joint), or one a view (others).
 
     Two marks enclose every view; each sequence has the text once. UsageError for an unknown encoding or no view.
     """
@@ -92,21 +88,60 @@ def sequences(views: int, res: tuple[int, int], encoding: str, arch: Architectur
 
 def encode_tflop(views: int, res: tuple[int, int], encoding: str, arch: Architecture = QWEN2_5_VL_3B) -> float:
     """Arithmetic of one encode of `views` views of (width, height) [pixels] [TFLOP]."""
-    vision = views * _vision_flop(res, arch)
-    return (vision + sum(_language_flop(tokens, arch) for tokens in sequences(views, res, encoding, arch))) / 1e12
+    return encode_work(views, res, encoding, arch).flop / 1e12
 
 
-def _vision_flop(res: tuple[int, int], arch: Architecture) -> float:
-    """The vision tower and the merger on one view; a still image fills both frames of the temporal patch."""
-    columns, rows = (side // arch.patch for side in resized(res, arch))
-    patches, tokens, d = columns * rows, visual_tokens(res, arch), arch.vision_hidden
-    embed = 3 * 2 * arch.patch**2 * d
-    block = 4 * d**2 + 3 * d * arch.vision_intermediate
+def encode_work(
+    views: int,
+    res: tuple[int, int],
+    encoding: str,
+    arch: Architecture = QWEN2_5_VL_3B,
+    lengths: Sequence[int] | None = None,
+) -> Work:
+    """One encode of `views` views of (width, height) [pixels].
+
+    `lengths` [tokens] are those of the sequences that the language model was seen to read; None: those of `sequences`.
+    """
+    planned = sequences(views, res, encoding, arch)
+    language = [_language(tokens, arch) for tokens in (lengths or planned)]
+    vision = vision_work(res, arch)
+    if encoding not in ONE_CALL:
+        return sum(language, vision.times(views))
+    once = sum(language, vision.batched(views))
+    return Work(once.flop, vision.weights + max(work.weights for work in language), once.values)
+
+
+def vision_work(res: tuple[int, int], arch: Architecture = QWEN2_5_VL_3B) -> Work:
+    """The vision tower and the merger on one view; a still image fills all frames of the temporal patch."""
+    width, height = resized(res, arch)
+    if arch.eyes:
+        return Work(2 * arch.eyes * width * height / 224**2, 0, 0)
+    columns, rows = width // arch.patch, height // arch.patch
+    patches, tokens, d, f = columns * rows, visual_tokens(res, arch), arch.vision_hidden, arch.vision_intermediate
+    inputs = arch.stem * (arch.patch // 4) ** 2 if arch.stem else 3 * arch.frames * arch.patch**2
+    block = _product(patches, d, 3 * d) + _product(patches, d, d) + _feed_forward(patches, d, f, arch.vision_gated)
     merged = arch.merge**2 * d
-    merger = merged**2 + merged * arch.hidden
+    merger = _product(tokens, merged, merged) + _product(tokens, merged, arch.hidden)
     pairs = arch.vision_full_attention_layers * patches**2
     pairs += (arch.vision_layers - arch.vision_full_attention_layers) * _window_pairs(columns, rows, arch)
-    return 2 * patches * (embed + arch.vision_layers * block) + 2 * tokens * merger + 4 * d * pairs
+    attention = Work(4 * d * pairs, 0, arch.vision_layers * 4 * patches * d)
+    tower = _product(patches, inputs, d) + block.times(arch.vision_layers) + attention + merger.times(1 + arch.deepest)
+    return tower + _stem(width * height, arch.stem) if arch.stem else tower
+
+
+def _product(tokens: int, inputs: int, outputs: int) -> Work:
+    return Work(2 * tokens * inputs * outputs, inputs * outputs, tokens * (inputs + outputs))
+
+
+def _feed_forward(tokens: int, width: int, inner: int, gated: bool) -> Work:
+    return _product(tokens, width, inner).times(2 if gated else 1) + _product(tokens, inner, width)
+
+
+def _stem(pixels: int, channels: int) -> Work:
+    """Two strided convolutions and three at a quarter of the size, see `agent.vla.stem`."""
+    half = channels // 2
+    convolutions = [_product(pixels // 4, 3 * 16, half), _product(pixels // 16, half * 16, channels)]
+    return sum(convolutions, _product(pixels // 16, channels * 9, channels).times(3))
 
 
 def _window_pairs(columns: int, rows: int, arch: Architecture) -> int:
@@ -119,8 +154,9 @@ def _window_pairs(columns: int, rows: int, arch: Architecture) -> int:
     return squares(columns) * squares(rows)
 
 
-def _language_flop(tokens: int, arch: Architecture) -> float:
+def _language(tokens: int, arch: Architecture) -> Work:
     """The language model's layers on one sequence."""
-    d = arch.hidden
-    block = 2 * d**2 + 2 * d * (d // arch.heads) * arch.kv_heads + 3 * d * arch.intermediate
-    return arch.layers * (2 * tokens * block + 2 * tokens**2 * d)
+    d, kv = arch.hidden, arch.hidden // arch.heads * arch.kv_heads
+    block = _product(tokens, d, d).times(2) + _product(tokens, d, kv).times(2)
+    attention = Work(2 * tokens**2 * d, 0, 2 * tokens * (d + kv))
+    return (block + attention + _feed_forward(tokens, d, arch.intermediate, True)).times(arch.layers)

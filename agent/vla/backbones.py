@@ -9,6 +9,7 @@ from tokenizers import Tokenizer
 from torch import nn
 from torch.nn import functional as F
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel, Qwen2_5_VLConfig, Qwen2_5_VLModel
+from transformers.initialization import no_init_weights
 
 from agent.vla.attention import GroupedVisionAttention, register
 from agent.vla.config import QWEN, PolicyConfig
@@ -132,11 +133,30 @@ def random_backbone(
     shape = published_config(model)
     if config.vision_encoder != QWEN:
         shape.vision_config.depth = 0
-    with torch.device(device):
+    with torch.device(device), no_init_weights():
         backbone = family_of(model.model_type).model_class._from_config(
             shape, dtype=dtype, attn_implementation=register()
         )
+    _fill(backbone)
     return with_eyes(backbone, config)
+
+
+@torch.no_grad()
+def _fill(model: nn.Module) -> None:
+    """Random weights of the usual size, in place: one drawn block, over and over.
+
+    Billions of numbers take minutes to draw on a CPU. The block's length is prime, so that rows of a matrix differ.
+    """
+    block: torch.Tensor | None = None
+    for name, tensor in model.named_parameters():
+        if tensor.ndim == 1:
+            tensor.fill_(0.0 if name.endswith("bias") else 1.0)
+            continue
+        if block is None:
+            block = torch.empty(1_000_003, dtype=tensor.dtype, device=tensor.device).normal_(std=0.02)
+        flat = tensor.view(-1)
+        for piece in flat.split(len(block)):
+            piece.copy_(block[: len(piece)])
 
 
 def pretrained_backbone(name: str, dtype: torch.dtype = torch.bfloat16) -> tuple[PreTrainedModel, Tokenizer]:

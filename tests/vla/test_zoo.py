@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from agent.vla.backbones import published_config
+from agent.vla.backbones import config_for_backbone, published_config, random_backbone
 from agent.vla.config import PolicyConfig
 from agent.vla.families import family_of
 from agent.vla.policy import VLA
@@ -42,6 +42,24 @@ def test_a_published_model_is_built_whole_with_random_weights(name: str) -> None
     assert {p.dtype for p in model.encoder.backbone.parameters()} == {torch.bfloat16}
     light = VLA.random(name, "efficientnet-b0", device="meta")
     assert sum(p.numel() for p in light.parameters()) < sum(p.numel() for p in model.parameters()) - 250e6
+
+
+@torch.inference_mode()
+def test_random_weights_are_finite_and_differ_from_row_to_row() -> None:
+    sides = dict(hidden_size=64, intermediate_size=128)
+    heads = dict(num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1, vocab_size=151936)
+    rope = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [4, 6, 6]}
+    vision = dict(depth=2, num_heads=2, out_hidden_size=64, fullatt_block_indexes=[1], **sides)
+    row = Published("mini", "nobody/mini", "qwen2_5_vl", vision, dict(rope_parameters=rope, **heads, **sides))
+    config = config_for_backbone("nobody/mini", published_config(row).vision_config)
+    torch.manual_seed(0)
+    model = random_backbone(row, config, "cpu")
+    assert all(tensor.isfinite().all() for tensor in (*model.parameters(), *model.buffers()))
+    words = model.language_model.embed_tokens.weight
+    assert words.float().std() == pytest.approx(0.02, rel=0.05) and len(words[:1000].unique(dim=0)) == 1000
+    torch.manual_seed(0)
+    again = random_backbone(row, config, "cpu")
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
 
 
 def test_the_smaller_tiny_model_is_smaller() -> None:

@@ -1,0 +1,67 @@
+"""What devices can do at best: the roofs under which every latency stays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sim.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Device:
+    """One device, by its maker's figures for dense (not 2:4 sparse) matrices."""
+
+    name: str
+    tflops: float
+    """bf16 matrix products accumulated in float32 [TFLOP/s]."""
+    gb_s: float
+    """Memory bandwidth [GB/s, 1e9 bytes]."""
+    marks: tuple[str, ...]
+    """What a driver's name of the device contains, all of it."""
+    source: str
+
+
+DEVICES: dict[str, Device] = {
+    "h100": Device("NVIDIA H100 SXM", 989.4, 3350, ("H100",), "NVIDIA H100 datasheet (1,979 with sparsity)"),
+    "h200": Device("NVIDIA H200 SXM", 989.4, 4800, ("H200",), "NVIDIA H200 datasheet (1,979 with sparsity)"),
+    "a100": Device("NVIDIA A100 80 GB SXM", 312, 2039, ("A100",), "NVIDIA A100 datasheet (624 with sparsity)"),
+    "rtx4090": Device("NVIDIA RTX 4090", 165.2, 1008, ("RTX 4090",), "NVIDIA Ada architecture whitepaper"),
+    "rtx3090": Device("NVIDIA RTX 3090", 71, 936, ("RTX 3090",), "NVIDIA GA102 architecture whitepaper"),
+    "l4": Device("NVIDIA L4", 121, 300, ("NVIDIA L4",), "NVIDIA L4 datasheet (242 with sparsity)"),
+    "thor": Device(
+        "NVIDIA Jetson Thor T5000",
+        258.5,
+        273,
+        ("Thor",),
+        "NVIDIA Jetson Thor datasheet: 517 dense FP8 or sparse FP16, half of which is dense bf16",
+    ),
+    "orin": Device(
+        "NVIDIA Jetson AGX Orin 64 GB",
+        42.5,
+        204.8,
+        ("Orin",),
+        "NVIDIA Jetson AGX Orin technical brief: 170 sparse INT8 TOPS on the GPU, a quarter of which is dense bf16",
+    ),
+}
+
+FASTER: dict[str, float] = {"bnb-int8": 2, "int8-dynamic": 2, "fp8": 2}
+"""How many times the bf16 rate the tensor cores of these devices reach at other precisions (`Quant`), at most."""
+WEIGHT_BYTES: dict[str, float] = {"none": 2, "bnb-int8": 1, "bnb-nf4": 0.5, "int8-dynamic": 1, "fp8": 1}
+"""Bytes of a weight of a linear layer, by `Quant`; scales are left out."""
+
+
+def find_device(name: str) -> Device:
+    """The row of that name. UsageError, which lists the names, if there is none."""
+    if name not in DEVICES:
+        raise UsageError(f"unknown device {name!r}; devices with a roofline are {', '.join(DEVICES)}")
+    return DEVICES[name]
+
+
+def recognised(driver_name: str) -> Device | None:
+    """The row that a driver's name of a device belongs to, such as "NVIDIA H100 80GB HBM3"; None if none does."""
+    words = f"{driver_name} "
+    for device in DEVICES.values():
+        # "NVIDIA L4" must not claim an L40: a mark ends where a word does.
+        if any(f"{mark} " in words.replace("-", " ") for mark in device.marks):
+            return device
+    return None

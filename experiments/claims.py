@@ -1,0 +1,264 @@
+"""docs/claims.md: each claim of `vl_optimization_note.md` beside what profiles and arithmetic say."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from agent.realtime.roofline import resized, sequences, visual_tokens
+from experiments.evidence import (
+    CLAIMS,
+    NATIVE,
+    SQUARE,
+    Evidence,
+    Finding,
+    Key,
+    arithmetic,
+    modelled,
+    modelled_ms,
+    tflop,
+)
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "claims.md"
+NOTE_VL_MS, NOTE_HEAD_MS, PERIOD_MS = 1452.82, 10.97, 100.0
+BASE = Key()
+JOINT = replace(BASE, encoding="joint")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One sentence of the note."""
+
+    says: str
+    low: float | None
+    """The least and the largest figure that would bear it out; None where it names none."""
+    high: float | None
+    find: Callable[[Evidence], list[Finding]]
+
+
+def exactly(figure: float) -> tuple[float, float]:
+    """The range of figures that round to about the same."""
+    return 0.9 * figure, 1.1 * figure
+
+
+def _tokens(evidence: Evidence) -> list[Finding]:
+    (length,) = sequences(5, NATIVE, "joint")
+    patches = 5 * 4 * visual_tokens(NATIVE)
+    return [Finding(f"{length} tokens; {patches} is the number of its vision patches", "calculated", (length,))]
+
+
+def _one_view(evidence: Evidence) -> list[Finding]:
+    (length,) = sequences(1, NATIVE, "batched")
+    return [Finding(f"{length} tokens", "calculated", (length,))]
+
+
+def _pixels(evidence: Evidence) -> list[Finding]:
+    less = NATIVE[0] * NATIVE[1] / (SQUARE[0] * SQUARE[1])
+    tokens = visual_tokens(NATIVE), visual_tokens(SQUARE)
+    seen = "x".join(map(str, resized(NATIVE)))
+    text = f"{less:.2f}x fewer pixels; {tokens[0]} against {tokens[1]} visual tokens a view (it sees {seen})"
+    return [Finding(text, "calculated", (less,))]
+
+
+def _attention(evidence: Evidence) -> list[Finding]:
+    (length,) = sequences(5, NATIVE, "joint")
+    share = 36 * 2 * length**2 * 2048 / 1e12 / tflop(JOINT)
+    whole = arithmetic(JOINT, BASE)
+    text = f"{whole.text}: attention of the language model is {100 * share:.1f} % of it"
+    return [replace(whole, text=text), evidence.ratio(JOINT, BASE)]
+
+
+def _calls(evidence: Evidence) -> list[Finding]:
+    return [
+        _named("against one sequence", evidence.ratio(JOINT, BASE)),
+        _named("against one call a view", evidence.ratio(replace(BASE, encoding="separate"), BASE)),
+        _named("against transformers' one sequence", evidence.ratio(replace(JOINT, stock=True), BASE)),
+    ]
+
+
+def _fewer(views: int) -> Callable[[Evidence], list[Finding]]:
+    def find(evidence: Evidence) -> list[Finding]:
+        few, large = replace(JOINT, views=views), replace(JOINT, res=(1280, 720))
+        return [
+            _named("640x360", evidence.ratio(JOINT, few)),
+            _named("1280x720", evidence.ratio(large, replace(large, views=views))),
+            arithmetic(JOINT, few),
+        ]
+
+    return find
+
+
+def _quantized(*quants: str) -> Callable[[Evidence], list[Finding]]:
+    return lambda evidence: [_named(quant, evidence.ratio(BASE, replace(BASE, quant=quant))) for quant in quants]
+
+
+def _smaller(evidence: Evidence) -> list[Finding]:
+    text = "there is no Qwen2.5-VL below 3B; Qwen2-VL-2B and Qwen3-VL-2B are the nearest"
+    findings = [Finding(text, "looked up")]
+    for model in ("qwen2-vl-2b", "qwen3-vl-2b"):
+        small = replace(BASE, model=model)
+        findings += [_named(model, arithmetic(BASE, small)), _named(model, evidence.ratio(BASE, small))]
+    return findings
+
+
+def _eyes(name: str) -> Callable[[Evidence], list[Finding]]:
+    def find(evidence: Evidence) -> list[Finding]:
+        import torch
+
+        from agent.vla.config import PolicyConfig
+        from agent.vla.towers import LightTower
+        from agent.vla.zoo import with_vision_encoder
+
+        with torch.device("meta"):
+            network = LightTower(with_vision_encoder(PolicyConfig(), name), 2048).network
+        millions = sum(tensor.numel() for tensor in network.parameters()) / 1e6
+        saved = tflop(BASE) / tflop(BASE, name)
+        text = f"{name}: {millions:.1f} M without classifier; the whole encode costs {saved:.1f}x less arithmetic"
+        return [Finding(text, "calculated", (millions,))]
+
+    return find
+
+
+def _redesign(evidence: Evidence) -> list[Finding]:
+    text = "a projector joins them (`--vision-encoder`); success of a policy trained so"
+    return [Finding(text, "not measured", (), "python experiments/train.py --vision-encoder clip-b16 ...")]
+
+
+def _loss(evidence: Evidence) -> list[Finding]:
+    return [
+        *(_named(f"change of the features, {q}", evidence.feature_error(replace(BASE, quant=q)))
+          for q in ("bnb-int8", "bnb-nf4")),
+        Finding("success of the stand-in", "not measured", (), "python experiments/run.py --quant bnb-int8"),
+    ]  # fmt: skip
+
+
+def _reuse(evidence: Evidence) -> list[Finding]:
+    findings = [Finding(f"{math.ceil(NOTE_VL_MS / PERIOD_MS)} at its own {NOTE_VL_MS} ms", "calculated",
+                        (math.ceil(NOTE_VL_MS / PERIOD_MS),))]  # fmt: skip
+    for encoding in ("joint", "batched"):
+        took = evidence.took(replace(BASE, encoding=encoding))
+        ticks = tuple(float(math.ceil(ms / PERIOD_MS)) for ms in took.values)
+        if ticks:
+            said = ", ".join(f"{tick:g}" for tick in ticks)
+            findings.append(replace(took, text=f"{said} at 640x360, {encoding} ({took.text})", values=ticks))
+    return findings
+
+
+def _essential(evidence: Evidence) -> list[Finding]:
+    left = PERIOD_MS - NOTE_HEAD_MS
+    lean = Key(3, SQUARE)
+    names = [name for name in ("h100", "a100", "rtx4090", "rtx3090", "orin") if modelled_ms(name, lean) < left]
+    text = f"3 x 224x224 in bf16 leaves no need for it, at best, on {', '.join(names)}"
+    return [Finding(text, "modelled"), _named("3 x 224x224", evidence.took(lean))]
+
+
+def _rate(evidence: Evidence) -> list[Finding]:
+    text = f"{1e3 / 15:.1f} Hz is what 15 ms of head allow; images are renewed every 150 ms, at {1e3 / 150:.1f} Hz"
+    return [Finding(text, "calculated"), _named("head while an encode goes on, times as long",
+                                                             evidence.of_profile("contention"))]  # fmt: skip
+
+
+def _named(name: str, finding: Finding) -> Finding:
+    return replace(finding, text=f"{name}: {finding.text}" if finding.text else name)
+
+
+SECTIONS: dict[str, list[Claim]] = {
+    "Where it starts": [
+        Claim("five views at 640x360 take 1452.82 ms to encode", *exactly(NOTE_VL_MS), lambda e: [
+            _named("640x360", e.took(JOINT)), _named("1280x720", e.took(replace(JOINT, res=(1280, 720)))),
+            _named("transformers' path, 640x360", e.took(replace(JOINT, stock=True)))]),
+        Claim("sensors and action take 10.97 ms", *exactly(NOTE_HEAD_MS), lambda e: [e.of_profile("head")]),
+        Claim("the five views are one sequence of ~5000 tokens", *exactly(5000), _tokens),
+        Claim("one view is a sequence of ~1000 tokens", *exactly(1000), _one_view),
+    ],
+    "1. Smaller models and other encoders": [
+        Claim("a smaller Qwen2.5-VL (2B, 0.5B) is 1.5-2x faster", 1.5, 2.0, _smaller),
+        Claim("CLIP ViT-B/16 has 86 M parameters", *exactly(86), _eyes("clip-b16")),
+        Claim("CLIP ViT-B/32 has 63 M parameters", *exactly(63), _eyes("clip-b32")),
+        Claim("MobileNetV3 has 5 M parameters", *exactly(5), _eyes("mobilenetv3-small")),
+        Claim("EfficientNet-B0 has 5 M parameters", *exactly(5), _eyes("efficientnet-b0")),
+        Claim("replacing the vision tower is not practical", None, None, _redesign),
+    ],
+    "2. Views in parallel": [
+        Claim("batched views reduce O(n^2) by 5x", *exactly(5), _attention),
+        Claim("batched views are 2-3x faster", 2.0, 3.0, _calls),
+        Claim("CUDA streams are 1.5-2x faster on one GPU", 1.5, 2.0, lambda e: [
+            _named("against one call a view",
+                   e.ratio(replace(BASE, encoding="separate"), replace(BASE, encoding="streams")))]),
+    ],
+    "3. Other optimizations": [
+        Claim("224x224 has 1.6x fewer pixels than 640x360", *exactly(1.6), _pixels),
+        Claim("224x224 is 1.5-2x faster than 640x360", 1.5, 2.0, lambda e: [
+            arithmetic(JOINT, replace(JOINT, res=SQUARE)), e.ratio(BASE, replace(BASE, res=SQUARE))]),
+        Claim("three views are 1.6x faster than five", *exactly(1.6), _fewer(3)),
+        Claim("one view is 4.8x faster than five", *exactly(4.8), _fewer(1)),
+        Claim("flash attention 2 is already optimal", None, None, lambda e: [
+            _named(f"{other} against flash attention 2",
+                   e.ratio(replace(BASE, attention=other), replace(BASE, attention="flash_attention_2")))
+            for other in ("eager", "sdpa", "varlen")]),
+        Claim("INT8 is 2-3x faster", 2.0, 3.0, _quantized("bnb-int8", "int8-dynamic", "fp8")),
+        Claim("INT4 is 3-4x faster", 3.0, 4.0, _quantized("bnb-nf4")),
+        Claim("quantization costs less than 2 % of accuracy", 0.0, 0.02, _loss),
+    ],
+    "Plan and projection": [
+        Claim("with parallel views: 600-700 ms", 600, 700, lambda e: [e.took(BASE), modelled(BASE)]),
+        Claim("with 224x224 as well: 300-400 ms", 300, 400, lambda e: [
+            e.took(replace(BASE, res=SQUARE)), modelled(replace(BASE, res=SQUARE))]),
+        Claim("with INT8 as well: 100-150 ms", 100, 150, lambda e: [
+            e.took(replace(BASE, res=SQUARE, quant="bnb-int8")),
+            modelled(replace(BASE, res=SQUARE, quant="int8-dynamic"))]),
+        Claim("features are reused for 15 control ticks at 10 Hz", 15, 15, _reuse),
+        Claim("asynchronous reuse gives 66.7 FPS", *exactly(66.7), _rate),
+        Claim("asynchronous reuse is essential for 10 Hz, whatever else is done", None, None, _essential),
+    ],
+}  # fmt: skip
+
+
+def verdict(claim: Claim, finding: Finding) -> str:
+    """Where our figures lie, held against the claim's."""
+    if finding.how == "not measured":
+        return "not measured"
+    if claim.low is None or claim.high is None or not finding.values:
+        return "see left"
+    if all(claim.low <= value <= claim.high for value in finding.values):
+        return "holds"
+    if all(value > claim.high for value in finding.values):
+        return "larger"
+    if all(value < claim.low for value in finding.values):
+        return "smaller"
+    return "depends on the device"
+
+
+def page(evidence: Evidence) -> str:
+    """The whole file."""
+    lines = [
+        "# Claims of the optimization note against measurements",
+        "",
+        f"Written by `{CLAIMS}` from `assets/latency` and from arithmetic; do not edit. The model is Qwen2.5-VL-3B.",
+        "A verdict compares our figure with the claim's: it holds, or ours is larger or smaller. *Calculated* figures",
+        "come from shapes alone, *modelled* ones are what a device could do at its peak (no implementation beats it),",
+        "and what no profile holds is not measured. `insertion_vla` holds another project's measurements, on a GPU",
+        "that it did not record.",
+    ]
+    for section, claims in SECTIONS.items():
+        lines += ["", f"## {section}", "", "| the note | ours | how | verdict | command |", "|---|---|---|---|---|"]
+        for claim in claims:
+            for number, finding in enumerate(claim.find(evidence)):
+                says = claim.says if number == 0 else ""
+                cells = (
+                    says,
+                    finding.text or "the same, measured",
+                    finding.how,
+                    verdict(claim, finding),
+                    f"`{finding.command}`",
+                )
+                lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def write() -> str:
+    """Writes the page; returns where it is."""
+    PAGE.write_text(page(Evidence()), encoding="utf-8")
+    return str(PAGE)

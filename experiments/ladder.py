@@ -1,0 +1,87 @@
+"""The rows of a ladder: every proposal of `vl_optimization_note.md`, and those beyond it, one configuration each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from agent.config import CAMERA_ORDER, CHOICES, Optimization, with_preset
+from agent.vla.config import QWEN
+from agent.vla.zoo import LIGHT_ENCODERS, MODELS, Tiny
+
+NATIVE, LESS, SQUARE = (640, 360), (480, 270), (224, 224)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One configuration to be timed."""
+
+    name: str
+    """Its encoding, views and size, and what else is particular to it."""
+    optimization: Optimization
+    model: str
+    vision_encoder: str = QWEN
+    stock: bool = False
+    """transformers' own path."""
+
+
+def ladder(model: str) -> list[Row]:
+    """The rows, most telling first, so that what the time does not suffice for is the least missed."""
+    rows: dict[Row, None] = {}
+    for row in _rows(model):
+        rows.setdefault(replace(row, name=name_of(row, model)))
+    return list(rows)
+
+
+def name_of(row: Row, model: str) -> str:
+    """What the table of a `model` calls a row, such as `batched 3 x 224x224, varlen, fp8`."""
+    o = row.optimization
+    words = [f"{'stock ' * row.stock}{o.encoding} {len(o.cameras)} x {o.width}x{o.height}"]
+    words += [row.model] * (row.model != model) + [row.vision_encoder] * (row.vision_encoder != QWEN)
+    words += [o.attention] * (o.attention != "sdpa") + [o.quant] * (o.quant != "none")
+    words += [o.compile] * (o.compile != "none") + list(o.shortcuts)
+    return ", ".join(words)
+
+
+def _rows(model: str) -> Iterator[Row]:
+    def row(views: int = 5, res: tuple[int, int] = NATIVE, encoding: str = "batched", **others: Any) -> Row:
+        apart = {name: others.pop(name) for name in ("model", "vision_encoder", "stock") if name in others}
+        optimization = Optimization(CAMERA_ORDER[:views], *res, encoding, **others)  # type: ignore[arg-type]
+        return Row("", optimization, **{"model": model, **apart})
+
+    # The note: where it starts, and the one sequence that it calls slow.
+    yield row(encoding="joint", stock=True)
+    yield row(encoding="separate", stock=True)
+    # Its proposals, on our path.
+    for encoding in ("joint", "batched", "separate", "streams"):
+        yield row(encoding=encoding)
+    for res in (NATIVE, LESS, SQUARE):
+        for views in (5, 3, 1):
+            yield row(views, res)
+    yield row(3, SQUARE, "joint", stock=True)
+    yield row(3, SQUARE, "joint")
+    # Beyond it, each alone and then all together.
+    for attention in CHOICES["attention"]:
+        yield row(attention=attention)
+    for views, res in ((5, NATIVE), (3, SQUARE)):
+        plain = row(views, res)
+        fast = with_preset(plain.optimization, "fast")
+        yield replace(plain, optimization=fast)
+        yield replace(plain, optimization=replace(fast, quant="int8-dynamic"))
+        yield replace(plain, optimization=replace(fast, quant="none"))
+        yield replace(plain, optimization=replace(fast, quant="none", compile="cuda-graph"))
+    yield row(compile="cuda-graph")
+    for shortcut in CHOICES["shortcuts"]:
+        yield row(shortcuts=(shortcut,))
+    for quant in CHOICES["quant"]:
+        yield row(quant=quant)
+    # Other encoders and other models.
+    for vision_encoder in LIGHT_ENCODERS:
+        yield row(vision_encoder=vision_encoder)
+    family = isinstance(MODELS[model], Tiny)
+    for name, other in MODELS.items():
+        if isinstance(other, Tiny) == family:
+            yield row(model=name)
+    # Last, because compiling may take a minute.
+    yield row(compile="compile")

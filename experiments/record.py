@@ -1,0 +1,151 @@
+"""What was measured, as a latency profile: written whole or not at all, and never above the device's peak."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.optimize import nnls
+
+from agent.realtime.architectures import find_architecture
+from agent.realtime.devices import recognised
+from agent.realtime.roofline import encode_tflop
+from agent.realtime.schema import check_peak, check_profile
+from experiments import provenance
+from experiments.ladder import Row
+from experiments.stages import Measurement, Samples
+from sim.errors import UsageError
+
+SLACK = 1.5
+"""The peak of a device whose datasheet is not known here, over the rate of the best matrix product timed on it: on a
+busy machine even the best sample may be slow."""
+_CLOCKS = {"sm": "clocks.sm", "memory": "clocks.mem", "sm, most": "clocks.max.sm"}
+
+
+def device_name(device: torch.device) -> str:
+    """As the driver calls it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "CPU")
+    return f"{model}, {torch.get_num_threads()} thread{'s' * (torch.get_num_threads() > 1)}"
+
+
+def peak_tflops(device: torch.device, ceiling_tflops: float) -> float:
+    """What the device cannot exceed at bf16 [TFLOP/s]: its datasheet's figure, else SLACK times the ceiling."""
+    row = recognised(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
+    return row.tflops if row else SLACK * ceiling_tflops
+
+
+def described(device: torch.device) -> dict[str, Any]:
+    """Driver, clocks, versions, date and command: all that a figure depends on beside its configuration."""
+    asked = ["nvidia-smi", "--query-gpu=driver_version," + ",".join(_CLOCKS.values()), "--format=csv,noheader,nounits"]
+    found: dict[str, Any] = {"driver": "none"}
+    if device.type == "cuda":
+        try:
+            answer = subprocess.run(asked, capture_output=True, text=True, timeout=20, check=True).stdout
+            driver, *clocks = answer.splitlines()[0].split(", ")
+            found = {"driver": driver, "clocks_mhz": dict(zip(_CLOCKS, map(float, clocks), strict=True))}
+        except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+            found = {"driver": "not recorded"}
+    versions = {**provenance.versions(), "cuda": torch.version.cuda or "none"}
+    for name in ("mujoco", "gymnasium", "mink"):
+        versions.pop(name, None)
+    return {
+        **found,
+        "threads": torch.get_num_threads(),
+        "versions": versions,
+        "date": datetime.date.today().isoformat(),
+        "command": provenance.command_line(sys.argv),
+    }
+
+
+def point_of(row: Row, measured: Measurement, peak: float) -> dict[str, Any]:
+    """An entry of `encode`. UsageError if it is faster than the device can be."""
+    o = row.optimization
+    tflop = measured.work.flop / 1e12
+    try:
+        check_peak(tflop, float(np.median(measured.samples_ms)), peak, o.quant, row.name)
+    except ValueError as error:
+        raise UsageError(f"{error}; nothing is written of it") from error
+    point: dict[str, Any] = {
+        "row": row.name,
+        "model": row.model,
+        "vision_encoder": row.vision_encoder,
+        "stock": row.stock,
+        "views": len(o.cameras),
+        "width": o.width,
+        "height": o.height,
+        "encoding": o.encoding,
+        "attention": o.attention,
+        "quant": o.quant,
+        "compile": o.compile,
+        "shortcuts": list(o.shortcuts),
+        "visual_tokens": measured.visual_tokens,
+        "sequences": list(measured.sequences),
+        "tflop": round(tflop, 6),
+        "gigabytes": round(measured.work.gigabytes(o.quant), 6),
+        "samples_ms": rounded(measured.samples_ms),
+        "stages": {name: {"samples_ms": rounded(samples)} for name, samples in measured.stages.items()},
+    }
+    if measured.feature_error is not None:
+        point["feature_error"] = float(f"{measured.feature_error:.3g}")
+    return point
+
+
+def rounded(samples: Samples) -> list[float]:
+    """Samples to a microsecond."""
+    return [round(sample, 3) for sample in samples]
+
+
+def fitted(points: Sequence[dict[str, Any]], model: str, peak: float) -> tuple[float, float]:
+    """Overhead [ms] and rate beyond it [TFLOP/s] that fit the plain points best (least squares of the relative error).
+
+    With them a configuration that was not measured is scaled by its arithmetic, so it is the arithmetic of
+    `encode_tflop` that counts here.
+    """
+    plain = {
+        "model": model,
+        "vision_encoder": "qwen",
+        "stock": False,
+        "quant": "none",
+        "compile": "none",
+        "shortcuts": [],
+    }
+    chosen = [each for each in points if all(each[key] == value for key, value in plain.items())] or list(points)
+    took = np.array([np.median(each["samples_ms"]) for each in chosen])
+    arch = find_architecture(model)
+    tflop = [encode_tflop(each["views"], (each["width"], each["height"]), each["encoding"], arch) for each in chosen]
+    columns = np.stack([np.full(len(took), len(took) > 1), np.array(tflop)], axis=1) / took[:, None]
+    (overhead_ms, ms_per_tflop), _ = nnls(columns, np.ones(len(took)))
+    return round(float(overhead_ms), 4), float(f"{min(1e3 / max(ms_per_tflop, 1e-12), peak):.4g}")
+
+
+def write(path: Path, profile: dict[str, Any]) -> None:
+    """Writes a profile that `load_profile` takes. UsageError if it would not."""
+    try:
+        check_profile(profile)
+    except ValueError as error:
+        raise UsageError(f"{path} is not written: {error}") from error
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(_compact(profile) + "\n")
+    os.replace(partial, path)
+
+
+def _compact(profile: dict[str, Any]) -> str:
+    """Indented, with a line a point."""
+    fields = [f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in profile.items() if name != "encode"]
+    points = ",\n".join(f"    {json.dumps(point)}" for point in profile["encode"])
+    return "{\n" + ",\n".join([*fields, f'  "encode": [\n{points}\n  ]']) + "\n}"

@@ -1,0 +1,257 @@
+"""One configuration of our encode, timed as a whole and stage by stage, and checked: the images must have arrived."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from agent.config import CAMERA_ORDER, Optimization
+from agent.realtime.architectures import find_architecture
+from agent.realtime.requests import Act, Encode
+from agent.realtime.roofline import Work, encode_work, visual_tokens
+from agent.vla.features import Features
+from agent.vla.heads import ViewBatch
+from agent.vla.policy import VLA, VLAPolicy, sensor_batch
+from agent.vla.tune import PLAIN, plain
+from agent.vla.views import resize, resize_on_device
+from experiments.stopwatch import Stopwatch
+from sim.errors import UsageError
+
+if TYPE_CHECKING:
+    from agent.vla.encoder import VLEncoder
+
+INSTRUCTION = "Pick up the blue cube"
+CAMERA_PX = (640, 360)
+Samples = tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Still:
+    """Readings of a robot at rest; as `sim.sensors.Readings`, but measuring needs no simulator."""
+
+    t_ns: int = 0
+    joint_pos: np.ndarray = field(default_factory=lambda: np.zeros(6))
+    joint_vel: np.ndarray = field(default_factory=lambda: np.zeros(6))
+    gripper_pos: float = 0.0
+    gripper_vel: float = 0.0
+    ee_pose: np.ndarray = field(default_factory=lambda: np.array([0.5, 0.0, 0.2, 0.0]))
+    wrench: np.ndarray = field(default_factory=lambda: np.zeros((50, 6)))
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one configuration took, and what it computed."""
+
+    samples_ms: Samples
+    """From camera images to features on the host, on the wall clock."""
+    stages: dict[str, Samples]
+    """The parts of it, by name [ms]."""
+    visual_tokens: int
+    """That the language model got."""
+    sequences: tuple[int, ...]
+    """Lengths of the sequences that it read [tokens]."""
+    work: Work
+    feature_error: float | None
+    """Norm of the change of the features over their norm, against the same encode without what may change them."""
+
+
+def request_of(cameras: Sequence[str] = CAMERA_ORDER, seed: int = 0) -> Encode:
+    """Images of noise from every camera, an instruction, a robot at rest."""
+    rng = np.random.default_rng(seed)
+    width, height = CAMERA_PX
+    images = {name: rng.integers(0, 256, (height, width, 3), dtype=np.uint8) for name in cameras}
+    return Encode(images, INSTRUCTION, Still())  # type: ignore[arg-type]  # same fields
+
+
+def measure(
+    model: VLA, name: str, vision_encoder: str, optimization: Optimization, watch: Stopwatch
+) -> tuple[Measurement, VLAPolicy]:
+    """Times a model (`name` in the zoo) under an optimization, which is applied to it in place.
+
+    Raises:
+        UsageError: the optimization does not run here, or the visual tokens are not those of the configuration.
+    """
+    request = request_of(optimization.cameras)
+    reference = (
+        _features(VLAPolicy(model, _reference(optimization)), request) if _changes(model, optimization) else None
+    )
+    policy = VLAPolicy(model, optimization)
+    tokens, lengths = seen(policy, request)
+    arch = find_architecture(name, vision_encoder)
+    res = (optimization.width, optimization.height)
+    check_tokens(tokens, lengths, len(optimization.cameras), visual_tokens(res, arch), optimization.encoding)
+    ours = _features(policy, request)
+    return Measurement(
+        samples_ms=watch.whole(lambda: policy.encode([request])),
+        stages=_stages(policy, request, watch.for_parts()),
+        visual_tokens=tokens,
+        sequences=lengths,
+        work=encode_work(len(optimization.cameras), res, optimization.encoding, arch, lengths),
+        feature_error=None if reference is None else _error(ours, reference),
+    ), policy
+
+
+def check_tokens(tokens: int, lengths: Sequence[int], views: int, each: int, encoding: str) -> None:
+    """UsageError unless so many visual tokens, in such sequences, are what `views` of `each` tokens give."""
+    expected, rows = views * each, 1 if encoding == "joint" else views
+    if tokens != expected:
+        raise UsageError(f"the model got {tokens} visual tokens, but {views} views of {each} are {expected}: not timed")
+    if len(lengths) != rows or sum(lengths) < expected:
+        raise UsageError(
+            f"encoding {encoding} of {views} views of {each} tokens is {rows} sequences that hold them, "
+            f"but the language model read sequences of {', '.join(map(str, lengths))}: not timed"
+        )
+
+
+@torch.inference_mode()
+def seen(policy: VLAPolicy, request: Encode) -> tuple[int, tuple[int, ...]]:
+    """Visual tokens that left the vision tower, and lengths of the sequences that entered the language model.
+
+    Read off the modules while they compute, not off the configuration; launched kernel by kernel, because a recorded
+    graph runs no Python.
+    """
+    encoder: VLEncoder = policy.model.encoder
+    tokens: list[int] = []
+    lengths: list[int] = []
+
+    def looked(module: object, args: object, output: Any) -> None:
+        light = isinstance(output, tuple)
+        found = output[0].flatten(0, 1) if light else encoder.family.tokens(output)
+        tokens.append(len(found))
+
+    def reads(module: object, args: object, kwargs: dict[str, Any]) -> None:
+        rows, length = kwargs["inputs_embeds"].shape[:2]
+        lengths.extend([length] * rows)
+
+    policy.encode([request])  # What is computed once and kept must not be counted.
+    hooks = [
+        encoder.backbone.visual.register_forward_hook(looked),
+        encoder.backbone.language_model.register_forward_pre_hook(reads, with_kwargs=True),
+    ]
+    launch, encoder.launch = encoder.launch, None
+    try:
+        policy.encode([request])
+    finally:
+        encoder.launch = launch
+        for hook in hooks:
+            hook.remove()
+    return sum(tokens), tuple(lengths)
+
+
+def head_stages(policy: VLAPolicy, watch: Stopwatch) -> tuple[Samples, dict[str, Samples]]:
+    """Sensors and head as a whole, and their parts [ms]."""
+    request = request_of(policy.optimization.cameras)
+    act = act_on(policy, request)
+    head, device = policy.model.head, policy.device
+    with torch.no_grad():
+        sensors = sensor_batch([request.readings], device)
+        views = _view_batch(policy, request)
+        parts: dict[str, Callable[[], object]] = {
+            "sensors to tensors": lambda: sensor_batch([request.readings], device),
+            "sensor encoder": lambda: head.sensors(sensors),
+            "pool mean": lambda: head.pool(views, "mean"),
+            "pool max": lambda: head.pool(views, "max"),
+            "pool attention": lambda: head.pool(views, "attention"),
+        }
+        stages = {name: watch.stage(part) for name, part in parts.items()}
+    return watch.whole(act), stages
+
+
+def act_on(policy: VLAPolicy, request: Encode) -> Callable[[], object]:
+    """Runs the head on the features of `request`."""
+    (features,) = policy.encode([request])
+    act = Act(features, request.readings, age_ns=100_000_000)
+    return lambda: policy.act([act])
+
+
+def _stages(policy: VLAPolicy, request: Encode, watch: Stopwatch) -> dict[str, Samples]:
+    chosen, encoder, config = policy.optimization, policy.model.encoder, policy.model.config
+    size = chosen.width, chosen.height
+    images = [request.images[camera] for camera in chosen.cameras]
+
+    def prepared() -> torch.Tensor:
+        views = np.stack([resize(image, *size, config) for image in images])
+        return torch.from_numpy(views).to(policy.device)
+
+    def prepared_on_device() -> torch.Tensor:
+        return resize_on_device(torch.from_numpy(np.stack(images)).to(policy.device), *size, config)
+
+    pixels = prepared()[None]
+    groups = _groups(chosen)
+    with torch.inference_mode():
+        parts: dict[str, Callable[[], object]] = {"prepare views": prepared}
+        if policy.device.type == "cuda":
+            parts["prepare views on the device"] = prepared_on_device
+        parts["forward"] = lambda: encoder(pixels, [INSTRUCTION], chosen.cameras, chosen.encoding)
+        tokens, grid = encoder.vision(pixels[0])
+        asked = (chosen.cameras, "joint" if chosen.encoding == "joint" else "batched", grid)
+        hidden = encoder.language(tokens[None], [INSTRUCTION], *asked)  # type: ignore[arg-type]  # one of both
+        if encoder.launch is None and chosen.encoding != "streams":
+            parts["vision tower"] = lambda: [encoder.vision(pixels[0, group]) for group in groups]
+            parts["language model"] = lambda: [
+                encoder.language(tokens[None, group], [INSTRUCTION], chosen.cameras[group], *asked[1:])  # type: ignore[arg-type]
+                for group in groups
+            ]
+        parts["readout"] = lambda: encoder.readout(hidden, grid)
+        return {name: watch.stage(part) for name, part in parts.items()}
+
+
+def _groups(optimization: Optimization) -> list[slice]:
+    """The views that share a call."""
+    views = len(optimization.cameras)
+    return [slice(view, view + 1) for view in range(views)] if optimization.encoding == "separate" else [slice(views)]
+
+
+def _reference(optimization: Optimization) -> Optimization:
+    """The same sequences, nothing approximated."""
+    apart = optimization.encoding in ("separate", "streams")
+    return replace(plain(optimization), encoding="batched" if apart else optimization.encoding)
+
+
+def _changes(model: VLA, optimization: Optimization) -> bool:
+    return optimization != _reference(optimization) and model.encoder.layers == PLAIN
+
+
+def _features(policy: VLAPolicy, request: Encode) -> np.ndarray:
+    (features,) = policy.encode([request])
+    assert isinstance(features, Features)
+    return features.newest.views.astype(np.float64)
+
+
+def _error(ours: np.ndarray, reference: np.ndarray) -> float:
+    return float(np.linalg.norm(ours - reference) / np.linalg.norm(reference))
+
+
+def _view_batch(policy: VLAPolicy, request: Encode) -> ViewBatch:
+    """As the head gets it, for one moment."""
+    look = policy.encode([request])[0].newest
+    ids = torch.tensor(policy.model.config.view_ids(policy.optimization.cameras), device=policy.device)
+    values = (look.views, look.ee_at_capture, look.lag_s)
+    features, hand, lag = (torch.as_tensor(each, dtype=torch.float32, device=policy.device)[None] for each in values)
+    return ViewBatch(features, ids, hand, lag)
+
+
+@contextmanager
+def busy(policy: VLAPolicy, request: Encode) -> Iterator[None]:
+    """Encodes go on and on in another thread, on a CUDA stream of their own where there is a GPU."""
+    stop = threading.Event()
+    on_gpu = policy.device.type == "cuda"
+
+    def encode() -> None:
+        with torch.cuda.stream(torch.cuda.Stream() if on_gpu else None):
+            while not stop.is_set():
+                policy.encode([request])
+
+    thread = threading.Thread(target=encode)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

@@ -1,0 +1,133 @@
+"""transformers' own path, as the note measured it: its image processor, its model, logits and all hidden states.
+
+It has the weights of a model of ours, not a copy of them, so that both fit on a device together.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import AutoModelForImageTextToText, PreTrainedModel
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+from agent.config import Optimization
+from agent.realtime.architectures import find_architecture
+from agent.realtime.roofline import encode_work, visual_tokens
+from agent.vla.policy import VLA
+from agent.vla.stem import STRIDE, cut
+from agent.vla.text import Prompts
+from agent.vla.views import resize
+from experiments.stages import INSTRUCTION, Measurement, Samples, check_tokens, request_of
+from experiments.stopwatch import Stopwatch
+
+Inputs = dict[str, torch.Tensor]
+
+
+def stock_model(model: VLA, attention: str) -> PreTrainedModel:
+    """transformers' model with its output layer, on the weights of `model`, which must not be quantized or fused."""
+    backbone = model.encoder.backbone
+    config = copy.deepcopy(backbone.config)
+    dtype, device = backbone.dtype, backbone.device
+    with torch.device("meta"):
+        stock = AutoModelForImageTextToText.from_config(config, attn_implementation=attention, dtype=dtype)
+    stock.model.load_state_dict(backbone.state_dict(), assign=True)
+    for name, buffer in backbone.named_buffers():
+        parent, _, own = name.rpartition(".")
+        stock.model.get_submodule(parent).register_buffer(own, buffer, persistent=False)
+    words = stock.model.language_model.embed_tokens.weight
+    if config.tie_word_embeddings or config.text_config.tie_word_embeddings:
+        stock.lm_head.weight = words
+    else:
+        output = torch.empty(stock.lm_head.weight.shape, dtype=dtype, device=device).normal_(std=0.02)
+        stock.lm_head.weight = torch.nn.Parameter(output)
+    return stock.eval()
+
+
+def measure_stock(model: VLA, name: str, optimization: Optimization, watch: Stopwatch) -> Measurement:
+    """Times it on the same images and sequences: all views in one sequence (joint), or one call a view (separate)."""
+    stock = stock_model(model, optimization.attention)
+    prepare = _preparation(model, optimization)
+    each = visual_tokens((optimization.width, optimization.height), find_architecture(name))
+    rows = Prompts(model.tokenizer, model.config).rows(
+        INSTRUCTION, optimization.cameras, each, "joint" if optimization.encoding == "joint" else "batched"
+    )
+    texts = [_text(row.ids, row.visual, watch.device) for row in rows]
+    tokens = sum(sum(row.visual) for row in rows)
+    lengths = tuple(len(row.ids) for row in rows)
+    check_tokens(tokens, lengths, len(optimization.cameras), each, optimization.encoding)
+
+    @torch.inference_mode()
+    def forward(views: Inputs, whole: bool = True) -> list[torch.Tensor]:
+        shares = [_share(views, index, len(texts)) for index in range(len(texts))]
+        if not whole:
+            return [stock.model(**text, **share).last_hidden_state for text, share in zip(texts, shares, strict=True)]
+        return [
+            stock(**text, **share, output_hidden_states=True).hidden_states[-1].mean(dim=1)
+            for text, share in zip(texts, shares, strict=True)
+        ]
+
+    views = prepare()
+    parts: dict[str, Callable[[], object]] = {
+        "prepare views": prepare,
+        "forward": lambda: forward(views),
+        "forward without logits": lambda: forward(views, whole=False),
+    }
+    stages: dict[str, Samples] = {part: watch.for_parts().stage(work) for part, work in parts.items()}
+    return Measurement(
+        samples_ms=watch.whole(lambda: [features.float().cpu() for features in forward(prepare())]),
+        stages=stages,
+        visual_tokens=tokens,
+        sequences=lengths,
+        work=encode_work(
+            len(optimization.cameras),
+            (optimization.width, optimization.height),
+            optimization.encoding,
+            find_architecture(name),
+            lengths,
+        ),
+        feature_error=None,
+    )
+
+
+def _preparation(model: VLA, optimization: Optimization) -> Callable[[], Inputs]:
+    """From camera images to the model's pixel values on its device; a tiny model's stem is no part of transformers."""
+    backbone, config = model.encoder.backbone, model.config
+    images = list(request_of(optimization.cameras).images.values())
+    size = optimization.width, optimization.height
+    vision = backbone.config.vision_config
+    processor = Qwen2VLImageProcessorPil(
+        patch_size=vision.patch_size,
+        merge_size=vision.spatial_merge_size,
+        temporal_patch_size=vision.temporal_patch_size,
+    )
+
+    @torch.inference_mode()
+    def through_stem() -> Inputs:
+        stem = model.encoder.stem
+        assert stem is not None
+        views = torch.from_numpy(np.stack([resize(image, *size, config) for image in images])).to(backbone.device)
+        patches, grid = cut(stem(views), config.patch_size // STRIDE, config.merge_size)
+        return {"pixel_values": patches, "image_grid_thw": torch.tensor([[1, *grid]] * len(images))}
+
+    def processed() -> Inputs:
+        views = [Image.fromarray(image).resize(size) for image in images]
+        inputs = processor(images=views, return_tensors="pt")
+        pixels = inputs["pixel_values"].to(backbone.device, backbone.dtype)
+        return {"pixel_values": pixels, "image_grid_thw": inputs["image_grid_thw"].to(backbone.device)}
+
+    return processed if model.encoder.stem is None else through_stem
+
+
+def _text(ids: tuple[int, ...], visual: tuple[bool, ...], device: torch.device) -> Inputs:
+    inputs = torch.tensor([ids], device=device)
+    kinds = torch.tensor([visual], dtype=torch.int32, device=device)
+    return {"input_ids": inputs, "mm_token_type_ids": kinds, "attention_mask": torch.ones_like(inputs)}
+
+
+def _share(views: Inputs, index: int, of: int) -> Inputs:
+    """What belongs to one of `of` calls."""
+    return {name: tensor.chunk(of)[index] for name, tensor in views.items()}

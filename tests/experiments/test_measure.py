@@ -1,0 +1,174 @@
+"""What is measured is what was asked for, is possible, and comes back as a profile."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from agent.config import CAMERA_ORDER, Optimization
+from agent.realtime.latency import ProfileLatency, parse_latency
+from agent.realtime.profile import load_profile
+from agent.realtime.roofline import Work
+from agent.vla.policy import VLA, VLAPolicy
+from experiments import measure, record, stages
+from experiments.ladder import Row, ladder, name_of
+from experiments.stages import Measurement, check_tokens, request_of, seen
+from experiments.stock import measure_stock, stock_model
+from experiments.stopwatch import Stopwatch, quantiles
+from sim.errors import UsageError
+
+CPU = torch.device("cpu")
+WATCH = Stopwatch(CPU, reps=3)
+SQUARE = Optimization(CAMERA_ORDER[:2], 112, 112)
+
+
+@pytest.fixture(scope="module")
+def model() -> VLA:
+    torch.manual_seed(0)
+    return VLA.random("tiny").eval()
+
+
+@pytest.mark.parametrize(("encoding", "rows"), [("joint", 1), ("batched", 2), ("separate", 2)])
+def test_tokens_and_sequences_are_read_off_the_model(model: VLA, encoding: Any, rows: int) -> None:
+    policy = VLAPolicy(model, replace(SQUARE, encoding=encoding))
+    tokens, lengths = seen(policy, request_of(CAMERA_ORDER[:2]))
+    assert tokens == 2 * 16
+    assert len(lengths) == rows and sum(lengths) > tokens
+
+
+def test_a_measurement_knows_what_it_computed(model: VLA) -> None:
+    measured, policy = stages.measure(model, "tiny", "qwen", SQUARE, WATCH)
+    assert (measured.visual_tokens, len(measured.sequences), len(measured.samples_ms)) == (32, 2, 3)
+    assert set(measured.stages) == {"prepare views", "forward", "vision tower", "language model", "readout"}
+    assert measured.feature_error is None
+    whole, parts = stages.head_stages(policy, WATCH)
+    assert len(whole) == 3 and {"sensor encoder", "pool mean", "pool max", "pool attention"} < set(parts)
+
+
+def test_an_exact_rearrangement_has_no_feature_error(model: VLA) -> None:
+    measured, _ = stages.measure(model, "tiny", "qwen", replace(SQUARE, encoding="separate"), WATCH)
+    assert measured.feature_error is not None and measured.feature_error < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("tokens", "lengths", "encoding", "complaint"),
+    [
+        (0, (30,), "joint", "the model got 0 visual tokens, but 3 views of 64 are 192: not timed"),
+        (64, (77,) * 3, "batched", "the model got 64 visual tokens, but 3 views of 64 are 192: not timed"),
+        (192, (230,), "batched", "encoding batched of 3 views of 64 tokens is 3 sequences that hold them"),
+        (192, (30,), "joint", "encoding joint of 3 views of 64 tokens is 1 sequences that hold them"),
+    ],
+)
+def test_images_that_do_not_reach_the_model_are_not_timed(
+    tokens: int, lengths: tuple[int, ...], encoding: str, complaint: str
+) -> None:
+    with pytest.raises(UsageError) as error:
+        check_tokens(tokens, lengths, 3, 64, encoding)
+    assert str(error.value).startswith(complaint)
+
+
+def measured_in(ms: float, tflop: float) -> Measurement:
+    return Measurement((ms,) * 3, {}, 1495, (1529,), Work(1e12 * tflop, 0, 0), None)
+
+
+def test_a_figure_above_the_peak_is_refused_and_one_below_is_not() -> None:
+    """16.7 TFLOP in 54 ms would be 309 TFLOP/s: beyond an RTX 4090, but not beyond an H100."""
+    row = Row("five views", Optimization(CAMERA_ORDER, 640, 360, "joint"), "qwen2.5-vl-3b")
+    assert record.point_of(row, measured_in(54, 16.7), peak=989.4)["tflop"] == 16.7
+    with pytest.raises(
+        UsageError, match=r"^five views took 54 ms for 16.7 TFLOP, 309.3 TFLOP/s, above the device's peak"
+    ):
+        record.point_of(row, measured_in(54, 16.7), peak=165.2)
+    int8 = replace(row, optimization=replace(row.optimization, quant="int8-dynamic"))
+    assert record.point_of(int8, measured_in(54, 16.7), peak=165.2)["quant"] == "int8-dynamic"
+
+
+def test_transformers_own_path_shares_the_weights_and_agrees(model: VLA) -> None:
+    stock = stock_model(model, "sdpa")
+    ours = model.encoder.backbone.language_model.embed_tokens.weight
+    assert stock.model.language_model.embed_tokens.weight.data_ptr() == ours.data_ptr()
+    assert not any(tensor.is_meta for tensor in (*stock.parameters(), *stock.buffers()))
+    for encoding in ("joint", "separate"):
+        measured = measure_stock(model, "tiny", replace(SQUARE, encoding=encoding), WATCH)  # type: ignore[arg-type]
+        assert measured.visual_tokens == 32
+        assert set(measured.stages) == {"prepare views", "forward", "forward without logits"}
+
+
+def test_a_ladder_has_every_configuration_once_and_the_note_first() -> None:
+    rows = ladder("qwen2.5-vl-3b")
+    names = [row.name for row in rows]
+    assert len(set(names)) == len(names) == len({(r.optimization, r.model, r.vision_encoder, r.stock) for r in rows})
+    assert names[:2] == ["stock joint 5 x 640x360", "stock separate 5 x 640x360"]
+    wanted = {
+        *("joint 5 x 640x360", "batched 5 x 640x360", "separate 5 x 640x360", "streams 5 x 640x360"),
+        *("batched 3 x 640x360", "batched 1 x 640x360", "batched 5 x 480x270", "batched 3 x 224x224"),
+        *(f"batched 5 x 640x360, {name}" for name in ("eager", "varlen", "flash_attention_2", "bnb-int8", "bnb-nf4")),
+        *(f"batched 5 x 640x360, {name}" for name in ("fp8", "int8-dynamic", "cuda-graph", "prefix", "qwen2-vl-2b")),
+        *(f"batched 5 x 640x360, {name}" for name in ("clip-b16", "clip-b32", "mobilenetv3-small", "efficientnet-b0")),
+    }
+    assert wanted <= set(names)
+    assert all(name_of(row, "qwen2.5-vl-3b") == row.name for row in rows)
+
+
+def test_constants_fit_the_points_they_come_from() -> None:
+    row = Row("", SQUARE, "tiny")
+    points = []
+    for views in (1, 2, 3, 5):
+        asked = Optimization(CAMERA_ORDER[:views], 640, 360)
+        work = stages.encode_work(views, (640, 360), "batched", stages.find_architecture("tiny"))
+        took = Measurement((4 + work.flop / 0.05e12 * 1e3,) * 3, {}, 299 * views, (310,), work, None)
+        points.append(record.point_of(replace(row, optimization=asked), took, peak=1.0))
+    overhead_ms, realised = record.fitted(points, "tiny", 1.0)
+    assert (overhead_ms, realised) == (pytest.approx(4, rel=1e-3), pytest.approx(0.05, rel=1e-3))
+
+
+def test_quantiles_are_those_of_numpy() -> None:
+    samples = tuple(np.random.default_rng(0).random(30))
+    assert quantiles(samples) == pytest.approx(tuple(np.percentile(samples, (50, 95, 99))))
+
+
+def test_a_measured_profile_is_taken_as_a_latency(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "mine.json"
+    measure.main(measure.Args(views=2, res="112", reps=3, device="cpu", out=str(path)))
+    profile = load_profile(path)
+    (point,) = profile.points
+    latency = parse_latency(str(path), SQUARE)
+    assert isinstance(latency, ProfileLatency) and latency.origin == "measured"
+    assert latency.encode == point.took and latency.head_ms > 0 and latency.contention >= 1
+    data = json.loads(path.read_text())
+    assert data["encode"][0]["visual_tokens"] == 32
+    assert data["versions"]["torch"] and data["date"] and data["command"] and data["device"]
+
+
+def test_what_cannot_run_here_is_listed_with_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = measure.Bench(measure.Args(ladder=True, device="cpu", reps=3), 0.0)
+    plain = Row("plain", SQUARE, "tiny")
+    graph = replace(plain, name="graph", optimization=replace(SQUARE, compile="cuda-graph"))
+    points, missing, head = bench.measure([plain, graph])
+    assert [point["row"] for point in points] == ["plain"] and "head" in head
+    assert missing == {"graph": missing["graph"]} and "CUDA" in missing["graph"]
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (("--model", "gpt"), "error: unknown model 'gpt'; models are tiny"),
+        (("--vision-encoder", "resnet"), "error: no arithmetic of vision encoder 'resnet' is known"),
+        (("--res", "0"), "error: resolution '0': expected a side like 224"),
+        (("--quant", "int3"), "error: unknown quant 'int3': choose from none, bnb-int8"),
+        (("--reps", "0"), "error: reps must be at least 1, not 0"),
+        (("--device", "tpu"), "error: unknown device 'tpu'; devices are cpu, cuda"),
+        (("--stock", "--encoding", "batched"), "error: --stock is transformers' own path"),
+    ],
+)
+def test_wrong_input_is_one_line(options: tuple[str, ...], complaint: str) -> None:
+    command = [sys.executable, "experiments/measure.py", *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=250)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith(complaint) and done.stderr.count("\n") == 1

@@ -1,0 +1,169 @@
+"""A profile is checked before it is used: whatever is wrong with it is one line that names the place."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import assets
+from agent.config import CAMERA_ORDER, Optimization
+from agent.realtime.latency import parse_latency
+from agent.realtime.profile import load_profile
+from sim.errors import UsageError
+
+POINT: dict[str, Any] = {
+    "views": 3,
+    "width": 224,
+    "height": 224,
+    "encoding": "batched",
+    "attention": "sdpa",
+    "visual_tokens": 192,
+    "sequences": [77, 77, 77],
+    "tflop": 2.3,
+    "gigabytes": 8.0,
+    "samples_ms": [11.0, 12.0, 13.0],
+    "stages": {"vision": {"samples_ms": [4.0, 5.0, 6.0]}},
+}
+GOOD: dict[str, Any] = {
+    "model": "qwen2.5-vl-3b",
+    "weights": "random",
+    "dtype": "bfloat16",
+    "device": "NVIDIA H100 80GB HBM3",
+    "driver": "570.1",
+    "versions": {"torch": "2.13.0"},
+    "clocks_mhz": {"sm": 1980},
+    "date": "2026-11-20",
+    "command": "python experiments/measure.py --ladder",
+    "source": "measured here",
+    "peak_tflops": 989.4,
+    "ceiling_tflops": 700,
+    "overhead_ms": 3.0,
+    "realised_tflops": 400.0,
+    "contention": 1.5,
+    "head": {"samples_ms": [1.0, 1.1, 1.2]},
+    "encode": [POINT],
+    "not_measured": {"flash": "needs flash-attn"},
+}
+
+
+def point(**changes: Any) -> dict[str, Any]:
+    return GOOD | {"encode": [POINT | changes]}
+
+
+def without(name: str) -> dict[str, Any]:
+    return {key: value for key, value in GOOD.items() if key != name}
+
+
+MALFORMED: dict[str, tuple[Any, str]] = {
+    "a list": ([GOOD], "a profile must be an object with device"),
+    "no device": (without("device"), "a profile has no device"),
+    "no points": (without("encode"), "a profile has no encode"),
+    "no head": (without("head"), "give head_ms or head, one of them"),
+    "two heads": (GOOD | {"head_ms": 1}, "give head_ms or head, one of them"),
+    "a field nobody reads": (GOOD | {"realized_tflops": 4}, "realized_tflops is not known here"),
+    "a misspelt precision": (point(quantization="bnb-int8"), "encode[0].quantization is not known here"),
+    "an empty device": (GOOD | {"device": " "}, "device must be a text, not ' '"),
+    "no speed": (GOOD | {"realised_tflops": 0}, "realised_tflops must be a number above 0, not 0"),
+    "not a number": (GOOD | {"overhead_ms": float("nan")}, "overhead_ms must be a number of at least 0, not nan"),
+    "true for a number": (GOOD | {"overhead_ms": True}, "overhead_ms must be a number of at least 0, not True"),
+    "contention that helps": (GOOD | {"contention": 0.5}, "contention must be a number of at least 1, not 0.5"),
+    "a point that is none": (GOOD | {"encode": [7]}, "encode[0] must be an object with views, width, height, encoding"),
+    "half a view": (point(views=2.5), "encode[0].views must be a whole number from 1 to 5, not 2.5"),
+    "nine views": (point(views=9), "encode[0].views must be a whole number from 1 to 5, not 9"),
+    "no such encoding": (point(encoding="both"), "encode[0].encoding must be one of joint, batched, separate, streams"),
+    "no such precision": (point(quant="int3"), "encode[0].quant must be one of none, bnb-int8"),
+    "no such kernel": (point(attention="fast"), "encode[0].attention must be one of eager, sdpa"),
+    "no duration": (
+        GOOD | {"encode": [{key: POINT[key] for key in ("views", "width", "height", "encoding")}]},
+        "encode[0] needs samples_ms, or p50_ms, p95_ms and p99_ms, or mean_ms",
+    ),
+    "no samples": (point(samples_ms=[]), "encode[0].samples_ms is empty"),
+    "a negative sample": (point(samples_ms=[3, -1]), "encode[0].samples_ms[1] must be a number of at least 0, not -1"),
+    "falling quantiles": (
+        {**GOOD, "head": {"p50_ms": 3, "p95_ms": 2, "p99_ms": 4}},
+        "head.p50_ms, p95_ms and p99_ms must rise",
+    ),
+    "a stage without time": (point(stages={"vision": {}}), "encode[0].stages.vision needs samples_ms"),
+    "images that did not arrive": (
+        point(visual_tokens=64),
+        "encode[0].visual_tokens is 64, but qwen2.5-vl-3b makes 192 of these views",
+    ),
+    "faster than the device": (
+        point(samples_ms=[2.0, 2.1, 2.2]),
+        "encode[0] took 2.1 ms for 2.3 TFLOP, 1095 TFLOP/s, above the device's peak of 989.4",
+    ),
+    "the same point twice": (GOOD | {"encode": [POINT, POINT]}, "encode[1] is the same configuration as encode[0]"),
+    "versions in a row": (GOOD | {"versions": ["torch 2.13"]}, "versions must be an object"),
+}
+
+
+def written(folder: Path, content: Any) -> Path:
+    path = folder / "profile.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_a_whole_profile_is_used_as_it_is(tmp_path: Path) -> None:
+    profile = load_profile(written(tmp_path, GOOD))
+    assert (profile.device, profile.contention, profile.head.nominal_ms) == ("NVIDIA H100 80GB HBM3", 1.5, 1.1)
+    assert [each.took.nominal_ms for each in profile.points] == [12.0]
+
+
+@pytest.mark.parametrize("kind", MALFORMED)
+def test_a_malformed_profile_is_one_line_that_names_the_place(tmp_path: Path, kind: str) -> None:
+    content, complaint = MALFORMED[kind]
+    path = written(tmp_path, content)
+    with pytest.raises(UsageError) as error:
+        load_profile(path)
+    assert str(error.value).startswith(f"latency profile {path} cannot be used: {complaint}")
+    assert "\n" not in str(error.value) and len(str(error.value)) < 700
+
+
+def test_the_author_s_54_ms_are_refused_by_any_gpu_s_peak(tmp_path: Path) -> None:
+    """Five views at 1280x720 in 54 ms: the images had not reached the model."""
+    five = {"views": 5, "width": 1280, "height": 720, "encoding": "joint", "mean_ms": 54, "tflop": 72.0}
+    with pytest.raises(UsageError, match=r"1333 TFLOP/s, above the device's peak of 989.4: not all of the work was"):
+        load_profile(written(tmp_path, GOOD | {"encode": [five]}))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        *({"quant": "bnb-int8"}, {"quant": "fp8"}, {"compile": "cuda-graph"}, {"attention": "eager"}),
+        *({"encoding": "joint"}, {"encoding": "separate"}, {"cameras": CAMERA_ORDER[:2]}, {"width": 252}),
+    ],
+    ids=str,
+)
+def test_a_point_answers_for_its_own_configuration_only(tmp_path: Path, other: dict[str, Any]) -> None:
+    profile = load_profile(written(tmp_path, GOOD))
+    own = Optimization()
+    assert profile.measured(own) is not None
+    assert profile.measured(Optimization(**{**vars(own), **other})) is None
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"quant": "bnb-int8"}, {"compile": "compile"}, {"model": "tiny"}, {"vision_encoder": "clip-b16"}, {"stock": True}],
+)
+def test_a_point_of_another_configuration_does_not_answer_for_the_plain_one(
+    tmp_path: Path, other: dict[str, Any]
+) -> None:
+    changed = {key: value for key, value in POINT.items() if key != "visual_tokens"} | other
+    profile = load_profile(written(tmp_path, GOOD | {"encode": [changed]}))
+    assert profile.measured(Optimization()) is None
+    assert "scaled by TFLOP" in parse_latency(str(tmp_path / "profile.json"), Optimization()).describe()
+
+
+def test_what_a_profile_cannot_scale_is_said(tmp_path: Path) -> None:
+    path = str(written(tmp_path, GOOD))
+    said = parse_latency(path, Optimization(quant="bnb-int8", compile="compile")).describe()
+    assert "(NVIDIA H100 80GB HBM3, scaled by TFLOP, as if without bnb-int8 and compile)" in said
+
+
+def test_a_profile_that_is_silent_on_kernels_answers_for_every_kernel() -> None:
+    profile = load_profile(assets.FOLDER / "latency" / "insertion_vla.json")
+    for attention in ("eager", "sdpa", "flash_attention_2"):
+        asked = Optimization(CAMERA_ORDER, 640, 360, "joint", attention=attention)  # type: ignore[arg-type]
+        took = profile.measured(asked)
+        assert took is not None and took.nominal_ms == 381.303

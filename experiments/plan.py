@@ -31,7 +31,7 @@ KEYS = ("about", "episodes", "seed", "common", "across", "arms", "split", "break
 OPTIONS = {
     field.name: field
     for field in dataclasses.fields(Args)
-    if field.name not in ("episodes", "seed", "workers", "batch", "videos", "trace", "out", "resume")
+    if field.name not in ("episodes", "seed", "workers", "engine", "address", "batch", "videos", "trace", "out", "resume")
 }
 FIRST_SEED = 10_000
 AS_IS, LATE, WRONG = "", "late", "wrong"

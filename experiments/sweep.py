@@ -39,6 +39,11 @@ class Args:
     """A policy in assets/policies, or the folder of another one; default is what the sweep says, or tiny."""
     workers: int = 0
     """Processes; 0 takes one a CPU core. Results do not depend on it."""
+    engine: str = "local"
+    """Where episodes run: processes here (local), or a Ray cluster (ray), each of whose nodes needs this checkout at
+    the same path, installed. Results do not depend on it."""
+    address: str = ""
+    """--engine ray: host:port of the cluster, on a node of which this runs; default is one of this machine alone."""
     dry_run: bool = False
     """Only say what would be measured, how long it takes, and what differences it can tell."""
 
@@ -47,7 +52,7 @@ def main(args: Args) -> None:
     """Say what is about to be measured, measure it, write and print the tables."""
     from experiments import provenance
     from experiments.cells import Cells
-    from experiments.engine import Workers
+    from experiments.engine import open_engine
     from experiments.plan import FIRST_SEED, read_plan
     from experiments.run import describe
     from experiments.setting import check_range
@@ -55,17 +60,17 @@ def main(args: Args) -> None:
     from experiments.sweep_table import text
     from experiments.trial import Job, probe, run
 
-    for name in ("episodes", "looks", "workers"):
+    for name in ("episodes", "looks"):
         check_range(name, getattr(args, name), 0)
     plan = read_plan(args.sweep, args.episodes, args.looks, args.split, args.policy)
     check_writable(RUNS)
-    count = args.workers or provenance.cores()
-    with Workers(count) as workers:
+    gpu = any(cell.setting.device == "cuda" for cell in plan.cells)
+    with open_engine(args.engine, args.address, args.workers, gpu) as workers:
         # A worker opens the world and loads each policy, so that what is wrong with them is said before we write.
         jobs = {cell.policy: Job(cell.setting, cell.policy, cell.setting.modes[0], FIRST_SEED) for cell in plan.cells}
         facts = {policy: workers.call(probe, job) for policy, job in jobs.items()}
         cells = Cells(RUNS / "cells", provenance.software(facts[plan.cells[0].policy].gl_renderer))
-        print("\n".join(forecast(plan, cells, count)), flush=True)
+        print("\n".join(forecast(plan, cells, workers.slots)), flush=True)
         if args.dry_run:
             return
         with cells.locked():

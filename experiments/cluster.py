@@ -18,7 +18,6 @@ from experiments.engine import RETRIES, SINGLE_THREADED, Engine, Outcome, attemp
 from sim.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[1]
-LOOPBACK = "127.0.0.1"
 
 
 class Cluster(Engine):
@@ -34,30 +33,27 @@ class Cluster(Engine):
     """
 
     def __init__(self, count: int, address: str, gpus: int) -> None:
+        options: dict[str, Any] = {"address": address}
+        if not address:
+            # By "local" Ray does not look for a cluster that already runs. This variable, which it reads while it is
+            # imported, keeps its ports to this machine; _node_ip_address would not.
+            os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+            os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+            options = {"address": "local", "num_cpus": count or provenance.cores(), "include_dashboard": False}
         try:
             import ray
         except ImportError:
             raise UsageError("--engine ray needs Ray; install it: pip install -e '.[ray]'") from None
-        self._ray, self._count = ray, count
-        options: dict[str, Any] = {"address": address}
-        if not address:
-            os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-            # By "local" Ray does not look for a cluster that already runs.
-            options = {"address": "local", "num_cpus": count or provenance.cores(), "_node_ip_address": LOOPBACK}
-            options["include_dashboard"] = False
+        variables = SINGLE_THREADED | {"PYTHONPATH": str(ROOT)}
         try:
-            ray.init(
-                **options,
-                log_to_driver=False,
-                logging_level="error",
-                runtime_env={"env_vars": SINGLE_THREADED | {"PYTHONPATH": str(ROOT)}},
-            )
-        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            ray.init(**options, log_to_driver=False, logging_level="error", runtime_env={"env_vars": variables})
+        except Exception as error:  # Ray raises this itself, bare
+            what = f"no Ray cluster answers at {address}" if address else "Ray does not start here"
+            reason = " ".join(str(error).split()).partition(". ")[0] or type(error).__name__
             raise UsageError(
-                f"no Ray cluster at {address or 'this machine'} ({reason}); start one with 'ray start --head', or leave "
-                "--address out"
+                f"{what} ({reason}); 'ray start --head' starts a cluster, --engine local needs none"
             ) from None
+        self._ray, self._count = ray, count
         self._remote = ray.remote(_on_node).options(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)
         self._software = {"node": platform.node(), **_installed()}
 

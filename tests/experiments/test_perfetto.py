@@ -84,7 +84,7 @@ PERFETTO = Path(sys.prefix) / "share" / "trace_processor"
 
 
 def read_by_perfetto(path: Path) -> dict[str, Any]:
-    """The slices of each lane, the counters and the import errors that Perfetto's own trace processor finds in a file."""
+    """The slices of each lane, the counters and the errors that Perfetto itself finds in a file."""
     command = ["node", str(Path(__file__).with_name("trace_processor.mjs")), str(PERFETTO), str(path)]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True, timeout=240).stdout)
 

@@ -6,6 +6,7 @@ a node's software or OpenGL driver would change in a result is found, and ends t
 
 import os
 import platform
+import socket
 import sys
 from collections.abc import Callable
 from functools import lru_cache
@@ -44,6 +45,8 @@ class Cluster(Engine):
             import ray
         except ImportError:
             raise UsageError("--engine ray needs Ray; install it: pip install -e '.[ray]'") from None
+        if address:
+            _check_answers(address)
         variables = SINGLE_THREADED | {"PYTHONPATH": str(ROOT)}
         try:
             ray.init(**options, log_to_driver=False, logging_level="error", runtime_env={"env_vars": variables})
@@ -93,6 +96,17 @@ class Cluster(Engine):
     def close(self) -> None:
         """Leave the cluster; one that was started here ends."""
         self._ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """UsageError unless somebody listens there; Ray itself would try for many minutes."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (ValueError, OverflowError):
+        raise UsageError(f"--address is HOST:PORT, as 'ray start --head' prints it, not '{address}'") from None
+    except OSError as error:
+        raise UsageError(f"no Ray cluster answers at {address} ({error}); 'ray start --head' starts one") from None
 
 
 def _on_node(function: Callable[[Any], Any], job: Any, folder: str) -> tuple[Outcome, dict[str, Any]]:

@@ -17,6 +17,10 @@ from experiments.engine import Engine, Workers, open_engine
 from sim.errors import UsageError
 from tests.experiments.sabotage import children
 
+needs_ray = pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="Ray is not installed: pip install -e '.[ray]'"
+)
+
 
 def square(seconds: float) -> float:
     time.sleep(seconds)
@@ -99,7 +103,12 @@ def test_an_error_that_cannot_be_sent_is_told_in_words() -> None:
 
 @pytest.mark.parametrize(
     ("engine", "address", "says"),
-    [("dask", "", "unknown engine 'dask'; engines are local, ray"), ("local", "h:1", "--address names a Ray cluster")],
+    [
+        ("dask", "", "unknown engine 'dask'; engines are local, ray"),
+        ("local", "h:1", "--address names a Ray cluster"),
+        pytest.param("ray", "127.0.0.1:1", "no Ray cluster answers at 127.0.0.1:1", marks=needs_ray),
+        pytest.param("ray", "ray://here", "--address is HOST:PORT", marks=needs_ray),
+    ],
 )
 def test_an_engine_that_cannot_be_had_is_one_line(engine: str, address: str, says: str) -> None:
     with pytest.raises(UsageError, match=says):
@@ -110,11 +119,6 @@ def test_an_engine_that_cannot_be_had_is_one_line(engine: str, address: str, say
 def cluster() -> Iterator[Engine]:
     with open_engine("ray", "", 2, False) as engine:
         yield engine
-
-
-needs_ray = pytest.mark.skipif(
-    importlib.util.find_spec("ray") is None, reason="Ray is not installed: pip install -e '.[ray]'"
-)
 
 
 @pytest.mark.slow

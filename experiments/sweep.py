@@ -87,31 +87,43 @@ def main(args: Args) -> None:
 
 def forecast(plan: "Plan", cells: "Cells", workers: int) -> list[str]:
     """What is said before the first episode: how much, how long, and what it will be able to tell."""
-    from experiments.stats import LEVEL, detectable
-
     settings = plan.settings
     missing = {setting: len(cells.missing(setting, plan.episodes)) for setting in settings}
     total, left = plan.episodes * len(settings), sum(missing.values())
     arms, places = len(plan.arms), len(plan.places)
     head = f"sweep {plan.name}: {plan.about}" if plan.about else f"sweep {plan.name}"
+    parts = len(settings) - len({cell.setting for cell in plan.cells if not cell.part})
+    apart = f", and {parts} that tell late from wrong" if parts else ""
     lines = [
         head,
-        f"cells  {len(settings)} ({arms} arm{'s' * (arms != 1)} in {places} place{'s' * (places != 1)}), "
+        f"cells  {len(settings)} ({arms} arm{'s' * (arms != 1)} in {places} place{'s' * (places != 1)}{apart}), "
         f"{total} episodes: {total - left} measured, {left} to go",
         f"time   {_time(cells, missing, workers)}",
     ]
-    n = plan.episodes  # the power is 80 %
-    for share, who in ((0.5, "on half of the seeds"), (0.2, "on a fifth of them")):
-        least = detectable(n, share)
-        strict = detectable(n, share, (1 - LEVEL) / plan.comparisons) if plan.comparisons > 1 else least
-        line = f"tells  at n = {n}, if two arms differ {who}: {_points(least)}"
-        lines.append(line + f"; {_points(strict)} if no other of {plan.comparisons} differs" * (plan.comparisons > 1))
+    lines += _tells(plan)
     if plan.looks > 1:
         lines.append(f"looks  {plan.looks}, declared now: what is decided at one of them is measured no further")
     others = sum(cells.elsewhere(setting) for setting in settings)
     if others:
         lines.append(f"note   {others} rows of these cells come from other software and are not used")
     return lines
+
+
+def _tells(plan: "Plan") -> list[str]:
+    """Which differences the sweep finds with a power of 80 %."""
+    from experiments.stats import LEVEL, detectable
+
+    found = {}
+    shares = {0.5: ", if two arms differ on half of the seeds", 0.2: ", if they differ on a fifth of them"}
+    for share, who in shares.items():
+        points = _points(detectable(plan.episodes, share))
+        if plan.comparisons > 1:
+            strict = _points(detectable(plan.episodes, share, (1 - LEVEL) / plan.comparisons))
+            points += f"; at worst, corrected for {plan.comparisons} comparisons, {strict}"
+        found[points] = who
+    if len(found) == 1:  # so few seeds that arms which differ so much differ on more of them
+        found = dict.fromkeys(found, "")
+    return [f"tells  at n = {plan.episodes}{who}: {points}" for points, who in found.items()]
 
 
 def _time(cells: "Cells", missing: dict["Setting", int], workers: int) -> str:

@@ -126,12 +126,8 @@ def children(pid: int) -> list[int]:
 def two_nodes() -> Iterator[tuple[str, Callable[[], None]]]:
     """The address of a Ray cluster of two nodes, one CPU each, that only this machine reaches; and what kills one."""
     os.environ |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster()
+    cluster, other = _start_nodes()
     try:
-        cluster.add_node(num_cpus=1, include_dashboard=False)
-        other = cluster.add_node(num_cpus=1)
         raylet = other.all_processes["raylet"][0].process.pid
 
         def busy() -> bool:
@@ -149,6 +145,22 @@ def two_nodes() -> Iterator[tuple[str, Callable[[], None]]]:
         yield cluster.address, kill
     finally:
         cluster.shutdown()
+
+
+def _start_nodes() -> tuple[Any, Any]:
+    """A Ray cluster and its second node. Ray gives up after 30 s, within which a busy machine may not start one."""
+    from ray.cluster_utils import Cluster
+
+    for tries_left in (2, 1, 0):
+        cluster = Cluster()
+        try:
+            cluster.add_node(num_cpus=1, include_dashboard=False)
+            return cluster, cluster.add_node(num_cpus=1)
+        except Exception:
+            cluster.shutdown()
+            if not tries_left:
+                raise
+    raise AssertionError
 
 
 def kill_node(sweep: Sweep, episodes: int, kill: Callable[[], None]) -> Ending:

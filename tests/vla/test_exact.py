@@ -71,6 +71,7 @@ def test_joint_views_read_each_other_so_that_it_is_no_rearrangement(model: VLA) 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="needs a C++ compiler")
 def test_compiled_code_gives_the_hidden_states_of_the_plain_encode(model: VLA) -> None:
     assert distance(hidden(model, replace(BASE, compile="compile"), TEXTS[2:]), hidden(model, BASE, TEXTS[2:])) < LIMIT

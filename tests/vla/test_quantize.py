@@ -4,6 +4,7 @@ import copy
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -44,7 +45,7 @@ def test_the_error_of_the_features_is_that_of_the_format(
 def test_fusing_first_changes_nothing_where_every_output_has_its_own_scale(
     model: VLA, request_of: Callable[..., Encode]
 ) -> None:
-    def features(**changes: object) -> torch.Tensor:
+    def features(**changes: Any) -> torch.Tensor:
         policy = VLAPolicy(copy.deepcopy(model), replace(BASE, quant="int8-dynamic", **changes))
         return torch.from_numpy(policy.encode([request_of(0)])[0].newest.views)
 

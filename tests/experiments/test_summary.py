@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agent.realtime.rig import Rig
-from experiments.report import Args, machinery, main, summary
+from experiments.summary import machinery, summary
 from experiments.screen import header
 from experiments.store import SUMMARY_JSON, SUMMARY_MD, RunFolder
 from sim.errors import UsageError

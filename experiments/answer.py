@@ -82,14 +82,17 @@ def _ship(study: Study, pools: list[_Pool]) -> Answer:
     over = f" on {len(study.tasks)} tasks" if len(study.tasks) > 1 else f" on task {study.tasks[0]}"
     if rivals:
         names = ", ".join(f"{pool.arm} in {rate(pool.success)}" for pool in rivals)
-        needed = max(holm(pairs)[pair].needed for pair in pairs if best.arm in pair and {*pair} & {r.arm for r in rivals})
+        needed = max(
+            holm(pairs)[pair].needed for pair in pairs if best.arm in pair and {*pair} & {r.arm for r in rivals}
+        )
         return Answer(
             CANNOT_TELL,
             f"{best.describe()}{over}, but {names}: all keep {hertz}, and these episodes do not tell them apart "
             f"(about {needed} a configuration would).{_against(study, pools, best)}",
         )
-    others = f" and each of the other {len(able) - 1} that do succeeds less" if len(able) > 1 else " as the only one"
-    return Answer(best.arm, f"{best.describe()}{over}; it keeps {hertz}{others}.{_against(study, pools, best)}")
+    others = [f"{pool.arm} in {rate(pool.success)}" for pool in able if pool is not best]
+    less = f"; of those that also do, {', '.join(others)}: less" if others else ", as the only one"
+    return Answer(f"Ship {best.arm}", f"{best.describe()}{over} and keeps {hertz}{less}.{_against(study, pools, best)}")
 
 
 def _against(study: Study, pools: list[_Pool], best: _Pool) -> str:
@@ -142,7 +145,7 @@ def _how_late(study: Study) -> Answer:
         f"and in {len(least)} of {len(study.places)} places at some latency"
     )
     return Answer(
-        f"Late features cost success in {len(least)} of {len(study.places)}",
+        f"Late features cost success in {len(least)} of {len(study.places)} places",
         sentence + (f"; in {', '.join(names)} {none}." if names else "."),
     )
 

@@ -1,7 +1,7 @@
 """Charts as inline SVG: no library, no network, colours from the page's style sheet, every figure also as text.
 
-Each function gives one panel, 360 wide; its `<title>` says in words what is drawn. Groups carry data-arm, so that a page
-can filter them.
+Each function gives one panel, 360 wide; its `<title>` says in words what is drawn. Groups carry data-arm, so that a
+page can filter them.
 """
 
 import math
@@ -14,7 +14,7 @@ from experiments.stats import Interval
 from experiments.table import percent
 
 WIDTH = 360
-_LEFT, _RIGHT, _TOP, _BOTTOM = 40, 14, 12, 40
+_LEFT, _RIGHT, _TOP, _BOTTOM = 40, 14, 22, 40
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,8 @@ def curve(points: Sequence[Point], axis: str, labels: Sequence[str] = ()) -> Mar
         axis: name of x, with its unit.
         labels: names of places on the axis, for points at 0, 1, 2 and so on.
     """
-    height = 240
-    bottom = height - _BOTTOM - 14 * bool(labels)
+    height = 280 if labels else 240
+    bottom = height - _BOTTOM - 38 * bool(labels)
     last = max(max(point.x for point in points), 1e-9)
     start = 0.5 if labels else 0.0
     span = len(labels) if labels else last * 1.04
@@ -114,10 +114,10 @@ def curve(points: Sequence[Point], axis: str, labels: Sequence[str] = ()) -> Mar
                 element("title", _says(point, f"{axis} {_named(point, labels)}")),
                 element("line", x1=x(point.x), x2=x(point.x), y1=y(point.y.low), y2=y(point.y.high), class_="whisker"),
                 element("circle", cx=x(point.x), cy=y(point.y.estimate), r=4, class_="dot"),
-                _text(x(point.x), _above(y(point.y.high)), percent(point.y.estimate), "middle", "value"),
+                *([_text(x(point.x), y(point.y.high) - 5, percent(point.y.estimate), "middle", "value")] * named),
                 data_arm=point.arm,
             )
-            for point in points
+            for point, named in zip(points, _spaced([x(point.x) for point in points]), strict=True)
         ),
         *ticks,
         _text((_LEFT + WIDTH - _RIGHT) / 2, height - 3, axis, "middle", "axis"),
@@ -134,8 +134,13 @@ def _says(point: Point, where: str) -> str:
     return f"{name}: {percent(y.estimate)} % [{percent(y.low)}, {percent(y.high)}], n = {point.n}"
 
 
-def _above(y: float) -> float:
-    return max(_TOP - 2, y - 4)
+def _spaced(places: Sequence[float]) -> list[bool]:
+    """Which of rising places can have a label without covering the last one's."""
+    named: list[float] = []
+    for place in places:
+        if not named or place - named[-1] >= 24:
+            named.append(place)
+    return [place in named for place in places]
 
 
 def _path(points: Sequence[tuple[float, float]]) -> str:
@@ -176,7 +181,7 @@ def pareto(points: Sequence[Point], front: Sequence[int], wanted_hz: float) -> M
         return _LEFT + 10 + (WIDTH - _LEFT - _RIGHT - 20) * (math.log10(rate) - low) / (high - low)
 
     def y(share: float) -> float:
-        return bottom - (bottom - _TOP - 8) * share
+        return bottom - (bottom - _TOP) * share
 
     ticks = [value * 10.0**power for power in range(-2, 4) for value in (1, 2, 5)]
     ticks = [tick for tick in ticks if low <= math.log10(tick) <= high]
@@ -189,7 +194,7 @@ def pareto(points: Sequence[Point], front: Sequence[int], wanted_hz: float) -> M
         if steps:
             steps.append((steps[-1][0], y(point.y.estimate)))
         steps.append((x(point.x), y(point.y.estimate)))
-    centres = _apart([(x(point.x), y(point.y.estimate)) for point in points])
+    at = [(x(point.x), y(point.y.estimate)) for point in points]
     return _svg(
         height,
         "Success and control rate: " + "; ".join(_says(point, f"{point.x:.3g} Hz") for point in points),
@@ -202,30 +207,29 @@ def pareto(points: Sequence[Point], front: Sequence[int], wanted_hz: float) -> M
             element(
                 "g",
                 element("title", _says(point, f"{point.x:.3g} Hz")),
-                element("line", x1=at[0], x2=at[0], y1=y(point.y.low), y2=y(point.y.high), class_="whisker"),
-                element("circle", cx=at[0], cy=at[1], r=9, class_="badge" if point.strong else "badge hollow"),
-                _text(at[0], at[1] + 4, point.mark, "middle", "mark" if point.strong else "mark hollow"),
+                element("line", x1=px, x2=px, y1=y(point.y.low), y2=y(point.y.high), class_="whisker"),
+                element("line", x1=px, x2=px, y1=py, y2=by, class_="whisker"),
+                element("circle", cx=px, cy=py, r=3.5, class_="dot"),
+                element("circle", cx=px, cy=by, r=9, class_="badge" if point.strong else "badge hollow"),
+                _text(px, by + 4, point.mark, "middle", "mark" if point.strong else "mark hollow"),
                 data_arm=point.arm,
             )
-            for point, at in zip(points, centres, strict=True)
+            for point, (px, py), by in zip(points, at, _apart(at, (y(0) + y(1)) / 2), strict=True)
         ),
         *(_text(x(tick), bottom + 15, f"{tick:g}", "middle") for tick in kept),
         _text((_LEFT + WIDTH - _RIGHT) / 2, height - 5, "control rate it can serve [Hz]", "middle", "axis"),
     )
 
 
-def _apart(centres: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Points that would cover each other, moved sideways: their height stays true."""
+def _apart(points: list[tuple[float, float]], middle: float) -> list[float]:
+    """Heights of badges that do not cover each other: moved towards the middle, where a point has its place taken."""
     placed: list[tuple[float, float]] = []
-    for x, y in centres:
-        shifts = (side * step for step in range(0, 200, 20) for side in ((1,) if step == 0 else (-1, 1)))
-        free = (
-            at
-            for shift in shifts
-            if _LEFT + 9 <= (at := x + shift) <= WIDTH - 10 and all(math.hypot(at - a, y - b) >= 19 for a, b in placed)
-        )
-        placed.append((next(free, x), y))
-    return placed
+    for x, y in points:
+        way = 20 if y < middle else -20
+        heights = (y + way * step for step in range(len(points)))
+        free = (height for height in heights if all(math.hypot(x - a, height - b) >= 19 for a, b in placed))
+        placed.append((x, next(free, y)))
+    return [height for _, height in placed]
 
 
 def intervals(bars: Sequence[Bar], low: float, high: float, axis: str, ticks: Sequence[tuple[float, str]]) -> Markup:

@@ -13,8 +13,8 @@ from experiments.plan import show
 from experiments.report_data import Shown, Study, Where
 from experiments.split import Split
 from experiments.stats import Interval, Paired
-from experiments.table import difference, percent, points
 from experiments.sweep_table import divide
+from experiments.table import difference, percent, points
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,9 @@ def _split(study: Study) -> Figure:
         "Late or wrong",
         f"Is a configuration worse than {study.arms[0]} because its features come at another time, or because they are "
         "other features? Each is measured alone, on the same seeds; lines are 95 % intervals.",
-        "n = " + " to ".join(map(str, sorted({min(counts), max(counts)} if counts else {0}))) + " seeds, four arms each",
+        "n = "
+        + " to ".join(map(str, sorted({min(counts), max(counts)} if counts else {0})))
+        + " seeds, four arms each",
         tuple(panels),
     )
 

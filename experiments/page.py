@@ -98,4 +98,3 @@ def _reel(films: Sequence[Film], room: int) -> Reel:
             src = "data:video/mp4;base64," + base64.b64encode(content).decode()
             taken.append({**asdict(film), "where": show(film.where), "path": film.path.name, "src": src})
     return Reel(tuple(taken), len(films) - len(taken))
-

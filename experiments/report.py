@@ -1,4 +1,4 @@
-"""From runs and sweeps to a decision: one HTML page with the answer first, and its tables as Markdown, CSV and LaTeX."""
+"""From runs and sweeps to a decision: an HTML page with the answer first, and tables as Markdown, CSV and LaTeX."""
 
 import sys
 from dataclasses import dataclass

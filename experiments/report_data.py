@@ -144,7 +144,8 @@ class Study:
     @property
     def latencies(self) -> tuple[str, ...]:
         """What the clock charged, each provenance once, without the figures."""
-        return tuple(dict.fromkeys(cell.latency.partition(":")[0] for cell in self.cells if cell.latency))
+        found = dict.fromkeys(cell.latency.partition(":")[0] for cell in self.cells if cell.latency)
+        return tuple(f"{name} (chosen, not measured)" if name.startswith("fixed") else name for name in found)
 
     @property
     def policies(self) -> tuple[dict[str, Any], ...]:
@@ -288,4 +289,4 @@ def _films(run: Path, where: Where, arm: str | None) -> Iterable[Film]:
 
 def _software(software: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in software["versions"].items())
-    return f"drawn by {software['gl_renderer']}; {versions}"
+    return f"Drawn by {software['gl_renderer']}; {versions}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from experiments.answer import Answer, rate
 from experiments.plan import show
 from experiments.report_data import Shown, Study
-from experiments.summary import policy_line
+from experiments.summary import features, policy_line
 from experiments.table import difference, milliseconds, outcome
 
 NO_FIGURE = "not measured"
@@ -46,7 +46,7 @@ def lines(study: Study) -> list[Line]:
             Line(
                 number=number,
                 arm=arm,
-                features=features(cells[0]),
+                features=features(cells[0].setting, cells[0].mode),
                 vl_ms=_span([milliseconds(cell.vl_ms) for cell in cells]),
                 loop_ms=_span([milliseconds(cell.loop_ms) for cell in paced]) if paced else "world waits",
                 fps=_span([f"{cell.rate_hz:.3g}" for cell in paced if cell.rate_hz]) if paced else "-",
@@ -64,17 +64,6 @@ def _yes(flag: bool) -> str:
 def _span(figures: Sequence[str]) -> str:
     each = sorted(set(figures), key=float)
     return each[0] if len(each) == 1 else f"{each[0]} to {each[-1]}" if each else "-"
-
-
-def features(cell: Shown) -> str:
-    """What the model is fed and when, in a few words."""
-    o = cell.setting["optimization"]
-    res = f"{o['width']} px" if o["width"] == o["height"] else f"{o['width']}x{o['height']}"
-    count = len(o["cameras"])
-    words = [f"{count} view{'s' * (count != 1)}", res, o["encoding"], cell.mode]
-    if cell.mode == "async" and cell.setting["reuse"] != "latest":
-        words.append(f"reuse {cell.setting['reuse']}")
-    return ", ".join(words)
 
 
 def verdict(cell: Shown) -> str:
@@ -138,7 +127,7 @@ def markdown(studies: Iterable[tuple[Study, Answer]]) -> str:
         text += [f"# {_cell(study.name)}", "", f"**{_cell(answer.short)}.** {_cell(answer.sentence)}", ""]
         text += [f"| {' | '.join(map(_cell, head))} |", f"| --- |{' ---: |' * (len(head) - 1)}"]
         text += [f"| {' | '.join(map(_cell, row))} |" for row in wide(study)]
-        text += ["", *(f"- {arm}" for arm in _differences(study)), *(f"- {note}" for note in notes(study))]
+        text += ["", *(f"- {_cell(line)}" for line in (*_differences(study), *notes(study)))]
         text += ["", f"    {study.command}", ""]
     return "\n".join(text)
 

@@ -78,6 +78,16 @@ def machinery(setting: dict[str, Any]) -> list[str]:
     return ["; ".join(said)] if said else []
 
 
+def features(setting: dict[str, Any], mode: str) -> str:
+    """What the model is fed and when, such as "3 views, 224 px, batched, async"."""
+    o = setting["optimization"]
+    count, res = len(o["cameras"]), f"{o['width']} px" if o["width"] == o["height"] else f"{o['width']}x{o['height']}"
+    words = [f"{count} view{'s' * (count != 1)}", res, o["encoding"], mode]
+    if mode == "async" and setting["reuse"] != "latest":
+        words.append(f"reuse {setting['reuse']}")
+    return ", ".join(words + machinery(setting))
+
+
 def policy_line(policy: dict[str, Any]) -> str:
     """The policy in a few words."""
     size = f"{policy['parameters'] / 1e6:.1f} M"

@@ -1,17 +1,12 @@
-"""A report is a function of config.json and episodes.jsonl."""
+"""A summary is a function of config.json and episodes.jsonl."""
 
 import json
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import pytest
-
 from agent.realtime.rig import Rig
-from experiments.summary import machinery, summary
 from experiments.screen import header
-from experiments.store import SUMMARY_JSON, SUMMARY_MD, RunFolder
-from sim.errors import UsageError
+from experiments.summary import machinery, summary
 from tests.experiments.test_setting import SETTING
 from tests.experiments.test_table import ROWS
 
@@ -61,22 +56,3 @@ def test_summary_json_has_the_cells_and_where_they_come_from() -> None:
     assert cell["ci_low"] < cell["success"] < cell["ci_high"]
     assert content["against_pause"]["async"]["n"] == 20
     assert content["latency"] == CONFIG["latency"] and content["policy"]["stand_in"]
-
-
-def test_the_command_writes_the_summary_of_a_run_cut_short(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = RunFolder.create(tmp_path / "run", CONFIG)
-    for row in ROWS[:30]:
-        run.append(row)
-    main(Args((str(run.path),)))
-    printed = capsys.readouterr().out
-    assert "pause  19/20" in printed and "sync    0/10" in printed and "async" not in printed
-    text = (run.path / SUMMARY_MD).read_text()
-    assert "the tiny stand-in's; Qwen2.5-VL-3B itself was not run" in text and CONFIG["command"] in text
-    assert len(json.loads((run.path / SUMMARY_JSON).read_text())["cells"]) == 2
-
-
-def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="holds no run"):
-        main(Args((str(tmp_path),)))
-    with pytest.raises(UsageError, match="at least one run folder"):
-        main(Args(()))

@@ -92,7 +92,9 @@ def _ship(study: Study, pools: list[_Pool]) -> Answer:
         )
     others = [f"{pool.arm} in {rate(pool.success)}" for pool in able if pool is not best]
     less = f"; of those that also do, {', '.join(others)}: less" if others else ", as the only one"
-    return Answer(f"Ship {best.arm}", f"{best.describe()}{over} and keeps {hertz}{less}.{_against(study, pools, best)}")
+    return Answer(
+        f"Ship: {best.arm}", f"{best.describe()}{over} and keeps {hertz}{less}.{_against(study, pools, best)}"
+    )
 
 
 def _against(study: Study, pools: list[_Pool], best: _Pool) -> str:
@@ -103,16 +105,12 @@ def _against(study: Study, pools: list[_Pool], best: _Pool) -> str:
     result = _compare(best, reference)
     pace = [cell.rate_hz for cell in reference.cells if cell.rate_hz]
     at = f" at {min(pace):.2g} Hz" if pace else " with the world waiting"
-    word = _word(result, f"cannot tell from it at n = {result.n}")
-    return f" {reference.arm}, the reference, succeeds in {rate(reference.success)}{at}: {best.arm} is " + (
-        f"{word} ({difference(result.difference, ' points')})."
-    )
-
-
-def _word(result: Paired, otherwise: str) -> str:
-    if result.significant:
-        return "better" if result.difference.estimate > 0 else "worse"
-    return otherwise
+    change = f"({difference(result.difference, ' points')})"
+    if not result.significant:
+        verdict = f"whether {best.arm} differs from it, n = {result.n} cannot tell {change}"
+    else:
+        verdict = f"{best.arm} is {'better' if result.difference.estimate > 0 else 'worse'} {change}"
+    return f" {reference.arm}, the reference, succeeds in {rate(reference.success)}{at}: {verdict}."
 
 
 def _compare(one: _Pool, two: _Pool) -> Paired:
@@ -151,16 +149,17 @@ def _how_late(study: Study) -> Answer:
 
 
 def _break_even(study: Study) -> Answer:
-    """The reference's crossing and that of the arm that falls first."""
-    shown = [(arm, fall) for _, arm, fall in study.falls]
-    threshold = percent(shown[0][1].threshold)
-    says = "; ".join(f"{arm}: {fall.describe()}" for arm, fall in shown)
-    if all(fall.low is None and fall.high is None for _, fall in shown):
-        return Answer(CANNOT_TELL, f"Success does not tell where it falls below {threshold} %. {says}.")
-    return Answer(
-        f"Break-even {study.load}",
-        f"Success falls below {threshold} % at {study.load} {says}.",
+    """The least crossing first, then all."""
+    threshold = percent(study.falls[0][2].threshold)
+    said = [(f"{arm}{f', {_short(rest)}' if rest else ''}", fall) for rest, arm, fall in study.falls]
+    sentence = f"The {study.load} from which on success is below {threshold} %: " + "; ".join(
+        f"with {who} {fall.describe()}" for who, fall in said
     )
+    crossing = [(fall.estimate, who, fall) for who, fall in said if fall.estimate is not None]
+    if not crossing:
+        return Answer(f"{CANNOT_TELL} the break-even {study.load}", f"{sentence}.")
+    _, who, least = min(crossing, key=lambda each: each[0])
+    return Answer(f"Break-even {study.load} is least with {who}: {least.describe()}", f"{sentence}.")
 
 
 def _short(where: tuple[tuple[str, object], ...]) -> str:

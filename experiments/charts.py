@@ -195,6 +195,7 @@ def pareto(points: Sequence[Point], front: Sequence[int], wanted_hz: float) -> M
             steps.append((steps[-1][0], y(point.y.estimate)))
         steps.append((x(point.x), y(point.y.estimate)))
     at = [(x(point.x), y(point.y.estimate)) for point in points]
+    heights = _apart(at, (y(0) + y(1)) / 2)
     return _svg(
         height,
         "Success and control rate: " + "; ".join(_says(point, f"{point.x:.3g} Hz") for point in points),
@@ -206,15 +207,22 @@ def pareto(points: Sequence[Point], front: Sequence[int], wanted_hz: float) -> M
         *(
             element(
                 "g",
-                element("title", _says(point, f"{point.x:.3g} Hz")),
-                element("line", x1=px, x2=px, y1=y(point.y.low), y2=y(point.y.high), class_="whisker"),
                 element("line", x1=px, x2=px, y1=py, y2=by, class_="whisker"),
                 element("circle", cx=px, cy=py, r=3.5, class_="dot"),
+                data_arm=point.arm,
+            )
+            for point, (px, py), by in zip(points, at, heights, strict=True)
+        ),
+        *(
+            element(
+                "g",
+                element("title", _says(point, f"{point.x:.3g} Hz")),
+                element("line", x1=px, x2=px, y1=y(point.y.low), y2=y(point.y.high), class_="whisker"),
                 element("circle", cx=px, cy=by, r=9, class_="badge" if point.strong else "badge hollow"),
                 _text(px, by + 4, point.mark, "middle", "mark" if point.strong else "mark hollow"),
                 data_arm=point.arm,
             )
-            for point, (px, py), by in zip(points, at, _apart(at, (y(0) + y(1)) / 2), strict=True)
+            for point, (px, _), by in zip(points, at, heights, strict=True)
         ),
         *(_text(x(tick), bottom + 15, f"{tick:g}", "middle") for tick in kept),
         _text((_LEFT + WIDTH - _RIGHT) / 2, height - 5, "control rate it can serve [Hz]", "middle", "axis"),

@@ -187,15 +187,8 @@ def _parts(arm: str, split: Split) -> list[Bar]:
             Bar(arm, name, f"{difference(result.difference)} {_word(result)}", result.difference, _kind(result))
         )
     bars.append(Bar(arm, "both at once: what is left", difference(split.interaction), split.interaction))
-    bars.append(
-        Bar(
-            arm,
-            "total",
-            f"{difference(split.total.difference)} points",
-            split.total.difference,
-            _kind(split.total),
-        )
-    )
+    # Its verdict is that of the table, adjusted there for all the others.
+    bars.append(Bar(arm, "total", f"{difference(split.total.difference)} points", split.total.difference))
     return bars
 
 

@@ -39,6 +39,8 @@ class Args:
     """A policy in assets/policies, or the folder of another one; default is what the sweep says, or tiny."""
     workers: int = 0
     """Processes; 0 takes one a CPU core. Results do not depend on it."""
+    videos: int = 0
+    """Film so many scenes of each place in every arm: those that end most differently."""
     dry_run: bool = False
     """Only say what would be measured, how long it takes, and what differences it can tell."""
 
@@ -52,10 +54,11 @@ def main(args: Args) -> None:
     from experiments.run import describe
     from experiments.setting import check_range
     from experiments.store import check_writable
+    from experiments.sweep_films import film
     from experiments.sweep_table import text
     from experiments.trial import Job, probe, run
 
-    for name in ("episodes", "looks", "workers"):
+    for name in ("episodes", "looks", "workers", "videos"):
         check_range(name, getattr(args, name), 0)
     plan = read_plan(args.sweep, args.episodes, args.looks, args.split, args.policy)
     check_writable(RUNS)
@@ -75,9 +78,12 @@ def main(args: Args) -> None:
                 lambda jobs: workers.map(run, jobs),
                 lambda cell: describe(cell.setting, Path(cell.policy), facts[cell.policy]),
             )
+            for line in film(plan, cells, lambda jobs: workers.map(run, jobs), args.videos) if args.videos else ():
+                print(f"warning: {line}", file=sys.stderr)
     folder = write(plan, cells)
     print("\n" + "\n".join(text(plan, {setting: cells.rows(setting, plan.episodes) for setting in plan.settings})))
     print(f"{folder}/  sweep.json · summary.md · summary.json")
+    print(f"next: python experiments/report.py {folder}")
 
 
 def forecast(plan: "Plan", cells: "Cells", workers: int) -> list[str]:

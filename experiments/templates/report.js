@@ -104,6 +104,10 @@ function sideBySide(figure) {
   control("play").addEventListener("click", () => play(!playing));
   control("restart").addEventListener("click", () => { play(false); seek(0); });
   control("seek").addEventListener("input", (event) => { play(false); seek(Number(event.target.value)); });
+  control("larger").addEventListener("click", (event) => {
+    const on = figure.classList.toggle("larger");
+    event.target.setAttribute("aria-pressed", on);
+  });
   control("rate").addEventListener("change", () => play(playing));
   scene();
 }

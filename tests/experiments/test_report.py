@@ -79,10 +79,10 @@ def test_csv_holds_every_cell_with_its_provenance(folders: dict[str, Path], repo
 
 def test_the_answer_comes_first_with_its_uncertainty(folders: dict[str, Path], ship: Study, report: Path) -> None:
     found = answer(ship)
-    assert found.short == "Ship + async" and "of 80 episodes on 2 tasks and keeps 10 Hz" in found.sentence
+    assert found.short == "Ship: + async" and "of 80 episodes on 2 tasks and keeps 10 Hz" in found.sentence
     assert re.search(r"\d+ % \[\d+, \d+\]", found.sentence) and "is better (+" in found.sentence
     text = report.read_text()
-    assert text.index("<h1>Ship + async</h1>") < text.index("<table>") < text.index('data-kind="pareto"')
+    assert text.index("<h1>Ship: + async</h1>") < text.index("<table>") < text.index('data-kind="pareto"')
     assert "Late features cost success in 1 of 2 places" == answer(read_study(folders["late"])).short
 
 

@@ -82,8 +82,8 @@ def curve(points: Sequence[Point], axis: str, labels: Sequence[str] = ()) -> Mar
     height = 280 if labels else 240
     bottom = height - _BOTTOM - 38 * bool(labels)
     last = max(max(point.x for point in points), 1e-9)
-    start = 0.5 if labels else 0.0
-    span = len(labels) if labels else last * 1.04
+    start = 0.5 if labels else 0.05 * last
+    span = len(labels) if labels else last * 1.1
 
     def x(value: float) -> float:
         return _LEFT + (WIDTH - _LEFT - _RIGHT) * (value + start) / span

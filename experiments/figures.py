@@ -209,7 +209,7 @@ def _fall(study: Study) -> Figure:
         low, high = mine[0][1].slowest, mine[0][1].fastest
         bars = [Bar(arm, arm, fall.describe(), _crossing(fall)) for arm, fall in mine]
         ticks = [(low + (high - low) * share / 4, f"{low + (high - low) * share / 4:.3g}") for share in range(5)]
-        svg = intervals(bars, low, high, f"{study.load}, tested from {low:g} to {high:g}", ticks)
+        svg = intervals(bars, low, high, f"{_with_unit(study.load)}, tested from {low:g} to {high:g}", ticks)
         panels.append(Panel(dict(rest).get("task", study.tasks[0]), show(rest), svg))
     for arm in study.arms if study.falls else ():
         for rest in dict.fromkeys(where for where, _, _ in study.falls):
@@ -232,7 +232,11 @@ def _falling(study: Study, rest: Where, arm: str) -> list[Panel]:
     spots = [Point(arm, float(dict(c.where)[study.load]), c.success, c.n) for c in cells if c.success]
     if len(spots) < 2:
         return []
-    return [Panel(cells[0].task, f"{arm}, {show(rest)}", curve(spots, study.load))]
+    return [Panel(cells[0].task, f"{arm}, {show(rest)}", curve(spots, _with_unit(study.load)))]
+
+
+def _with_unit(load: str | None) -> str:
+    return "speed [m/s]" if load == "speed" else str(load)
 
 
 def _crossing(fall: BreakEven) -> Interval | None:

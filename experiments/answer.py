@@ -3,7 +3,7 @@
 import itertools
 from dataclasses import dataclass
 
-from experiments.report_data import Shown, Study
+from experiments.report_data import Shown, Study, Where
 from experiments.stats import Interval, Paired, holm, paired, wilson
 from experiments.table import difference, percent
 
@@ -124,7 +124,8 @@ def _compare(one: _Pool, two: _Pool) -> Paired:
 
 def _how_late(study: Study) -> Answer:
     """The least latency at which success is told to be worse than at the reference's, place by place."""
-    least, reference = {}, study.arms[0]
+    least: dict[Where, Shown] = {}
+    reference = study.arms[0]
     for cell in sorted(study.cells, key=lambda cell: cell.vl_ms):
         if cell.against and cell.against.significant and cell.against.difference.estimate < 0:
             least.setdefault(cell.where, cell)
@@ -162,5 +163,5 @@ def _break_even(study: Study) -> Answer:
     return Answer(f"Break-even {study.load} is least with {who}: {least.describe()}", f"{sentence}.")
 
 
-def _short(where: tuple[tuple[str, object], ...]) -> str:
+def _short(where: Where) -> str:
     return ", ".join(str(value) if name == "task" else f"{name} {value}" for name, value in where) or "everywhere"

@@ -217,8 +217,8 @@ def advice(options: Sequence[Option], everywhere: Sequence["Measured"], args: Ar
     wanted = f"{args.min_success:.0%}"
     if enough:
         best = enough[0]
-        said = [("answer", f"ship {best.describe()}: the whole interval is at or above {wanted}")]
-        return [*said, ("margin", margin(best, args)), *flips(best, everywhere, args), *_behind(best)]
+        ship = f"ship {best.describe()}: the whole interval is at or above {wanted}"
+        return [("answer", ship), ("margin", margin(best, args)), *flips(best, everywhere, args), *_behind(best)]
     if maybe:
         best = maybe[0]
         assert best.believed

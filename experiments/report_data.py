@@ -123,11 +123,6 @@ class Study:
         return tuple(dict.fromkeys(cell.task for cell in self.cells))
 
     @property
-    def episodes(self) -> int:
-        """How many were measured."""
-        return sum(cell.n for cell in self.cells)
-
-    @property
     def only_timing_differs(self) -> bool:
         """All arms see the same and run in the same mode: what differs is how long it takes."""
         alike = {json.dumps([cell.setting["optimization"], cell.mode, cell.setting["reuse"]]) for cell in self.cells}

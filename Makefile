@@ -28,6 +28,7 @@ run: setup
 test: export OMP_NUM_THREADS ?= 1
 test: export LP_NUM_THREADS ?= 0
 test: setup
+	@bash setup.sh chromium
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy

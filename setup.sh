@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes .venv with the versions of constraints.txt, and installs the OpenGL libraries if they are missing and apt may be used.
 # Does nothing if nothing changed since the last time. PYTHON, if set, is the Python to use.
+# `setup.sh chromium` installs only that browser, for the tests, where apt may be used.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -111,11 +112,21 @@ SUMS
     mv "$into.part" "$into" && rm "$venv/$archive"
 }
 
+# For the tests of the report's page alone, which are skipped without it.
+install_chromium() {
+    command -v chromium >/dev/null && return
+    may_install && apt_install chromium || say "no chromium: the tests that open a page in it are skipped"
+}
+
 up_to_date() {
     [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(fingerprint)" ] &&
         { [ -z "${PYTHON:-}" ] || [ "$(version "$PYTHON")" = "$(version "$venv/bin/python")" ]; }
 }
 
+if [ "${1:-}" = chromium ]; then
+    install_chromium
+    exit
+fi
 up_to_date && exit
 rm -f "$stamp"
 python=$(find_python)

@@ -118,9 +118,14 @@ def break_evens(plan: Plan, rows: Rows) -> dict[tuple[Place, str], BreakEven]:
 
 
 def loop_ms(setting: Setting) -> float | None:
-    """What a control tick waits for [ms]: encoder and head in sync, the head in async; None where the world waits."""
+    """What a control tick waits for [ms]; None where the world waits."""
     (mode,) = setting.modes
-    return {"pause": None, "sync": setting.vl_ms + setting.head_ms, "async": setting.head_ms}[mode]
+    return pace_ms(mode, setting.vl_ms, setting.head_ms)
+
+
+def pace_ms(mode: str, vl_ms: float, head_ms: float) -> float | None:
+    """The same of any mode: encoder and head in sync, the head in async."""
+    return {"pause": None, "sync": vl_ms + head_ms, "async": head_ms}[mode]
 
 
 def as_json(plan: Plan, rows: Rows) -> dict[str, Any]:

@@ -1,150 +1,81 @@
-"""Summaries of run folders: written at the end of a run, printed again by this command."""
+"""From runs and sweeps to a decision: an HTML page with the answer first, and tables as Markdown, CSV and LaTeX."""
 
-import json
-from dataclasses import asdict, dataclass
+import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import tyro
 
 from experiments import cli
 
+if TYPE_CHECKING:
+    from experiments.report_data import Study
+
 
 @dataclass(frozen=True)
 class Args:
-    """Print the table of runs, finished or not, and write their summary.json and summary.md anew."""
+    """Write report.html, report.md, report.csv and report.tex of runs and sweeps, finished or not; print their tables.
 
-    runs: tyro.conf.Positional[tuple[str, ...]]
-    """Run folders, such as runs/static-3v-224-7f3a."""
-
-
-def summary(config: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """What summary.json holds: provenance, one cell a mode, and the comparisons on shared seeds.
-
-    Args:
-        config: config.json of the run.
-        rows: its episodes.jsonl.
+    The page holds all it needs, charts and films included, and opens without a network.
     """
-    from experiments import ages
-    from experiments.table import compare, summarize
 
-    return {
-        **{key: config[key] for key in ("name", "hash", "setting", "policy", "latency", "command", "gl_renderer")},
-        "cells": summarize(rows, config["setting"]["vl_ms"]),
-        "against_pause": {mode: asdict(result) for mode, result in compare(rows).items()},
-        "feature_age": {"bins_ms": [ages.label(place) for place in range(len(ages.EDGES_MS))], **_histograms(rows)},
-        "success_against_age": ages.success_against_age(rows),
-    }
-
-
-def _histograms(rows: list[dict[str, Any]]) -> dict[str, list[int]]:
-    from agent.realtime.episode import MODES
-    from experiments.ages import total
-
-    return {mode: total(mine) for mode in MODES if (mine := [row for row in rows if row["mode"] == mode])}
-
-
-def conclusions(config: dict[str, Any], rows: list[dict[str, Any]]) -> list[str]:
-    """The sentences under the table."""
-    from experiments.table import compare, swap_line, verdict
-
-    lines = [verdict(mode, result) for mode, result in compare(rows).items()]
-    if config["setting"]["swap_instruction"] and rows:
-        lines.append(swap_line(rows))
-    return lines
-
-
-def markdown(config: dict[str, Any], rows: list[dict[str, Any]]) -> str:
-    """What summary.md holds."""
-    from agent.realtime.episode import MODES
-    from experiments import ages
-    from experiments.table import markdown_table, summarize
-
-    setting, optimization = config["setting"], config["setting"]["optimization"]
-    lines = [f"# {config['name']}", "", *markdown_table(summarize(rows, setting["vl_ms"])), ""]
-    lines += [f"- {line}" for line in conclusions(config, rows)]
-    lines += [
-        f"- task {setting['task']}; cameras {', '.join(optimization['cameras'])} at "
-        f"{optimization['width']}x{optimization['height']}, {optimization['encoding']}, pool {optimization['pool']}; "
-        f"seeds from {setting['seed']}; {setting['control_hz']:g} Hz control; reuse {setting['reuse']}",
-        *(f"- {line}" for line in [*encode_lines(config), *machinery(setting)]),
-        f"- policy {policy_line(config['policy'])}. {_meaning(config['policy'])}",
-        f"- latency {config['latency']}",
-        f"- drawn by {config['gl_renderer']}; revision {config['git_revision'] or 'unknown'}; "
-        + ", ".join(f"{name} {version}" for name, version in config["versions"].items()),
-    ]
-    if setting["blackout"]:
-        lines.append("- control: the policy saw black images")
-    lines += ["", *ages.markdown(rows, MODES), f"    {config['command']}", ""]
-    return "\n".join(lines)
-
-
-def encode_lines(config: dict[str, Any]) -> list[str]:
-    """How views are encoded and how far off the features are, one line at most: only if not as it is by default."""
-    from agent.config import unusual
-
-    said = [f"{name} {value}" for name, value in unusual(config["setting"]["optimization"]).items()]
-    if config.get("feature_error") is not None:
-        said.append(f"feature error {config['feature_error']:.2g} of the norm, on the first look")
-    return ["; ".join(said)] if said else []
-
-
-def machinery(setting: dict[str, Any]) -> list[str]:
-    """What surrounds the model, one line at most: only what is not as it is by default, or nothing at all."""
-    from agent.realtime.rig import Rig
-
-    usual = {"head": "regression", "execution": "hold", "servers": "two", "perf_factor": 1.0}
-    said = [f"{key.replace('_', ' ')} {setting[key]}" for key in usual if setting.get(key, usual[key]) != usual[key]]
-    ideal, rig = asdict(Rig()), setting.get("rig", {})
-    said += [f"{key.replace('_', ' ')} {rig[key]}" for key in ideal if rig.get(key, ideal[key]) != ideal[key]]
-    return ["; ".join(said)] if said else []
-
-
-def policy_line(policy: dict[str, Any]) -> str:
-    """The policy in a few words."""
-    size = f"{policy['parameters'] / 1e6:.1f} M"
-    return f"{Path(policy['folder']).name} ({size}{', stand-in for Qwen2.5-VL-3B' * policy['stand_in']})"
-
-
-def _meaning(policy: dict[str, Any]) -> str:
-    if policy["stand_in"]:
-        return "Success is the tiny stand-in's; Qwen2.5-VL-3B itself was not run"
-    return "Success is this policy's own"
-
-
-def write_summary(folder: Path, config: dict[str, Any], rows: list[dict[str, Any]]) -> None:
-    """Write summary.json and summary.md."""
-    from experiments.store import SUMMARY_JSON, SUMMARY_MD, write_text
-
-    write_text(folder / SUMMARY_JSON, json.dumps(summary(config, rows), indent=2, ensure_ascii=False) + "\n")
-    write_text(folder / SUMMARY_MD, markdown(config, rows))
-
-
-def text(config: dict[str, Any], rows: list[dict[str, Any]]) -> str:
-    """The table and the sentences under it, for a terminal."""
-    from experiments.table import summarize, text_table
-
-    lines = text_table(summarize(rows, config["setting"]["vl_ms"])) + conclusions(config, rows)
-    return "\n".join(f"  {line}" for line in lines)
+    folders: tyro.conf.Positional[tuple[str, ...]]
+    """Folders of runs or sweeps, such as runs/sweep-note-7f3a; the first one's answer heads the page."""
+    out: str = ""
+    """Folder to write to; default is report/ inside the folder, or beside the folders if there are several."""
 
 
 def main(args: Args) -> None:
-    """Print every run's table."""
-    from experiments.store import CONFIG, RunFolder
+    """Print every study's table, and write the report."""
+    from experiments import provenance
+    from experiments.answer import answer
+    from experiments.page import html
+    from experiments.report_data import SWEEP
+    from experiments.report_tables import as_csv, latex, markdown
+    from experiments.store import CONFIG, check_writable, write_text
     from sim.errors import UsageError
 
-    if not args.runs:
-        raise UsageError("name at least one run folder, such as runs/static-3v-224-7f3a")
-    paths = [Path(name) for name in args.runs]
-    # runs/* also holds sweeps and their cells.
-    runs = [path for path in paths if (path / CONFIG).is_file()] or paths
-    for run in map(RunFolder, runs):
-        print(f"{run.path}\n  policy {policy_line(run.config['policy'])} · {run.config['latency']}")
-        if run.rows:
-            write_summary(run.path, run.config, run.rows)
-            print(f"\n{text(run.config, run.rows)}")
-        else:
-            print("  no episode is finished yet")
+    if not args.folders:
+        raise UsageError("name at least one folder of a run or a sweep, such as runs/static-3v-224-7f3a")
+    paths = [Path(name) for name in args.folders]
+    # runs/* also holds cells and reports.
+    paths = [path for path in paths if (path / CONFIG).is_file() or (path / SWEEP).is_file()] or paths
+    out = Path(args.out) if args.out else (paths[0] if len(paths) == 1 else paths[0].parent) / "report"
+    check_writable(out)
+    studies = [_told(path) for path in paths]
+    answered = [(study, answer(study)) for study in studies]
+    out.mkdir(parents=True, exist_ok=True)
+    for name, text in (
+        ("report.html", html(answered, provenance.command_line(sys.argv))),
+        ("report.md", markdown(answered)),
+        ("report.csv", as_csv(studies)),
+        ("report.tex", latex(studies)),
+    ):
+        write_text(out / name, text)
+    print("\n" + "\n".join(f"{study.name}: {found.short}. {found.sentence}" for study, found in answered))
+    print(f"{out}/  report.html · report.md · report.csv · report.tex")
+
+
+def _told(path: Path) -> "Study":
+    """The study in a folder, after its table is printed; a run's summary is written anew."""
+    from experiments.report_data import read_run, read_study
+    from experiments.store import CONFIG, SUMMARY_MD, RunFolder
+    from experiments.summary import policy_line, text, write_summary
+
+    if not (path / CONFIG).is_file():
+        study = read_study(path)
+        _, _, table = (path / SUMMARY_MD).read_text(encoding="utf-8").partition("```\n")
+        print(f"{path}\n{table.partition('```')[0]}")
+        return study
+    run = RunFolder(path)
+    print(f"{run.path}\n  policy {policy_line(run.config['policy'])} · {run.config['latency']}")
+    if run.rows:
+        write_summary(run.path, run.config, run.rows)
+        print(f"\n{text(run.config, run.rows)}")
+    else:
+        print("  no episode is finished yet")
+    return read_run(run)
 
 
 if __name__ == "__main__":

@@ -126,7 +126,7 @@ class Args:
 def main(args: Args) -> None:
     """Check everything, run what is missing, write and print the summary."""
     # Imported here, so that --help answers at once.
-    from experiments import report
+    from experiments import summary
     from experiments.engine import open_engine
     from experiments.screen import header
     from experiments.store import RunFolder, find_run
@@ -146,8 +146,8 @@ def main(args: Args) -> None:
         print("\n".join(header(config)), flush=True)
         _run_missing(workers, folder, setting, str(policy), args.trace, args.batch)
         _film(workers, folder, setting, str(policy), args.videos)
-    report.write_summary(folder.path, folder.config, folder.rows)
-    print(f"\n{report.text(folder.config, folder.rows)}")
+    summary.write_summary(folder.path, folder.config, folder.rows)
+    print(f"\n{summary.text(folder.config, folder.rows)}")
     print(_closing(folder))
 
 

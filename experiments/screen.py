@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from experiments.report import encode_lines, machinery, policy_line
+from experiments.summary import encode_lines, machinery, policy_line
 from sim.gl import is_software
 
 

@@ -44,6 +44,8 @@ class Args:
     the same path, installed. Results do not depend on it."""
     address: str = ""
     """--engine ray: host:port of the cluster, on a node of which this runs; default is one of this machine alone."""
+    videos: int = 0
+    """Film so many scenes of each place in every arm: those that end most differently."""
     dry_run: bool = False
     """Only say what would be measured, how long it takes, and what differences it can tell."""
 
@@ -57,10 +59,11 @@ def main(args: Args) -> None:
     from experiments.run import describe
     from experiments.setting import check_range
     from experiments.store import check_writable
+    from experiments.sweep_films import film
     from experiments.sweep_table import text
     from experiments.trial import Job, probe, run
 
-    for name in ("episodes", "looks"):
+    for name in ("episodes", "looks", "videos"):
         check_range(name, getattr(args, name), 0)
     plan = read_plan(args.sweep, args.episodes, args.looks, args.split, args.policy)
     check_writable(RUNS)
@@ -80,9 +83,12 @@ def main(args: Args) -> None:
                 lambda jobs: workers.map(run, jobs),
                 lambda cell: describe(cell.setting, Path(cell.policy), facts[cell.policy]),
             )
+            for line in film(plan, cells, lambda jobs: workers.map(run, jobs), args.videos) if args.videos else ():
+                print(f"warning: {line}", file=sys.stderr)
     folder = write(plan, cells)
     print("\n" + "\n".join(text(plan, {setting: cells.rows(setting, plan.episodes) for setting in plan.settings})))
     print(f"{folder}/  sweep.json · summary.md · summary.json")
+    print(f"next: python experiments/report.py {folder}")
 
 
 def forecast(plan: "Plan", cells: "Cells", workers: int) -> list[str]:

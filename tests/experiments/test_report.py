@@ -1,82 +1,260 @@
-"""A report is a function of config.json and episodes.jsonl."""
+"""A report holds the figures of summary.json, needs no network, and says what it cannot tell."""
 
+import csv
+import html
 import json
-from dataclasses import replace
+import os
+import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from agent.realtime.rig import Rig
-from experiments.report import Args, machinery, main, summary
-from experiments.screen import header
-from experiments.store import SUMMARY_JSON, SUMMARY_MD, RunFolder
+from experiments.answer import CANNOT_TELL, NOT_MEASURED, answer
+from experiments.charts import Point, curve, pareto
+from experiments.figures import figures, front
+from experiments.page import html as page
+from experiments.report import Args, main
+from experiments.report_data import Study, read_study
+from experiments.report_tables import as_csv, latex, markdown
+from experiments.stats import wilson
+from experiments.store import RunFolder
 from sim.errors import UsageError
-from tests.experiments.test_setting import SETTING
+from tests.experiments import browser
+from tests.experiments.studies import FAST, LATE, SHIP, SPLIT, write_films, write_sweep
+from tests.experiments.test_summary import CONFIG
 from tests.experiments.test_table import ROWS
 
-CONFIG: dict[str, Any] = {
-    "name": "static-3v-224-7f3a",
-    "hash": "7f3a",
-    "setting": SETTING.as_json(),
-    "episodes": 20,
-    "command": "python experiments/run.py --views 3 --res 224",
-    "instruction": "Pick up the {colour} {shape}",
-    "camera_px": [640, 360],
-    "policy": {"folder": "assets/policies/tiny", "parameters": 2_400_000, "stand_in": True},
-    "latency": "fixed: VL 50 ms, sensor + head 10 ms",
-    "gl_renderer": "llvmpipe (LLVM 15.0.6, 256 bits)",
-    "machine": {"cores": 2, "platform": "Linux"},
-    "versions": {"python": "3.11.7", "vlatency": "0.1.0"},
-    "git_revision": None,
-}
+HOSTILE = '<script>alert("x")</script> & 50 % _of_ | it'
 
 
-def test_the_header_looks_like_this() -> None:
-    assert header(CONFIG) == [
-        "vlatency 0.1 · policy tiny (2.4 M, stand-in for Qwen2.5-VL-3B) · GL llvmpipe (software) · 2 cores",
-        'task   static: "Pick up the {colour} {shape}"          cameras  top, wrist, front @ 640x360 -> 224x224',
-        "timing fixed: VL 50 ms, sensor + head 10 ms, 10 Hz control",
-    ]
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)  # these episodes may be lost
+        specs = {"ship": SHIP, "late": LATE, "split": SPLIT, "fast": FAST}
+        found = {name: write_sweep(root, name, spec) for name, spec in specs.items()}
+    write_films(root, "ship", SHIP, 10_000)
+    return found
 
 
-def test_controls_and_real_gpus_are_named() -> None:
-    setting = CONFIG["setting"] | {"blackout": True}
-    lines = header(CONFIG | {"setting": setting, "gl_renderer": "NVIDIA H100 80GB HBM3/PCIe/SSE2"})
-    assert lines[-1] == "control: the policy sees black images"
-    assert "GL NVIDIA H100 80GB HBM3/PCIe/SSE2 ·" in lines[0]
+@pytest.fixture(scope="module")
+def report(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("out")
+    main(Args(tuple(map(str, folders.values())), str(out)))
+    return out / "report.html"
 
 
-def test_only_machinery_that_is_not_as_usual_is_named() -> None:
-    assert machinery(CONFIG["setting"]) == []
-    assert machinery({}) == []  # a run from before there was any
-    unusual = replace(SETTING, execution="chunk:4", perf_factor=0.5, rig=Rig(camera_hz=30.0))
-    assert machinery(unusual.as_json()) == ["execution chunk:4; perf factor 0.5; camera hz 30.0"]
+@pytest.fixture
+def ship(folders: dict[str, Path]) -> Study:
+    return read_study(folders["ship"])
 
 
-def test_summary_json_has_the_cells_and_where_they_come_from() -> None:
-    content = json.loads(json.dumps(summary(CONFIG, ROWS), allow_nan=False))
-    cell = content["cells"][2]
-    assert (cell["mode"], cell["k"], cell["n"], cell["success"], cell["vl_ms"]) == ("async", 17, 20, 0.85, 50.0)
-    assert cell["ci_low"] < cell["success"] < cell["ci_high"]
-    assert content["against_pause"]["async"]["n"] == 20
-    assert content["latency"] == CONFIG["latency"] and content["policy"]["stand_in"]
+def test_figures_of_the_page_are_those_of_summary_json(folders: dict[str, Path], report: Path) -> None:
+    text = " ".join(re.sub(r"<[^>]+>", " ", report.read_text()).split())
+    for folder in folders.values():
+        for cell in json.loads((folder / "summary.json").read_text())["cells"]:
+            s = cell["success"]
+            shown = f"{100 * s['estimate']:.0f} % [{100 * s['low']:.0f}, {100 * s['high']:.0f}] {cell['k']}/{cell['n']}"
+            assert shown in text
 
 
-def test_the_command_writes_the_summary_of_a_run_cut_short(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = RunFolder.create(tmp_path / "run", CONFIG)
-    for row in ROWS[:30]:
+def test_csv_holds_every_cell_with_its_provenance(folders: dict[str, Path], report: Path) -> None:
+    rows = list(csv.DictReader((report.parent / "report.csv").open()))
+    cells = [cell for path in folders.values() for cell in json.loads((path / "summary.json").read_text())["cells"]]
+    assert len(rows) == len(cells)
+    for row, cell in zip(rows, cells, strict=True):
+        assert (int(row["k"]), int(row["n"]), float(row["success"])) == (
+            cell["k"],
+            cell["n"],
+            cell["success"]["estimate"],
+        )
+        assert row["stand_in"] == "True" and row["latency"] and row["command"]
+        if cell["against_reference"]:
+            assert float(row["difference"]) == cell["against_reference"]["difference"]["estimate"]
+
+
+def test_the_answer_comes_first_with_its_uncertainty(folders: dict[str, Path], ship: Study, report: Path) -> None:
+    found = answer(ship)
+    assert found.short == "Ship: + async" and "of 80 episodes on 2 tasks and keeps 10 Hz" in found.sentence
+    assert re.search(r"\d+ % \[\d+, \d+\]", found.sentence) and "is better (+" in found.sentence
+    text = report.read_text()
+    assert text.index("<h1>Ship: + async</h1>") < text.index("<table>") < text.index('data-kind="pareto"')
+    assert "Late features cost success in 1 of 2 places" == answer(read_study(folders["late"])).short
+
+
+def test_what_few_episodes_cannot_tell_is_said(tmp_path: Path) -> None:
+    arms = {"3 views": {"views": 3}, "2 views": {"views": 2}}
+    folder = write_sweep(tmp_path, "few", {**SHIP, "episodes": 3, "common": {"mode": "async"}, "arms": arms})
+    found = answer(read_study(folder))
+    assert found.short == CANNOT_TELL and "do not tell them apart" in found.sentence
+
+
+def test_a_sweep_without_episodes_says_not_measured(tmp_path: Path, folders: dict[str, Path]) -> None:
+    shutil.copytree(folders["ship"], tmp_path / "sweep")
+    path = tmp_path / "sweep" / "summary.json"
+    content = json.loads(path.read_text())
+    for cell in content["cells"]:
+        cell |= {"k": 0, "n": 0, "success": None, "against_reference": None, "letters": None}
+    path.write_text(json.dumps(content))
+    study = read_study(path.parent)
+    assert answer(study).short == NOT_MEASURED
+    text = page([(study, answer(study))], "python experiments/report.py")
+    assert text.count('<span class="none">not measured</span>') == 6 and 'data-kind="pareto"' not in text
+    assert "not measured" in markdown([(study, answer(study))])
+
+
+def test_sections_without_data_are_absent_and_named_below(ship: Study) -> None:
+    kinds = {figure.kind for figure in figures(ship)}
+    assert kinds == {"pareto", "age"}
+    text = page([(ship, answer(ship))], "c")
+    assert "<li>Late or wrong: <code>python experiments/sweep.py views-res</code></li>" in text
+
+
+def test_every_kind_of_figure_is_drawn(report: Path) -> None:
+    kinds = set(re.findall(r'data-kind="([\w-]+)"', report.read_text()))
+    assert kinds == {"table", "pareto", "latency", "age", "split", "break-even", "films"}
+
+
+def test_every_figure_has_its_command_n_provenance_and_label(report: Path) -> None:
+    for figure in re.findall(r"<figure.*?</figure>", report.read_text(), re.S):
+        (said,) = re.findall(r'<p class="provenance">.*?</p>', figure, re.S)
+        assert "stand-in for Qwen2.5-VL-3B" in said and "<code>" in said
+        if 'data-kind="films"' not in figure and 'data-kind="table"' not in figure:
+            assert re.search(r"n = \d+|\d+ episodes", said) and re.search(r"insertion_vla|fixed \(chosen", said)
+
+
+def test_the_page_names_no_address(report: Path) -> None:
+    text = re.sub(r"data:video/mp4;base64,[\w+/=]+", "", report.read_text())
+    assert not re.findall(r"https?:|//\w|@import|url\(|<link|<img|<iframe|src=", text)
+
+
+def test_names_are_escaped_wherever_they_go(tmp_path: Path) -> None:
+    spec = {**SHIP, "episodes": 2, "about": HOSTILE, "arms": {HOSTILE: {"mode": "sync"}, "b": {"mode": "async"}}}
+    study = read_study(write_sweep(tmp_path, "hostile", spec))
+    text = page([(study, answer(study))], HOSTILE)
+    assert "<script>alert" not in text and html.escape(HOSTILE, quote=False).split("&quot;")[0][:20] in text
+    assert "<script>" not in markdown([(study, answer(study))])
+    (row,) = [line for line in latex([study]).splitlines() if "alert" in line and line.endswith("\\\\")]
+    assert r"$<$script$>$" in row and r"50 \% \_of\_ | it" in row and row.count(" & ") == 6
+    assert HOSTILE in {row["arm"] for row in csv.DictReader(as_csv([study]).splitlines())}
+
+
+def test_the_front_holds_what_nothing_beats(ship: Study) -> None:
+    cells = [ship.cell(ship.places[1], arm) for arm in ship.arms]
+    known = [cell for cell in cells if cell]
+    assert [known[place].arm for place in front(known)] == ["+ async"]
+
+
+def test_points_that_coincide_keep_their_badges_apart() -> None:
+    spots = [Point(str(i), 10.0, wilson(9, 10), 10, str(i)) for i in range(4)]
+    heights = re.findall(r'class="badge|cy="([\d.]+)" r="9"', str(pareto(spots, [0], 10.0)))
+    assert len({height for height in heights if height}) == 4
+
+
+def test_a_chart_tells_its_figures_in_words() -> None:
+    text = str(curve([Point("a", 0.0, wilson(5, 10), 10), Point("b", 100.0, wilson(1, 10), 10)], "VL latency [ms]"))
+    assert "a, VL latency [ms] 0: 50 % [24, 76], n = 10" in text and text.startswith("<svg") and 'role="img"' in text
+
+
+def test_a_run_is_a_study_of_its_modes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    setting = CONFIG["setting"] | {"modes": ["pause", "sync", "async"]}
+    run = RunFolder.create(tmp_path / "run", CONFIG | {"setting": setting})
+    for row in ROWS[:50]:
         run.append(row)
     main(Args((str(run.path),)))
     printed = capsys.readouterr().out
-    assert "pause  19/20" in printed and "sync    0/10" in printed and "async" not in printed
-    text = (run.path / SUMMARY_MD).read_text()
-    assert "the tiny stand-in's; Qwen2.5-VL-3B itself was not run" in text and CONFIG["command"] in text
-    assert len(json.loads((run.path / SUMMARY_JSON).read_text())["cells"]) == 2
+    assert "pause  19/20" in printed and "async  " in printed and "report.html" in printed
+    text = (run.path / "report" / "report.html").read_text()
+    assert "19/20" in text and "world waits" in text and CONFIG["command"] in text
+    assert "the tiny stand-in's; Qwen2.5-VL-3B itself was not run" in (run.path / "summary.md").read_text()
+    assert json.loads((run.path / "summary.json").read_text())["cells"]
+    study = read_study(run.path)
+    assert study.arms == ("pause", "sync", "async") and [cell.n for cell in study.cells] == [20, 20, 10]
 
 
-def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="holds no run"):
-        main(Args((str(tmp_path),)))
-    with pytest.raises(UsageError, match="at least one run folder"):
-        main(Args(()))
+def test_runs_and_sweeps_share_a_page_and_other_folders_are_passed_over(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
+    run = RunFolder.create(tmp_path / "run", CONFIG)
+    main(Args((str(folders["fast"].parent / "cells"), str(folders["fast"]), str(run.path)), str(tmp_path / "out")))
+    text = (tmp_path / "out" / "report.html").read_text()
+    assert text.count("data-study>") == 2 and "break-even" in text
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [([], "name at least one folder"), (["nowhere"], "nowhere holds no run and no sweep: it has neither")],
+)
+def test_bad_input_is_one_line(args: list[str], says: str, tmp_path: Path) -> None:
+    root = Path(__file__).resolve().parents[2]
+    line = [sys.executable, str(root / "experiments" / "report.py"), *args]
+    env = os.environ | {"PYTHONPATH": str(root)}
+    done = subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, env=env, timeout=240)
+    assert (done.returncode, done.stdout) == (2, "") and done.stderr.count("\n") == 1 and says in done.stderr
+
+
+def test_a_damaged_sweep_is_named(folders: dict[str, Path], tmp_path: Path) -> None:
+    shutil.copytree(folders["fast"], tmp_path / "sweep")  # without its cells
+    with pytest.raises(UsageError, match="holds a sweep that cannot be used"):
+        read_study(tmp_path / "sweep")
+
+
+needs_chromium = pytest.mark.skipif(
+    browser.find() is None, reason="chromium is not installed (apt-get install chromium)"
+)
+
+
+@needs_chromium
+def test_in_a_browser_the_page_is_quiet_and_its_filters_and_films_work(report: Path, tmp_path: Path) -> None:
+    with browser.Browser(tmp_path / "home") as chromium:
+        chromium.open(report)
+        assert chromium.evaluate("document.querySelectorAll('svg.chart').length") >= 10
+        assert chromium.evaluate("[...document.querySelectorAll('svg.chart')].every(s => s.getBBox().width > 100)")
+
+        shown = "document.querySelectorAll('#study-1 tbody tr:not([hidden])').length"
+        assert chromium.evaluate(shown) == 3
+        chromium.evaluate("document.querySelector('#study-1 [data-filter=arm][value=\"+ 224 px\"]').click()")
+        assert chromium.evaluate(shown) == 2
+        badges = "[...document.querySelectorAll('#study-1 svg g[data-arm=\"+ 224 px\"]')]"
+        assert chromium.evaluate(f"{badges}.length > 0 && {badges}.every(g => getComputedStyle(g).display === 'none')")
+        chromium.evaluate("document.querySelector('#study-1 [data-filter=task][value=static]').click()")
+        panels = "document.querySelectorAll('#study-1 .panel:not([hidden])').length"
+        assert chromium.evaluate(panels) == 2
+        status = "document.querySelector('#study-1 output').textContent"
+        assert chromium.evaluate(status) == "showing 1 of 2 tasks, 2 of 3 configurations"
+        chromium.evaluate("document.querySelector('#study-1 [type=reset]').click()")
+        assert chromium.wait(f"{shown} === 3 && {panels} === 4")
+
+        films = "[...document.querySelectorAll('#study-1 video')]"
+        assert chromium.wait(f"{films}.length === 2 && {films}.every(v => v.readyState >= 2)")
+        durations = chromium.evaluate(f"{films}.map(v => v.duration)")
+        names = chromium.evaluate("[...document.querySelectorAll('[data-caption]')].map(p => p.textContent)")
+        assert names == ["current: success", "+ async: success"]
+        chromium.evaluate("document.querySelector('[data-do=seek]').value = 0.6")
+        chromium.evaluate("document.querySelector('[data-do=seek]').dispatchEvent(new Event('input'))")
+        assert chromium.wait(f"{films}.every(v => Math.abs(v.currentTime - 0.6) < 0.05)")
+        right = "document.querySelector('[data-choose=right]')"
+        chromium.evaluate(f"{right}.value = '+ 224 px'; {right}.dispatchEvent(new Event('change'))")
+        assert chromium.wait(f"{films}[1].readyState >= 2 && {films}[1].duration > {durations[0]} + 0.5")
+        chromium.evaluate("document.querySelector('[data-do=play]').click()")
+        assert chromium.wait(
+            f"document.querySelector('[data-do=play]').textContent === 'play' && {films}.every(v => v.ended)"
+        )
+        assert chromium.evaluate("parseFloat(document.querySelector('[data-clock]').textContent)") > durations[0]
+
+        assert chromium.complaints == []
+        assert [url for url in chromium.requests if not url.startswith(("data:", report.as_uri()))] == []
+
+
+@needs_chromium
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_page_is_as_wide_as_its_screen(report: Path, tmp_path: Path, width: int) -> None:
+    with browser.Browser(tmp_path / "home") as chromium:
+        chromium.resize(width, 900)
+        chromium.open(report)
+        root = "document.documentElement"
+        assert chromium.evaluate(f"{root}.scrollWidth <= {root}.clientWidth && {root}.clientWidth > {width - 20}")

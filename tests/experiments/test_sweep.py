@@ -18,6 +18,7 @@ from experiments.judge import as_json, break_evens, splits, verdicts
 from experiments.plan import LATE, WRONG, Cell, Plan, make_plan, presets, read_plan
 from experiments.setting import Setting
 from experiments.store import EPISODES, Row
+from experiments.sweep_films import film, scenes
 from experiments.sweep_table import text
 from experiments.trial import Job
 from sim.errors import UsageError
@@ -301,3 +302,29 @@ def test_an_unknown_sweep_names_those_there_are(tmp_path: Path) -> None:
     broken.write_text("legs: 2")
     with pytest.raises(UsageError, match="unknown 'legs'; a sweep's keys are about, episodes"):
         read_plan(str(broken))
+
+
+def test_films_show_the_scenes_that_end_most_differently(tmp_path: Path) -> None:
+    plan = make_plan("x", {**SPEC, "split": False, "across": {"task": ["static"]}})
+    cells = measure(plan, tmp_path)
+    filmed: list[Job] = []
+
+    def film_all(jobs: Sequence[Job]) -> Iterator[Row]:
+        for job in jobs:
+            filmed.append(job)
+            path = Path(str(job.video))
+            path.parent.mkdir(exist_ok=True)
+            path.touch()
+            yield episode(job)
+
+    (place,) = plan.places
+    chosen = scenes(plan, cells, place, 2)
+    assert film(plan, cells, film_all, 2) == []
+    assert len(filmed) == 6 and {job.seed for job in filmed} == set(chosen)
+    ends = {
+        job.seed: {Path(str(other.video)).stem.split("-")[2] for other in filmed if other.seed == job.seed}
+        for job in filmed
+    }
+    assert ends[chosen[0]] == {"success", "failure"}
+    film(plan, cells, film_all, 2)
+    assert len(filmed) == 6

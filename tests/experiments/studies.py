@@ -1,0 +1,126 @@
+"""Sweeps and runs whose episodes are made up, measured and written by the code that measures and writes real ones."""
+
+import math
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments import sweep
+from experiments.ages import HISTOGRAM, histogram
+from experiments.cells import Cells
+from experiments.plan import Cell, make_plan
+from experiments.store import VIDEOS, Row
+from experiments.trial import Job
+
+SOFTWARE = {"versions": {"mujoco": "3.17.0"}, "gl_renderer": "fake", "source_sha256": "ab"}
+POLICY = {"folder": "assets/policies/tiny", "parameters": 1_800_000, "stand_in": True}
+SHIP: dict[str, Any] = {
+    "about": "which of three to ship, made up",
+    "episodes": 40,
+    "common": {"latency": "insertion_vla", "views": 5},
+    "across": {"task": ["static", "conveyor"]},
+    "arms": {
+        "current": {"res": "640x360", "encoding": "joint", "mode": "sync"},
+        "+ 224 px": {"res": 224, "mode": "sync"},
+        "+ async": {"res": 224, "mode": "async"},
+    },
+}
+LATE: dict[str, Any] = {
+    "about": "how late, made up",
+    "episodes": 40,
+    "common": {"views": 3, "res": 224, "mode": "async"},
+    "across": {"task": ["static", "conveyor"]},
+    "arms": {f"{ms} ms": {"latency": f"fixed:{ms},11"} for ms in (0, 200, 400, 800)},
+}
+SPLIT: dict[str, Any] = {
+    "about": "late or wrong, made up",
+    "episodes": 40,
+    "common": {"latency": "insertion_vla", "mode": "async", "res": 224},
+    "across": {"task": ["conveyor"]},
+    "split": True,
+    "arms": {"3 views": {"views": 3}, "1 view": {"views": 1}},
+}
+FAST: dict[str, Any] = {
+    "about": "how fast, made up",
+    "episodes": 30,
+    "common": {"views": 3, "res": 224, "mode": "async"},
+    "across": {"task": ["conveyor"], "speed": [0.0, 0.04, 0.08, 0.15]},
+    "break_even": {"over": "speed", "threshold": 0.5},
+    "arms": {"0 ms": {"latency": "fixed:0,11"}, "400 ms": {"latency": "fixed:400,11"}},
+}
+
+
+def chance(job: Job) -> float:
+    """Moving things forgive no latency, and one view sees less."""
+    setting = job.setting
+    moving = {"static": 0.1, "conveyor": 1.0}.get(setting.task, 0.3)
+    if setting.speed is not None:
+        moving = setting.speed / 0.05
+    wait = 1.0 if job.mode == "sync" else 0.5
+    late = moving * wait * setting.vl_ms / 500 + 0.15 * moving * (setting.speed is not None)
+    return (0.97 - 0.25 * (len(setting.optimization.cameras) == 1)) * math.exp(-(late**2))
+
+
+def episode(job: Job) -> Row:
+    """A whole row; the seed is the scene, and harder scenes are harder for all."""
+    rng = random.Random(job.seed)
+    success = rng.random() < chance(job)
+    setting = job.setting
+    age = (setting.vl_ms + setting.head_ms) * 1.4 + 40 * rng.random()
+    return {
+        "mode": job.mode,
+        "seed": job.seed,
+        "success": success,
+        "time_to_success_s": 2.0 + rng.random() if success else None,
+        "feature_age_ms_p50": 0.0 if job.mode == "pause" else age,
+        "feature_age_ms_p95": 0.0 if job.mode == "pause" else 1.3 * age,
+        HISTOGRAM: histogram([age] * 40),
+        "ticks": 40,
+        "missed": 0,
+        "overruns": 0,
+        "encodes": 9,
+        "wall_s": 1.0,
+    }
+
+
+def describe(cell: Cell) -> dict[str, Any]:
+    """What config.json says."""
+    setting = cell.setting
+    return {
+        "name": setting.name,
+        "hash": setting.hash,
+        "setting": setting.as_json(),
+        "command": "python experiments/sweep.py made-up",
+        "policy": POLICY,
+        "latency": setting.latency_model.describe(),
+        "gl_renderer": "fake",
+        "versions": SOFTWARE["versions"],
+    }
+
+
+def run(jobs: Sequence[Job]) -> Iterator[Row]:
+    """The episodes of jobs."""
+    yield from map(episode, jobs)
+
+
+def write_sweep(root: Path, name: str, spec: dict[str, Any]) -> Path:
+    """Measure a sweep, its cells in `root`/cells, and return its folder."""
+    plan, cells = make_plan(name, spec), Cells(root / "cells", SOFTWARE)
+    sweep.measure(plan, cells, run, describe)
+    return sweep.write(plan, cells)
+
+
+def write_films(root: Path, name: str, spec: dict[str, Any], seed: int, frames: int = 30) -> None:
+    """Film one seed in every arm of the first place; the second arm's film is longer."""
+    import numpy as np
+
+    from experiments.video import write_frames
+
+    plan, cells = make_plan(name, spec), Cells(root / "cells", SOFTWARE)
+    for place, arm in enumerate(plan.arms):
+        cell = plan.cell(plan.places[0], arm)
+        assert cell
+        path = cells.path(cell.setting) / VIDEOS / f"{cell.setting.modes[0]}-{seed}-success.mp4"
+        shades = np.linspace(60, 220, frames * (1 + (place == 1)))
+        write_frames(path, (np.full((52, 128, 3), shade, np.uint8) for shade in shades))

@@ -1,0 +1,156 @@
+"""A recommendation rests on measured cells, and says so when they cannot carry one."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiments.belief import Measured, believe, cliff, read_cells
+from experiments.recommend import Args, dominated, find_device, main, make_options, needed, rank
+from experiments.stats import wilson
+from sim.errors import UsageError
+from tests.experiments.studies import FAST, LATE, SHIP, write_sweep
+
+PROFILE: dict[str, Any] = {
+    "device": "a made-up GPU",
+    "head_ms": 3,
+    "overhead_ms": 1,
+    "realised_tflops": 100,
+    "encode": [
+        {"views": 3, "width": 224, "height": 224, "encoding": "batched", "p50_ms": 30, "p95_ms": 50, "p99_ms": 60}
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        for name, spec in (("ship", SHIP), ("late", LATE), ("fast", FAST)):
+            write_sweep(root, name, spec)
+    (root / "gpu.json").write_text(json.dumps(PROFILE))
+    return root
+
+
+def ask(root: Path, capsys: pytest.CaptureFixture[str], device: str, **options: Any) -> dict[str, str]:
+    """What was printed: the answer and the lines behind it by title, the table as "table"."""
+    main(Args(device, cells=str(root / "cells"), **options))
+    table, _, advice = capsys.readouterr().out.partition("\n\n")
+    return {"table": table} | {line[:8].strip(): line[8:] for line in advice.splitlines()}
+
+
+def test_three_devices_get_their_answers(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = {"task": "conveyor", "min_success": 0.8}
+    gpu = ask(root, capsys, str(root / "gpu.json"), **asked)
+    assert gpu["answer"].startswith("ship 3 views, 224 px, batched, async (") and "VL p95    50 ms" in gpu["table"]
+    assert gpu["margin"].startswith("holds until VL p95 is ") and gpu["margin"].endswith("this device takes 50 ms")
+    assert "a VL p95 above " in gpu["flips"] and "a made-up GPU, measured" in gpu["behind"]
+    assert "measured with a head of 11 ms, this device takes 3" in gpu["behind"]
+    assert gpu["cells"] == "measured by python experiments/sweep.py made-up" and gpu["again"].startswith("python ")
+    recorded = ask(root, capsys, "insertion_vla", **asked)
+    assert recorded["answer"].startswith("ship ") and "dominated by 1" in recorded["table"]
+    assert "too slow" in recorded["table"] and "stand-in for Qwen2.5-VL-3B" in recorded["behind"]
+    slow = ask(root, capsys, "fixed:800,11", **asked)
+    assert slow["answer"].startswith("none: the best that keeps up is 3 views") and "below 80%" in slow["answer"]
+
+
+def test_few_episodes_cannot_tell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_sweep(tmp_path, "few", {**LATE, "episodes": 5})
+    said = ask(tmp_path, capsys, "fixed:200,11")
+    assert said["answer"].startswith("cannot tell: 3 views, 224 px, batched, async (100 % [57, 100], n = 5)")
+    assert said["answer"].endswith("about 35 episodes would tell")
+
+
+def test_what_was_never_measured_is_not_made_up(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = ask(root, capsys, "insertion_vla", task="turntable")["answer"]
+    assert said.startswith("cannot tell: nothing is measured on turntable at 10 Hz")
+    said = ask(root, capsys, "insertion_vla", task="conveyor", speed=0.05)["answer"]
+    assert said.endswith("(its measured speeds are 0, 0.04, 0.08, 0.15)")
+    assert "nothing is measured" in ask(root / "none", capsys, "insertion_vla")["answer"]
+    beyond = ask(root, capsys, "fixed:5000,11")
+    assert "cannot tell: no configuration was measured at this device's latencies" in beyond["answer"]
+    assert "not measured at this latency, only from 0 to 800 ms" in beyond["table"]
+
+
+def test_a_faster_belt_can_flip_the_answer(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = ask(root, capsys, "fixed:400,11", task="conveyor", speed=0.0, min_success=0.8)
+    assert said["answer"].startswith("ship") and "; --speed 0.08, where success is " in said["flips"]
+    assert said["margin"].startswith("holds at all tested VL p95, up to 400 ms")
+
+
+def test_cells_of_other_software_are_not_used_and_said_to_be_there(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_sweep(tmp_path, "late", {**LATE, "episodes": 5})
+    path = sorted(tmp_path.glob("cells/*/config.json"))[0]
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"software": {"gl_renderer": "another"}}))
+    os.utime(path, (1, 1))
+    assert (len(read_cells(tmp_path / "cells")[0]), read_cells(tmp_path / "cells")[1]) == (7, 1)
+    assert "note: 1 cells come from other software" in ask(tmp_path, capsys, "fixed:200,11")["table"]
+
+
+def cell(p95_ms: float, k: int, n: int, **setting: Any) -> Measured:
+    whole = {"optimization": {"width": 224, "height": 224, "cameras": ["top"], "encoding": "batched"}, **setting}
+    return Measured(whole, p95_ms, k, n, "command", {"folder": "tiny", "parameters": 1, "stand_in": True})
+
+
+def test_between_two_latencies_only_monotony_is_taken_for_granted() -> None:
+    cells = [cell(0, 20, 20), cell(400, 10, 20)]
+    found = believe(cells, 100)
+    assert found and found.success.estimate == pytest.approx(0.875)
+    assert (found.success.low, found.success.high) == (wilson(10, 20).low, wilson(20, 20).high)
+    assert found.describe() == "between 20/20 at VL p95 0 ms and 10/20 at VL p95 400 ms"
+    at = believe(cells, 401)
+    assert at and at.below is at.above is cells[1]
+    assert believe(cells, 500) is None and believe(cells[1:], 100) is None
+
+
+def test_the_cliff_needs_two_latencies() -> None:
+    assert cliff([cell(100, 5, 20)], 0.5) is None
+    fall = cliff([cell(0, 20, 20), cell(200, 19, 20), cell(400, 2, 20)], 0.5)
+    assert fall and fall.estimate is not None and 200 < fall.estimate < 400
+
+
+def test_an_option_is_struck_out_only_by_one_that_is_nowhere_worse() -> None:
+    settings = {"servers": "two", "reuse": "latest", "policy_sha256": "ab"}
+    cells = [cell(100, k, 20, modes=[mode], **settings) for k, mode in ((18, "async"), (20, "sync"), (10, "sync"))]
+    options = make_options(cells[:2], "fixed:100,10") + make_options(cells[2:], "fixed:100,10")
+    assert dominated(options) == [None, None, 0]
+    assert [option.rate_hz >= 10 for option in rank(options, 10.0)] == [True, False, False]
+
+
+def test_episodes_needed_grow_as_the_rate_comes_near() -> None:
+    assert needed(1.0, 0.9) == 35
+    near, far = needed(0.93, 0.9), needed(0.97, 0.9)
+    assert near and far and near > far > 35
+    assert needed(0.9, 0.9) is None
+
+
+def test_a_device_may_be_a_profile_or_of_the_roofline() -> None:
+    assert find_device("insertion_vla") == "insertion_vla"
+    with pytest.raises(UsageError, match="unknown latency 'abacus'.*insertion_vla"):
+        find_device("abacus")
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["--device", "abacus"], "unknown latency 'abacus'"),
+        (["--device", "insertion_vla", "--min-success", "90"], "min-success must be above 0 and below 1, not 90"),
+        (["--device", "insertion_vla", "--control-hz", "0"], "control-hz must be 0.1 to 500"),
+        (["--device", "insertion_vla", "--task", "belt"], "unknown task 'belt'"),
+        (["--device", "insertion_vla", "--speed", "0.1"], "nothing rides in task 'static'"),
+        ([], "--device"),
+    ],
+)
+def test_bad_input_is_one_line(args: list[str], says: str, tmp_path: Path) -> None:
+    root = Path(__file__).resolve().parents[2]
+    line = [sys.executable, str(root / "experiments" / "recommend.py"), *args]
+    env = os.environ | {"PYTHONPATH": str(root)}
+    done = subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, env=env, timeout=240)
+    assert (done.returncode, done.stdout) == (2, "") and done.stderr.count("\n") == 1 and says in done.stderr

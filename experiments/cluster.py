@@ -51,11 +51,9 @@ class Cluster(Engine):
         try:
             ray.init(**options, log_to_driver=False, logging_level="error", runtime_env={"env_vars": variables})
         except Exception as error:  # Ray raises this itself, bare
-            what = f"no Ray cluster answers at {address}" if address else "Ray does not start here"
+            what = f"the Ray cluster at {address} cannot be used" if address else "Ray does not start here"
             reason = " ".join(str(error).split()).partition(". ")[0] or type(error).__name__
-            raise UsageError(
-                f"{what} ({reason}); 'ray start --head' starts a cluster, --engine local needs none"
-            ) from None
+            raise UsageError(f"{what} ({reason}); --engine local needs none") from None
         self._ray, self._count = ray, count
         self._remote = ray.remote(_on_node).options(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)
         self._software = {"node": platform.node(), **_installed()}

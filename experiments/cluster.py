@@ -4,6 +4,7 @@ Every node needs the same checkout at the same path, installed for the same Pyth
 a node's software or OpenGL driver would change in a result is found, and ends the run.
 """
 
+import logging
 import os
 import platform
 import socket
@@ -49,13 +50,11 @@ class Cluster(Engine):
             _check_answers(address)
         variables = SINGLE_THREADED | {"PYTHONPATH": str(ROOT)}
         try:
-            ray.init(**options, log_to_driver=False, logging_level="error", runtime_env={"env_vars": variables})
+            ray.init(**options, log_to_driver=False, logging_level=logging.ERROR, runtime_env={"env_vars": variables})
         except Exception as error:  # Ray raises this itself, bare
-            what = f"no Ray cluster answers at {address}" if address else "Ray does not start here"
+            what = f"the Ray cluster at {address} cannot be used" if address else "Ray does not start here"
             reason = " ".join(str(error).split()).partition(". ")[0] or type(error).__name__
-            raise UsageError(
-                f"{what} ({reason}); 'ray start --head' starts a cluster, --engine local needs none"
-            ) from None
+            raise UsageError(f"{what} ({reason}); --engine local needs none") from None
         self._ray, self._count = ray, count
         self._remote = ray.remote(_on_node).options(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)
         self._software = {"node": platform.node(), **_installed()}

@@ -154,7 +154,7 @@ def _start_nodes() -> tuple[Any, Any]:
     for tries_left in (2, 1, 0):
         cluster = Cluster()
         try:
-            cluster.add_node(num_cpus=1, include_dashboard=False)
+            cluster.add_node(num_cpus=1, include_dashboard=False, include_log_monitor=False, no_monitor=True)
             return cluster, cluster.add_node(num_cpus=1)
         except Exception:
             cluster.shutdown()

@@ -101,7 +101,8 @@ def test_perfetto_reads_what_the_record_says(mode: str, reuse: Reuse, tmp_path: 
     found: Counter[tuple[str, str]] = Counter()
     for row in read["slices"]:
         found[row["lane"], row["name"]] += row["count"]
-    spans, chunks = Counter(span.name for span in trace.spans), Counter(command.fresh for command in trace.commands)
+    spans: Counter[str] = Counter(span.name for span in trace.spans)
+    chunks = Counter(command.fresh for command in trace.commands)
     ticks = Counter("missed" if tick.missed else "overrun" if tick.overrun else "" for tick in trace.ticks)
     assert found == Counter(
         {

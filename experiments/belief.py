@@ -91,7 +91,7 @@ def _measured(folder: RunFolder) -> Measured:
 
 def latency(name: str, optimization: dict[str, Any], factor: float = 1.0) -> LatencyModel:
     """What a device takes for an optimization, given as JSON. UsageError if there is no such device."""
-    fields = {key: tuple(value) if isinstance(value, list) else value for key, value in optimization.items()}
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in optimization.items()}
     return parse_latency(name, Optimization(**fields), factor)
 
 

@@ -10,7 +10,7 @@ from experiments.trial import Facts, Job
 
 def probe(job: Job) -> Facts:
     """As if the world had been opened."""
-    return Facts("Pick up the {colour} {shape}", (640, 360), "fake", 0, True)
+    return Facts("Pick up the {colour} {shape}", (640, 360), "fake", 0, True, None)
 
 
 def run(job: Job) -> Row:

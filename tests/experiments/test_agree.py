@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from agent.config import CAMERA_ORDER, Optimization
 from agent.realtime.latency import Constant, FixedLatency, parse_latency
 from agent.realtime.requests import Encode
 from agent.realtime.trace import EpisodeTrace
@@ -144,7 +145,7 @@ def test_real_threads_sleep_out_every_latency_and_never_wake_early() -> None:
 
 
 def test_a_constant_latency_is_spread_around_itself_and_what_varies_is_left_alone() -> None:
-    for model in (FixedLatency(400, 30), parse_latency("insertion_vla", views=5, res=(640, 360), encoding="joint")):
+    for model in (FixedLatency(400, 30), parse_latency("insertion_vla", Optimization(CAMERA_ORDER, 640, 360, "joint"))):
         stream = spread(model, 1.3).stream(np.random.default_rng(0))
         encodes = np.array([stream.encode_ns(5, 5) for _ in range(20_000)]) / 1e6
         np.testing.assert_allclose(np.percentile(encodes, [50, 95]), model.vl_ms * np.array([1, 1.3]), rtol=0.02)

@@ -69,8 +69,8 @@ def test_a_measured_ratio_is_that_of_two_points_of_one_profile(tmp_path: Path) -
     batched = evidence.ratio(Key(encoding="joint"), Key())
     assert batched.values == (2.5,) and batched.text == "box: 2.50x (100 against 40 ms)"
     assert evidence.ratio(Key(encoding="joint", stock=True), Key()).values == (10.0,)
-    assert evidence.ratio(Key(), Key(quant="bnb-int8")).values == (pytest.approx(40 / 90),)
-    assert evidence.ratio(Key(), Key(model="qwen2-vl-2b")).values == (pytest.approx(4 / 3),)
+    assert evidence.ratio(Key(), Key(quant="bnb-int8")).values == pytest.approx((40 / 90,))
+    assert evidence.ratio(Key(), Key(model="qwen2-vl-2b")).values == pytest.approx((4 / 3,))
     assert evidence.took(Key(quant="fp8")).how == "not measured"
     text = page(evidence)
     assert (

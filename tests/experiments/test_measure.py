@@ -95,7 +95,7 @@ def test_transformers_own_path_shares_the_weights_and_agrees(model: VLA) -> None
     assert stock.model.language_model.embed_tokens.weight.data_ptr() == ours.data_ptr()
     assert not any(tensor.is_meta for tensor in (*stock.parameters(), *stock.buffers()))
     for encoding in ("joint", "separate"):
-        measured = measure_stock(model, "tiny", replace(SQUARE, encoding=encoding), WATCH)  # type: ignore[arg-type]
+        measured = measure_stock(model, "tiny", replace(SQUARE, encoding=encoding), WATCH)
         assert measured.visual_tokens == 32
         assert set(measured.stages) == {"prepare views", "forward", "forward without logits"}
 
@@ -125,7 +125,7 @@ def test_constants_fit_the_points_they_come_from() -> None:
         took = Measurement((4 + work.flop / 0.05e12 * 1e3,) * 3, {}, 299 * views, (310,), work, None)
         points.append(record.point_of(replace(row, optimization=asked), took, peak=1.0))
     overhead_ms, realised = record.fitted(points, "tiny", 1.0)
-    assert (overhead_ms, realised) == (pytest.approx(4, rel=1e-3), pytest.approx(0.05, rel=1e-3))
+    assert (overhead_ms, realised) == pytest.approx((4, 0.05), rel=1e-3)
 
 
 def test_quantiles_are_those_of_numpy() -> None:

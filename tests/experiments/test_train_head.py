@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from agent.config import Head
 from agent.vla.policy import VLA, VLAPolicy
 from experiments.collect import Config as Collect
 from experiments.collect import Job, write
@@ -26,7 +27,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
 
 
 @pytest.mark.parametrize("head", ["regression", "flow"])
-def test_a_training_changes_one_head_and_no_other_weight_and_repeats(config: Config, head: str) -> None:
+def test_a_training_changes_one_head_and_no_other_weight_and_repeats(config: Config, head: Head) -> None:
     config = replace(config, head=head, out=config.out.with_name(head))
     main(config)
     before, after = VLAPolicy.from_pretrained(config.policy), VLAPolicy.from_pretrained(config.out)

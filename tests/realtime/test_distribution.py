@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from agent.config import CAMERA_ORDER, Optimization
 from agent.realtime.distribution import Lognormal, Samples, Steady
 from agent.realtime.latency import LatencyModel, parse_latency
 from sim.clock import ms_to_ns
@@ -31,7 +32,7 @@ PROFILE = {
 def model(tmp_path: Path, profile: dict[str, Any], views: int = 3, factor: float = 1.0) -> LatencyModel:
     path = tmp_path / "mine.json"
     path.write_text(json.dumps(profile))
-    return parse_latency(str(path), views=views, res=(224, 224), encoding="batched", factor=factor)
+    return parse_latency(str(path), Optimization(CAMERA_ORDER[:views]), factor)
 
 
 def charges(latency: LatencyModel, seed: int, count: int = 20) -> tuple[list[float], list[float]]:
@@ -104,14 +105,14 @@ def test_the_factor_multiplies_every_latency_and_the_nominal_ones(tmp_path: Path
         np.testing.assert_allclose(ours, np.multiply(theirs, factor), atol=1e-6)
     assert scaled.vl_ms == plain.vl_ms * factor and scaled.head_ms == plain.head_ms * factor
     assert f"mine x {factor:g} (" in scaled.describe()
-    fixed = parse_latency("fixed:100,10", views=1, res=(224, 224), encoding="joint", factor=factor)
+    fixed = parse_latency("fixed:100,10", Optimization(), factor)
     assert (fixed.vl_ms, fixed.head_ms) == (100 * factor, 10 * factor)
 
 
 @pytest.mark.parametrize("factor", [0.0, -1.0, float("nan"), 1e9])
 def test_a_bad_factor_is_refused(factor: float) -> None:
     with pytest.raises(UsageError, match="^perf-factor must be above 0 and at most 100, not "):
-        parse_latency("none", views=1, res=(224, 224), encoding="joint", factor=factor)
+        parse_latency("none", Optimization(), factor)
 
 
 def test_the_nominal_latency_is_the_median(tmp_path: Path) -> None:

@@ -164,6 +164,6 @@ def test_what_a_profile_cannot_scale_is_said(tmp_path: Path) -> None:
 def test_a_profile_that_is_silent_on_kernels_answers_for_every_kernel() -> None:
     profile = load_profile(assets.FOLDER / "latency" / "insertion_vla.json")
     for attention in ("eager", "sdpa", "flash_attention_2"):
-        asked = Optimization(CAMERA_ORDER, 640, 360, "joint", attention=attention)  # type: ignore[arg-type]
+        asked = Optimization(CAMERA_ORDER, 640, 360, "joint", attention=attention)
         took = profile.measured(asked)
         assert took is not None and took.nominal_ms == 381.303

@@ -98,10 +98,11 @@ def _results(results: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[str]:
 def _training(history: list[dict[str, Any]]) -> list[str]:
     lines = ["", "## Training", ""]
     for number, entry in enumerate(history, 1):
+        # A note tells what no command does.
         score = ", ".join(f"{name} {value:.3g}" for name, value in entry["score"].items())
         lines += [
             f"{number}. {entry['moments']} pictured moments, seed {entry['config']['seed']}; "
-            f"afterwards on episodes kept aside: {score}",
+            f"afterwards on episodes kept aside: {score}" + (f". Note: {entry['note']}" if "note" in entry else ""),
             "",
             f"       {entry['command']}",
             "",

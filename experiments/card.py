@@ -108,7 +108,12 @@ def _training(history: list[dict[str, Any]]) -> list[str]:
             "",
         ]
     versions = ", ".join(f"{name} {version}" for name, version in history[-1]["versions"].items())
-    return [*lines, f"Versions: {versions}.", "", "`make train` is this recipe."]
+    return [
+        *lines,
+        f"Versions: {versions}.",
+        "",
+        "`make train` takes the same steps from nothing; as one command it has not been run.",
+    ]
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import socket
 import sys
 from collections.abc import Callable
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -35,19 +36,19 @@ class Cluster(Engine):
     """
 
     def __init__(self, count: int, address: str, gpus: int) -> None:
+        if find_spec("ray") is None:
+            raise UsageError("--engine ray needs Ray; install it: pip install -e '.[ray]'")
         options: dict[str, Any] = {"address": address}
-        if not address:
+        if address:
+            _check_answers(address)
+        else:
             # By "local" Ray does not look for a cluster that already runs. This variable, which it reads while it is
             # imported, keeps its ports to this machine; _node_ip_address would not.
             os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
             os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
             options = {"address": "local", "num_cpus": count or provenance.cores(), "include_dashboard": False}
-        try:
-            import ray
-        except ImportError:
-            raise UsageError("--engine ray needs Ray; install it: pip install -e '.[ray]'") from None
-        if address:
-            _check_answers(address)
+        import ray
+
         variables = SINGLE_THREADED | {"PYTHONPATH": str(ROOT)}
         try:
             ray.init(**options, log_to_driver=False, logging_level=logging.ERROR, runtime_env={"env_vars": variables})

@@ -295,7 +295,7 @@ def test_what_a_sweep_writes_tells_which_cells_it_used(tmp_path: Path) -> None:
 
 
 def test_an_unknown_sweep_names_those_there_are(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no sweep 'big'; give a YAML file, or one of budgets, hardware, note"):
+    with pytest.raises(UsageError, match="no sweep 'big'; give a YAML file, or one of axis-latency, "):
         read_plan("big")
     broken = tmp_path / "broken.yaml"
     broken.write_text("arms: [1")

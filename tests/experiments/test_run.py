@@ -66,7 +66,6 @@ def test_bad_input_is_one_line(args: list[str], says: str, tmp_path: Path) -> No
         (["--control-hz", "0"], "control-hz must be 0.1 to 500, not 0"),
         (["--control-hz", "nan"], "control-hz must be"),
         (["--episodes", "0"], "episodes must be at least 1, not 0"),
-        (["--workers", "-1"], "workers must be at least 0"),
         (["--batch", "0"], "batch must be at least 1, not 0"),
         (["--device", "tpu"], "devices are cpu, cuda"),
         (["--videos", "-1"], "videos must be at least 0"),

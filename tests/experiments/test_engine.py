@@ -102,17 +102,18 @@ def test_an_error_that_cannot_be_sent_is_told_in_words() -> None:
 
 
 @pytest.mark.parametrize(
-    ("engine", "address", "says"),
+    ("engine", "address", "workers", "says"),
     [
-        ("dask", "", "unknown engine 'dask'; engines are local, ray"),
-        ("local", "h:1", "--address names a Ray cluster"),
-        pytest.param("ray", "127.0.0.1:1", "no Ray cluster answers at 127.0.0.1:1", marks=needs_ray),
-        pytest.param("ray", "ray://here", "--address is HOST:PORT", marks=needs_ray),
+        ("dask", "", 1, "unknown engine 'dask'; engines are local, ray"),
+        ("local", "h:1", 1, "--address names a Ray cluster"),
+        ("local", "", -1, "workers must be at least 0, not -1"),
+        pytest.param("ray", "127.0.0.1:1", 1, "no Ray cluster answers at 127.0.0.1:1", marks=needs_ray),
+        pytest.param("ray", "ray://here", 1, "--address is HOST:PORT", marks=needs_ray),
     ],
 )
-def test_an_engine_that_cannot_be_had_is_one_line(engine: str, address: str, says: str) -> None:
+def test_an_engine_that_cannot_be_had_is_one_line(engine: str, address: str, workers: int, says: str) -> None:
     with pytest.raises(UsageError, match=says):
-        open_engine(engine, address, 1, False)
+        open_engine(engine, address, workers, False)
 
 
 def test_fewer_workers_than_none_are_refused() -> None:

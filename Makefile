@@ -55,7 +55,7 @@ train: setup
 	$(PY) experiments/train.py --data $(SHOWN) $(OWN) $(OWN) --out runs/policy-2 \
 		--start-from runs/policy-1 --vision-steps 0 --joint-steps 4400 --lr 8e-4 --seed 1
 	$(COLLECT) --out runs/own-2 --tasks $(AGAIN) --policy runs/policy-2 --episodes 360 --seed 6000000
-	$(PY) experiments/train_head.py --policy runs/policy-2 --data $(SHOWN) $(OWN) runs/own-2 --out runs/policy
+	$(PY) experiments/train_head.py --policy runs/policy-2 --data $(SHOWN) $(OWN) runs/own-2 --out runs/policy --steps 10000
 
 bench: setup
 	$(PY) experiments/bench.py $(ARGS)

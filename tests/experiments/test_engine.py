@@ -116,11 +116,6 @@ def test_an_engine_that_cannot_be_had_is_one_line(engine: str, address: str, wor
         open_engine(engine, address, workers, False)
 
 
-def test_fewer_workers_than_none_are_refused() -> None:
-    with pytest.raises(UsageError, match="^workers must be at least 0, not -1$"):
-        open_engine("local", "", -1, False)
-
-
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Engine]:
     with open_engine("ray", "", 2, False) as engine:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from agent.config import Pool
 from agent.vla.heads import Past, SensorBatch, ViewBatch
-from agent.vla.policy import VLA
+from agent.vla.model import VLA
 from agent.vla.views import token_grid
 from experiments.lessons import MAX_AGE_TICKS, Demonstrations, Labels
 from experiments.screen import bars

@@ -9,7 +9,8 @@ from experiments import cli
 
 if TYPE_CHECKING:
     from agent.realtime.devices import Device
-    from agent.vla.policy import VLA, VLAPolicy
+    from agent.vla.model import VLA
+    from agent.vla.policy import VLAPolicy
     from experiments.ladder import Row
     from experiments.stages import Measurement
 
@@ -273,7 +274,8 @@ class Bench:
     def _built(self, row: "Row") -> "VLA":
         import torch
 
-        from agent.vla.policy import VLA, VLAPolicy
+        from agent.vla.model import VLA
+        from agent.vla.policy import VLAPolicy
         from experiments import setting
         from sim.errors import UsageError
 

@@ -190,7 +190,8 @@ def _line(option: Option, args: Args, options: Sequence[Option], beaten: int | N
     head += f"  {option.rate_hz:6.1f} Hz {'keeps up' if option.rate_hz >= args.control_hz else 'too slow':<8}"
     if option.believed is None:
         ms = sorted(cell.vl_p95_ms for cell in option.cells)
-        return f"{head}  not measured at this latency, only from {ms[0]:.0f} to {ms[-1]:.0f} ms"
+        where = f"from {ms[0]:.0f} to {ms[-1]:.0f}" if ms[0] < ms[-1] else f"at {ms[0]:.0f}"
+        return f"{head}  not measured at this latency, only {where} ms"
     success = f"{rate(option.believed.success)} {_meets(option, args)} ({option.believed.describe()})"
     return f"{head}  {success}" + (f"; dominated by {beaten + 1}" if beaten is not None else "")
 

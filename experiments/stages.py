@@ -17,7 +17,8 @@ from agent.realtime.requests import Act, Encode
 from agent.realtime.roofline import Work, encode_work, visual_tokens
 from agent.vla.features import Features
 from agent.vla.heads import ViewBatch
-from agent.vla.policy import VLA, VLAPolicy, sensor_batch
+from agent.vla.model import VLA
+from agent.vla.policy import VLAPolicy, sensor_batch
 from agent.vla.tune import PLAIN, plain
 from agent.vla.views import resize, resize_on_device
 from experiments.stopwatch import Stopwatch

@@ -17,7 +17,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from agent.config import Optimization
 from agent.realtime.architectures import find_architecture
 from agent.realtime.roofline import encode_work, visual_tokens
-from agent.vla.policy import VLA
+from agent.vla.model import VLA
 from agent.vla.stem import STRIDE, cut
 from agent.vla.text import Prompts
 from agent.vla.views import resize

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from agent.config import Encoding, Pool
-    from agent.vla.policy import VLA
+    from agent.vla.model import VLA
     from experiments.lessons import Demonstrations
 
 STAGES = ("vision", "joint")
@@ -88,7 +88,8 @@ def main(config: Config) -> None:
     import torch
 
     from agent.config import Optimization
-    from agent.vla.policy import VLA, VLAPolicy
+    from agent.vla.model import VLA
+    from agent.vla.policy import VLAPolicy
     from agent.vla.zoo import tiny_policy_config
     from experiments.lessons import Demonstrations
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
 
     from agent.vla.config import Sense
-    from agent.vla.policy import VLA
+    from agent.vla.model import VLA
     from experiments.encoded import Encoded, Lesson
     from experiments.lessons import Demonstrations
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
@@ -11,6 +13,8 @@ from transformers import PreTrainedModel
 
 from agent.config import Encoding
 from agent.vla.text import Prompts, Row
+
+K = TypeVar("K")
 
 
 @dataclass(frozen=True)
@@ -74,13 +78,9 @@ class Layouts:
         """Layout of `instructions` x `cameras`, `grid` = (rows, columns) of visual tokens in a view."""
         device = next(model.parameters()).device
         key = (instructions, cameras, grid, encoding, device)
-        if key in self._batches:
-            self._batches.move_to_end(key)
-            return self._batches[key]
-        self._batches[key] = _stacked(self._rows_of(model, instructions, cameras, grid, encoding), device)
-        if len(self._batches) > self.kept:
-            self._batches.popitem(last=False)
-        return self._batches[key]
+        return self._latest(
+            self._batches, key, lambda: _stacked(self._rows_of(model, instructions, cameras, grid, encoding), device)
+        )
 
     @torch.inference_mode(False)
     def parted(
@@ -95,17 +95,25 @@ class Layouts:
         sees whom of both (R, 1, S, P + S), None if that is plainly causal."""
         device = next(model.parameters()).device
         key = (instructions, cameras, grid, encoding, device)
-        if key not in self._parted:
+
+        def parts() -> tuple[Layout, Layout, torch.Tensor | None]:
             rows = self._rows_of(model, instructions, cameras, grid, encoding)
             starts = [int(visual[0]) for _, _, visual in rows]
             before = [(row[0][:start], row[1][:start], row[2][:0]) for row, start in zip(rows, starts, strict=True)]
             rest = [(row[0][start:], row[1][start:], row[2] - start) for row, start in zip(rows, starts, strict=True)]
             layout = _stacked(rest, device)
-            self._parted[key] = _stacked(before, device), layout, _seen(starts, layout.ids.shape[1], device)
-            if len(self._parted) > self.kept:
-                self._parted.popitem(last=False)
-        self._parted.move_to_end(key)
-        return self._parted[key]
+            return _stacked(before, device), layout, _seen(starts, layout.ids.shape[1], device)
+
+        return self._latest(self._parted, key, parts)
+
+    def _latest(self, store: OrderedDict[tuple, K], key: tuple, make: Callable[[], K]) -> K:
+        """What `store` has under `key`, made if it has nothing; what was not asked for longest makes room."""
+        if key not in store:
+            store[key] = make()
+            if len(store) > self.kept:
+                store.popitem(last=False)
+        store.move_to_end(key)
+        return store[key]
 
     def _rows_of(
         self,

@@ -1,110 +1,30 @@
-"""The policy: VL encoder and action head, loaded from a folder, answering `Encode` and `Act` requests."""
+"""The policy: a model under one optimization, answering `Encode` and `Act` requests."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer
-from torch import nn
 
 from agent.config import Head, Optimization
-from agent.vla.backbones import (
-    config_for_backbone,
-    pretrained_backbone,
-    published_config,
-    random_backbone,
-    tiny_backbone,
-    with_eyes,
-)
-from agent.vla.config import QWEN, TINY, PolicyConfig, Sense
-from agent.vla.encoder import VLEncoder
+from agent.vla import folder
 from agent.vla.features import Features, Look, earlier_looks, renewed
-from agent.vla.flow import FlowHead, absolute, guide_of, noise_of, sample
-from agent.vla.heads import ActionHead, HeadOutput, Past, SensorBatch, ViewBatch
-from agent.vla.text import Prompts, instruction_corpus, train_tokenizer
-from agent.vla.towers import load_published
+from agent.vla.flow import absolute, guide_of, noise_of, sample
+from agent.vla.heads import HeadOutput, Past, SensorBatch, ViewBatch
+from agent.vla.model import VLA
 from agent.vla.tune import PLAIN, tune
 from agent.vla.views import resize, resize_on_device
-from agent.vla.zoo import Tiny, find_model, tiny_policy_config, with_vision_encoder
 from sim.errors import UsageError
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
     from agent.realtime.requests import Act, Encode
     from sim.sensors import Readings
 
-CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE = "config.json", "model.safetensors", "tokenizer.json"
-_BACKBONE, _EYES = "encoder.backbone.", "encoder.backbone.visual."
 R = TypeVar("R")
-
-
-class VLA(nn.Module):
-    """Vision-language-action model: `encoder` (slow) and `head` (fast)."""
-
-    def __init__(self, config: PolicyConfig, tokenizer: Tokenizer, backbone: PreTrainedModel | None = None) -> None:
-        super().__init__()
-        self.config = config
-        self.tokenizer = tokenizer
-        backbone = tiny_backbone(config, tokenizer) if backbone is None else backbone
-        self.encoder = VLEncoder(config, backbone, Prompts(tokenizer, config))
-        self.head = ActionHead(config, self.encoder.feature_width)
-        self.flow = FlowHead(config, self.head.condition_width) if config.flow_width else None
-
-    @classmethod
-    def tiny(cls, config: PolicyConfig | None = None) -> VLA:
-        """Untrained tiny model with a tokenizer trained on the instructions.
-
-        Raises:
-            UsageError: the configuration names weights of a vision encoder that cannot be loaded.
-        """
-        config = config or PolicyConfig()
-        model = cls(config, train_tokenizer(instruction_corpus()))
-        if config.vision_weights:
-            load_published(model.encoder.backbone.visual, config.vision_weights)
-        return model
-
-    @classmethod
-    def random(
-        cls,
-        name: str,
-        vision_encoder: str = QWEN,
-        device: torch.device | str = "cpu",
-        dtype: torch.dtype = torch.bfloat16,
-    ) -> VLA:
-        """A model of `zoo.MODELS` with random weights, to be timed; no download.
-
-        `dtype` is that of a published backbone; a tiny one stays in float32. Words are cut by the tiny tokenizer.
-
-        Raises:
-            UsageError: no such model or vision encoder.
-        """
-        row = find_model(name)
-        if isinstance(row, Tiny):
-            return cls.tiny(tiny_policy_config(name, vision_encoder)).to(device)
-        config = config_for_backbone(row.hub_id, published_config(row).vision_config)
-        config = with_vision_encoder(config, vision_encoder)
-        backbone = random_backbone(row, config, device, dtype)
-        return cls(config, train_tokenizer(instruction_corpus()), backbone).to(device)
-
-    def renew_head(self, without: tuple[Sense, ...] = ()) -> None:
-        """An untrained action head, that never gets the inputs named, in place of the one there is."""
-        self.config = replace(self.config, without=without)
-        self.head = ActionHead(self.config, self.encoder.feature_width)
-
-    def add_flow(self, width: int = 288) -> FlowHead:
-        """Gives the model a flow head, untrained; what it had of that kind is lost."""
-        self.config = replace(self.config, flow_width=width)
-        self.flow = FlowHead(self.config, self.head.condition_width)
-        return self.flow
 
 
 def _before(request: Encode) -> Features | None:
@@ -166,7 +86,7 @@ class VLAPolicy:
     @classmethod
     def from_pretrained(
         cls,
-        folder: str | Path,
+        path: str | Path,
         optimization: Optimization | None = None,
         device: str = "cpu",
         head: Head = "regression",
@@ -177,16 +97,7 @@ class VLAPolicy:
             UsageError: the folder or a file in it is missing, corrupt, a pickle, or does not fit the configuration; or
                 there is no such head.
         """
-        folder = Path(folder)
-        config = PolicyConfig.from_json(_read(folder, CONFIG_FILE))
-        state = _load_weights(folder)
-        if config.backbone == TINY:
-            model = VLA(config, _load_tokenizer(folder))
-        else:
-            backbone, tokenizer = pretrained_backbone(config.backbone, _backbone_dtype(device))
-            model = VLA(config, tokenizer, with_eyes(backbone, config))
-        _fill(model, state, folder)
-        return cls(model.to(device), optimization, head)
+        return cls(folder.load(Path(path), device), optimization, head)
 
     @classmethod
     def from_backbone(cls, name: str, optimization: Optimization | None = None, device: str = "cpu") -> VLAPolicy:
@@ -195,12 +106,9 @@ class VLAPolicy:
         Raises:
             UsageError: there is no such model.
         """
-        backbone, tokenizer = pretrained_backbone(name, _backbone_dtype(device))
-        config = config_for_backbone(name, backbone.config.vision_config)
-        model = VLA(config, tokenizer, with_eyes(backbone, config))
-        return cls(model.to(device), optimization)
+        return cls(folder.load_backbone(name, device), optimization)
 
-    def save_pretrained(self, folder: str | Path) -> None:
+    def save_pretrained(self, path: str | Path) -> None:
         """Writes configuration, weights (float16) and tokenizer; a pretrained backbone is stored by name only.
 
         Raises:
@@ -208,18 +116,7 @@ class VLAPolicy:
         """
         if self.model.encoder.layers != PLAIN:
             raise ValueError(f"layers that are {self.model.encoder.layers} are not saved; save the plain policy")
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        learnt = {name for name, _ in self.model.named_parameters()}
-        state = {
-            # Statistics of a normalisation do not fit into float16.
-            name: tensor.detach().to("cpu", torch.float16 if name in learnt else tensor.dtype).contiguous()
-            for name, tensor in self.model.state_dict().items()
-            if _stored(name, self.model.config)
-        }
-        save_file(state, folder / WEIGHTS_FILE)
-        (folder / CONFIG_FILE).write_text(self.model.config.to_json())
-        (folder / TOKENIZER_FILE).write_text(self.model.tokenizer.to_str(pretty=True) + "\n")
+        folder.save(self.model, Path(path))
 
     def encode(self, requests: Sequence[Encode]) -> list[Features]:
         """Features of each request; views of which it has no image stay as they were before.
@@ -349,57 +246,3 @@ def _answered(request: Act) -> Features:
     if not isinstance(request.features, Features):
         raise TypeError(f"features are a {type(request.features).__name__}, expected an answer of encode")
     return request.features
-
-
-def _stored(name: str, config: PolicyConfig) -> bool:
-    """Whether a policy's own files hold that tensor: all but a pretrained backbone."""
-    own_eyes = config.vision_encoder != QWEN and name.startswith(_EYES)
-    return config.backbone == TINY or own_eyes or not name.startswith(_BACKBONE)
-
-
-def _backbone_dtype(device: str) -> torch.dtype:
-    return torch.float32 if device == "cpu" else torch.bfloat16
-
-
-def _read(folder: Path, name: str) -> str:
-    if not folder.is_dir():
-        raise UsageError(
-            f"no policy folder {folder}: give one that holds {CONFIG_FILE}, {WEIGHTS_FILE}, {TOKENIZER_FILE}"
-        )
-    try:
-        return (folder / name).read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"policy {folder}: cannot read {name} ({error})") from error
-
-
-def _load_tokenizer(folder: Path) -> Tokenizer:
-    text = _read(folder, TOKENIZER_FILE)
-    try:
-        return Tokenizer.from_str(text)
-    except Exception as error:  # tokenizers raises bare Exception
-        raise UsageError(f"policy {folder}: {TOKENIZER_FILE} is not a tokenizer ({error})") from error
-
-
-def _load_weights(folder: Path) -> dict[str, torch.Tensor]:
-    path = folder / WEIGHTS_FILE
-    if not path.is_file():
-        pickles = sorted(file.name for suffix in ("bin", "pt", "pth", "pkl") for file in folder.glob(f"*.{suffix}"))
-        found = f"; {', '.join(pickles)} is a pickle and is never loaded" if pickles else ""
-        raise UsageError(f"policy {folder}: {WEIGHTS_FILE} is missing{found}")
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise UsageError(f"policy {folder}: {WEIGHTS_FILE} is not a readable safetensors file ({error})") from error
-
-
-def _fill(model: VLA, state: dict[str, torch.Tensor], folder: Path) -> None:
-    """Loads `state` as far as the model's parameters go, at the model's precision."""
-    expected = {name: tensor for name, tensor in model.state_dict().items() if _stored(name, model.config)}
-    wrong = sorted(set(expected) ^ set(state)) or [
-        name for name, tensor in expected.items() if tensor.shape != state[name].shape
-    ]
-    if wrong:
-        raise UsageError(
-            f"policy {folder}: {WEIGHTS_FILE} does not fit {CONFIG_FILE} in {len(wrong)} tensors ({wrong[0]})"
-        )
-    model.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in state.items()}, strict=False)

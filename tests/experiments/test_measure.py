@@ -15,7 +15,8 @@ from agent.config import CAMERA_ORDER, Optimization
 from agent.realtime.latency import ProfileLatency, parse_latency
 from agent.realtime.profile import load_profile
 from agent.realtime.roofline import Work
-from agent.vla.policy import VLA, VLAPolicy
+from agent.vla.model import VLA
+from agent.vla.policy import VLAPolicy
 from experiments import measure, record, stages
 from experiments.ladder import Row, ladder, name_of
 from experiments.stages import Measurement, check_tokens, request_of, seen

@@ -158,7 +158,8 @@ def test_the_next_command_continues_this_run() -> None:
 @pytest.fixture(scope="module")
 def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a policy that has learnt nothing: all that these tests need of it is its presence."""
-    from agent.vla.policy import VLA, VLAPolicy
+    from agent.vla.model import VLA
+    from agent.vla.policy import VLAPolicy
 
     folder = tmp_path_factory.mktemp("untrained")
     VLAPolicy(VLA.tiny()).save_pretrained(folder)

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from agent.config import Head
-from agent.vla.policy import VLA, VLAPolicy
+from agent.vla.model import VLA
+from agent.vla.policy import VLAPolicy
 from experiments.collect import Config as Collect
 from experiments.collect import Job, write
 from experiments.train import HISTORY_FILE

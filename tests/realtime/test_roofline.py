@@ -173,7 +173,7 @@ def test_the_arithmetic_of_a_tiny_model_is_what_torch_counts(name: str, encoding
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from agent.vla.policy import VLA
+    from agent.vla.model import VLA
 
     model = VLA.random(name).eval()
     pixels = torch.zeros(1, 3, 364, 644, 3, dtype=torch.uint8)

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from agent.realtime.requests import Encode
-from agent.vla.policy import VLA, VLAPolicy
+from agent.vla.model import VLA
+from agent.vla.policy import VLAPolicy
 from sim.sensors import Readings
 
 

@@ -4,7 +4,7 @@ import torch
 from transformers import PreTrainedModel
 
 from agent.config import Encoding
-from agent.vla.policy import VLA
+from agent.vla.model import VLA
 from agent.vla.text import Prompts
 
 

@@ -13,7 +13,8 @@ from agent.vla.backbones import pretrained_backbone, tiny_config
 from agent.vla.config import PolicyConfig
 from agent.vla.encoder import VLEncoder
 from agent.vla.kernels import sdpa
-from agent.vla.policy import VLA, VLAPolicy
+from agent.vla.model import VLA
+from agent.vla.policy import VLAPolicy
 from agent.vla.stem import Stem, cut
 from agent.vla.text import instruction_corpus, train_tokenizer
 from agent.vla.views import normalisation, patchify

@@ -15,7 +15,8 @@ from agent.realtime.requests import Encode
 from agent.vla.config import PolicyConfig
 from agent.vla.fused import fuse
 from agent.vla.kernels import KERNELS, eager, sdpa
-from agent.vla.policy import VLA, VLAPolicy
+from agent.vla.model import VLA
+from agent.vla.policy import VLAPolicy
 from agent.vla.tune import feature_error, tune
 from agent.vla.views import RESIZE_TOLERANCE, resize, resize_on_device
 from sim.errors import UsageError

@@ -13,7 +13,8 @@ from agent.realtime.requests import Act, Encode
 from agent.vla.attention import register
 from agent.vla.backbones import config_for_backbone, published_config, random_backbone, with_eyes
 from agent.vla.families import FAMILIES, family_of
-from agent.vla.policy import VLA, VLAPolicy
+from agent.vla.model import VLA
+from agent.vla.policy import VLAPolicy
 from agent.vla.text import instruction_corpus, train_tokenizer
 from agent.vla.tune import tune
 from agent.vla.views import patchify

@@ -15,7 +15,8 @@ from agent.realtime.latency import Constant
 from agent.realtime.requests import Act, Encode
 from agent.realtime.reuse import Every
 from agent.vla.flow import Guide, absolute, guide_of, noise_of, relative, sample, soft_mask
-from agent.vla.policy import VLA, VLAPolicy
+from agent.vla.model import VLA
+from agent.vla.policy import VLAPolicy
 from sim.errors import UsageError
 from sim.sensors import Readings
 from tests.realtime.fakes import FakePlant, FakePolicy, play

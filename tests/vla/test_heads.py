@@ -9,7 +9,8 @@ from agent.config import Pool
 from agent.vla.config import SENSES, PolicyConfig, Sense
 from agent.vla.encoder import Readout, cell_centres
 from agent.vla.heads import ActionHead, Past, SensorBatch, ViewBatch
-from agent.vla.policy import VLA, set_points
+from agent.vla.model import VLA
+from agent.vla.policy import set_points
 
 POOLS = ("mean", "max", "attention")
 

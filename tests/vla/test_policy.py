@@ -16,7 +16,8 @@ from agent.realtime.requests import Act, Encode
 from agent.vla.config import PolicyConfig
 from agent.vla.features import Features
 from agent.vla.heads import Past, ViewBatch
-from agent.vla.policy import VLA, VLAPolicy, sensor_batch
+from agent.vla.model import VLA
+from agent.vla.policy import VLAPolicy, sensor_batch
 from sim.errors import UsageError
 from sim.sensors import Readings
 

@@ -12,7 +12,8 @@ from torch import nn
 
 from agent.config import CAMERA_ORDER, Optimization, Quant
 from agent.realtime.requests import Encode
-from agent.vla.policy import VLA, VLAPolicy
+from agent.vla.model import VLA
+from agent.vla.policy import VLAPolicy
 from agent.vla.quantize import ScaledLinear, quantize
 from agent.vla.tune import feature_error
 from sim.errors import UsageError

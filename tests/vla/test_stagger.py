@@ -11,7 +11,8 @@ from agent.realtime.latency import Constant
 from agent.realtime.requests import Act, Encode
 from agent.realtime.reuse import Stagger
 from agent.vla.features import Features
-from agent.vla.policy import VLA, VLAPolicy
+from agent.vla.model import VLA
+from agent.vla.policy import VLAPolicy
 from sim.clock import NS_PER_S, ms_to_ns
 from sim.sensors import Readings
 from tests.realtime.fakes import FakePlant, play

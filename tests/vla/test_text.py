@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from agent.config import Encoding
-from agent.vla.policy import VLA
+from agent.vla.model import VLA
 from agent.vla.text import IMAGE_PAD, Prompts
 
 CAMERAS = ("top", "wrist", "front")

@@ -15,7 +15,8 @@ from agent.config import CAMERA_ORDER, Encoding, Optimization
 from agent.realtime.requests import Act, Encode
 from agent.vla.config import PolicyConfig
 from agent.vla.mobilenets import NETWORKS, MobileNet
-from agent.vla.policy import VLA, VLAPolicy
+from agent.vla.model import VLA
+from agent.vla.policy import VLAPolicy
 from agent.vla.towers import Clip, LightTower, load_published, published_name
 from agent.vla.views import rounded_size, token_grid
 from agent.vla.zoo import LIGHT_ENCODERS, tiny_policy_config

@@ -6,7 +6,7 @@ import torch
 from agent.vla.backbones import config_for_backbone, published_config, random_backbone
 from agent.vla.config import PolicyConfig
 from agent.vla.families import family_of
-from agent.vla.policy import VLA
+from agent.vla.model import VLA
 from agent.vla.zoo import MODELS, Published, find_light_encoder, find_model, tiny_policy_config
 from sim.errors import UsageError
 

@@ -1,0 +1,107 @@
+"""A policy's folder: configuration, weights (safetensors, never pickle) and tokenizer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+
+from agent.vla.backbones import config_for_backbone, pretrained_backbone, with_eyes
+from agent.vla.config import QWEN, TINY, PolicyConfig
+from agent.vla.model import VLA
+from sim.errors import UsageError
+
+CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE = "config.json", "model.safetensors", "tokenizer.json"
+_BACKBONE, _EYES = "encoder.backbone.", "encoder.backbone.visual."
+
+
+def load(folder: Path, device: str) -> VLA:
+    """The model that `save` wrote there; no network is needed for a tiny one. UsageError if it cannot be read."""
+    config = PolicyConfig.from_json(_read(folder, CONFIG_FILE))
+    state = _load_weights(folder)
+    if config.backbone == TINY:
+        model = VLA(config, _load_tokenizer(folder))
+    else:
+        backbone, tokenizer = pretrained_backbone(config.backbone, _backbone_dtype(device))
+        model = VLA(config, tokenizer, with_eyes(backbone, config))
+    _fill(model, state, folder)
+    return model.to(device)
+
+
+def load_backbone(name: str, device: str) -> VLA:
+    """A pretrained Qwen-VL (name, hub id or local folder) under an untrained head. UsageError if there is none."""
+    backbone, tokenizer = pretrained_backbone(name, _backbone_dtype(device))
+    config = config_for_backbone(name, backbone.config.vision_config)
+    return VLA(config, tokenizer, with_eyes(backbone, config)).to(device)
+
+
+def save(model: VLA, folder: Path) -> None:
+    """Configuration, weights (float16) and tokenizer; a pretrained backbone is stored by name only."""
+    folder.mkdir(parents=True, exist_ok=True)
+    learnt = {name for name, _ in model.named_parameters()}
+    state = {
+        # Statistics of a normalisation do not fit into float16.
+        name: tensor.detach().to("cpu", torch.float16 if name in learnt else tensor.dtype).contiguous()
+        for name, tensor in model.state_dict().items()
+        if _stored(name, model.config)
+    }
+    save_file(state, folder / WEIGHTS_FILE)
+    (folder / CONFIG_FILE).write_text(model.config.to_json())
+    (folder / TOKENIZER_FILE).write_text(model.tokenizer.to_str(pretty=True) + "\n")
+
+
+def _stored(name: str, config: PolicyConfig) -> bool:
+    """Whether a policy's own files hold that tensor: all but a pretrained backbone."""
+    own_eyes = config.vision_encoder != QWEN and name.startswith(_EYES)
+    return config.backbone == TINY or own_eyes or not name.startswith(_BACKBONE)
+
+
+def _backbone_dtype(device: str) -> torch.dtype:
+    return torch.float32 if device == "cpu" else torch.bfloat16
+
+
+def _read(folder: Path, name: str) -> str:
+    if not folder.is_dir():
+        raise UsageError(
+            f"no policy folder {folder}: give one that holds {CONFIG_FILE}, {WEIGHTS_FILE}, {TOKENIZER_FILE}"
+        )
+    try:
+        return (folder / name).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"policy {folder}: cannot read {name} ({error})") from error
+
+
+def _load_tokenizer(folder: Path) -> Tokenizer:
+    text = _read(folder, TOKENIZER_FILE)
+    try:
+        return Tokenizer.from_str(text)
+    except Exception as error:  # tokenizers raises bare Exception
+        raise UsageError(f"policy {folder}: {TOKENIZER_FILE} is not a tokenizer ({error})") from error
+
+
+def _load_weights(folder: Path) -> dict[str, torch.Tensor]:
+    path = folder / WEIGHTS_FILE
+    if not path.is_file():
+        pickles = sorted(file.name for suffix in ("bin", "pt", "pth", "pkl") for file in folder.glob(f"*.{suffix}"))
+        found = f"; {', '.join(pickles)} is a pickle and is never loaded" if pickles else ""
+        raise UsageError(f"policy {folder}: {WEIGHTS_FILE} is missing{found}")
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise UsageError(f"policy {folder}: {WEIGHTS_FILE} is not a readable safetensors file ({error})") from error
+
+
+def _fill(model: VLA, state: dict[str, torch.Tensor], folder: Path) -> None:
+    """Loads `state` as far as the model's parameters go, at the model's precision."""
+    expected = {name: tensor for name, tensor in model.state_dict().items() if _stored(name, model.config)}
+    wrong = sorted(set(expected) ^ set(state)) or [
+        name for name, tensor in expected.items() if tensor.shape != state[name].shape
+    ]
+    if wrong:
+        raise UsageError(
+            f"policy {folder}: {WEIGHTS_FILE} does not fit {CONFIG_FILE} in {len(wrong)} tensors ({wrong[0]})"
+        )
+    model.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in state.items()}, strict=False)

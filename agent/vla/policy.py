@@ -73,7 +73,8 @@ class VLAPolicy:
     def __init__(self, model: VLA, optimization: Optimization | None = None, head: Head = "regression") -> None:
         if head == "flow" and model.flow is None:
             raise UsageError(
-                "the policy has no flow head; use regression or the policy tiny-flow, or train one with experiments/train_head.py --head flow"
+                "the policy has no flow head; use regression or the policy tiny-flow, "
+                "or train one with experiments/train_head.py --head flow"
             )
         self.model, self.head = model.eval(), head
         self.optimization = optimization or Optimization()

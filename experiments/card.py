@@ -1,6 +1,6 @@
 """A policy's model card, written from its training history and from finished runs; nothing in it is typed by hand.
 
-python experiments/card.py assets/policies/tiny runs/static-3v-224-7f3a runs/...
+python experiments/card.py assets/policies/tiny runs/static-3v-224-7f3a runs/sweep-controls-9c1e runs/...
 """
 
 import json
@@ -39,7 +39,7 @@ class Args:
     policy: tyro.conf.Positional[Path]
     """The policy."""
     runs: tyro.conf.Positional[tuple[Path, ...]]
-    """Finished runs of this very policy, in the order of the table."""
+    """Finished runs of this very policy, in the order of the table, and sweeps, also of policies trained from it."""
 
 
 def main(args: Args) -> None:
@@ -49,14 +49,17 @@ def main(args: Args) -> None:
 
     sha256 = hash_policy(args.policy)
     history = json.loads(_read(args.policy / HISTORY_FILE))
-    results = []
+    results, sweeps = [], []
     for folder in args.runs:
+        if (folder / "sweep.json").exists():
+            sweeps += _sweep(folder, sha256, history)
+            continue
         config, summary = json.loads(_read(folder / "config.json")), json.loads(_read(folder / "summary.json"))
         if config["setting"]["policy_sha256"] != sha256:
             raise UsageError(f"{folder} is a run of other weights than {args.policy}; run it again")
         results.append((config, summary))
     parameters = results[0][0]["policy"]["parameters"] / 1e6 if results else float("nan")
-    parts = [INTRODUCTION.format(name=args.policy.name, parameters=parameters), *_results(results), *_training(history)]
+    parts = [INTRODUCTION.format(name=args.policy.name, parameters=parameters), *_results(results), *sweeps, *_training(history)]
     path = args.policy / "README.md"
     path.write_text("\n".join(parts) + "\n")
     print(f"{path}  {len(results)} runs")
@@ -93,6 +96,22 @@ def _results(results: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[str]:
     return [*lines, "", f"Machine: {where}. Commands, in the order of the table:", ""] + [
         f"    {config['command']}" for config, _ in results
     ]
+
+
+def _sweep(folder: Path, sha256: str, history: list[dict[str, Any]]) -> list[str]:
+    """What a sweep says, as it said it. UsageError if a cell of it is of a policy that has nothing to do with ours."""
+    from experiments.train import HISTORY_FILE
+
+    sweep = json.loads(_read(folder / "sweep.json"))
+    for cell in sweep["cells"]:
+        if cell["setting"]["policy_sha256"] != sha256:
+            config = json.loads(_read(folder.parent / "cells" / cell["folder"] / "config.json"))
+            theirs = Path(config["policy"]["folder"])
+            if json.loads(_read(theirs / HISTORY_FILE))[: len(history)] != history:
+                raise UsageError(f"{folder} compares {theirs}, which was not trained from this policy")
+    about = sweep["about"][0].upper() + sweep["about"][1:]
+    table = _read(folder / "summary.md").split("```")[1].strip("\n")
+    return ["", f"## {about}", "", "```", table, "```", "", f"    {sweep['command']}"]
 
 
 def _training(history: list[dict[str, Any]]) -> list[str]:

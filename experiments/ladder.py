@@ -76,12 +76,12 @@ def _rows(model: str) -> Iterator[Row]:
         yield row(shortcuts=(shortcut,))
     for quant in CHOICES["quant"]:
         yield row(quant=quant)
-    # Other encoders and other models.
-    for vision_encoder in LIGHT_ENCODERS:
-        yield row(vision_encoder=vision_encoder)
+    # Other models and other encoders, the lightest first: on a CPU a CLIP alone takes a minute.
     family = isinstance(MODELS[model], Tiny)
     for name, other in MODELS.items():
         if isinstance(other, Tiny) == family:
             yield row(model=name)
+    for vision_encoder in reversed(LIGHT_ENCODERS):
+        yield row(vision_encoder=vision_encoder)
     # Last, because compiling may take a minute.
     yield row(compile="compile")

@@ -14,7 +14,7 @@ def text(plan: Plan, rows: Rows) -> list[str]:
     lines: list[str] = []
     for place in plan.places:
         marks = letters(plan, rows, place)
-        head = f"  {'arm':<{width}}    k/n     rate  95 % CI      VL ms  loop ms   loop Hz  keeps up"
+        head = f"  {'arm':<{width}}      k/n     rate  95 % CI      VL ms  loop ms   loop Hz  keeps up"
         lines += ["", show(place), head + "  letters" * bool(marks)]
         for arm in plan.arms:
             cell = plan.cell(place, arm)
@@ -30,11 +30,11 @@ def text(plan: Plan, rows: Rows) -> list[str]:
 
 def _success(mine: list[bool]) -> str:
     if not mine:
-        return f"{'not measured':>27}"
+        return f"{'not measured':>29}"
     k, n = sum(mine), len(mine)
     interval = wilson(k, n)
     limits = f"[{percent(interval.low)}, {percent(interval.high)}]"
-    return f"{f'{k}/{n}':>7}{percent(interval.estimate) + '%':>9}  {limits:<11}"
+    return f"{f'{k}/{n}':>9}{percent(interval.estimate) + '%':>9}  {limits:<11}"
 
 
 def _pace(cell: Cell) -> str:

@@ -39,11 +39,12 @@ class Config:
     start_from: Path | None = None
     """A policy whose encoder and head to start from (to correct it on its own states, say)."""
     size: str = "tiny"
-    """Of a new model: tiny, tiny-s."""
-    vision_encoder: str = "qwen"
-    """Of a new model: qwen, clip-b16, clip-b32, mobilenetv3-small, efficientnet-b0, efficientnet-lite0."""
+    """Of a model from nothing: tiny, tiny-s."""
+    vision_encoder: str = ""
+    """qwen, clip-b16, clip-b32, mobilenetv3-small, efficientnet-b0, efficientnet-lite0; with --start-from, untrained in
+    the place of its own. Empty: its own, or qwen."""
     vision_weights: str = ""
-    """Folder (see convert.py) or hub id of weights for another vision encoder than qwen; empty: from nothing."""
+    """Folder (see convert.py) or hub id of weights for a new vision encoder other than qwen; empty: from nothing."""
     vision_steps: int = 1200
     """Steps of the vision tower alone."""
     joint_steps: int = 6500
@@ -88,12 +89,13 @@ def main(config: Config) -> None:
     import torch
 
     from agent.config import Optimization
+    from agent.vla.config import QWEN
     from agent.vla.model import VLA
     from agent.vla.policy import VLAPolicy
     from agent.vla.zoo import tiny_policy_config
     from experiments.lessons import Demonstrations
 
-    shape = tiny_policy_config(config.size, config.vision_encoder, config.vision_weights)
+    shape = tiny_policy_config(config.size, config.vision_encoder or QWEN, config.vision_weights)
     if min(config.vision_steps, config.joint_steps) < 0 or config.batch < 2:
         raise UsageError("steps are whole numbers from 0, batch from 2")
     demonstrations = Demonstrations(list(config.data))
@@ -102,6 +104,8 @@ def main(config: Config) -> None:
         model = VLA.tiny(shape)
     else:
         model = VLAPolicy.from_pretrained(config.start_from, Optimization()).model
+        if config.vision_encoder not in ("", model.config.vision_encoder):
+            model = with_vision_encoder(model, config.vision_encoder, config.vision_weights)
     config.out.mkdir(parents=True, exist_ok=True)
     moments = len(demonstrations.training)
     parameters = sum(p.numel() for p in model.parameters()) / 1e6
@@ -115,6 +119,25 @@ def main(config: Config) -> None:
     (config.out / HISTORY_FILE).write_text(json.dumps(history(before, config, moments, score), indent=2) + "\n")
     print(", ".join(f"{name} {value:.3f}" for name, value in score.items()))
     print(f"{config.out}/    next: python experiments/run.py --policy {config.out} --mode pause")
+
+
+def with_vision_encoder(model: "VLA", name: str, weights: str) -> "VLA":
+    """The model with an untrained vision encoder of that name; all behind it keeps what it has learnt.
+
+    Raises:
+        UsageError: there is no such encoder, or its weights cannot be loaded.
+    """
+    from agent.vla import zoo
+    from agent.vla.config import QWEN
+    from agent.vla.model import VLA
+
+    if name == QWEN:
+        raise UsageError(f"--start-from a {model.config.vision_encoder} policy does not lead back to {QWEN}")
+    other = VLA.tiny(zoo.with_vision_encoder(model.config, name, weights))
+    eyes = ("encoder.backbone.visual.", "encoder.stem.", "encoder.dense_stem.")
+    kept = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(eyes)}
+    other.load_state_dict(kept, strict=False)
+    return other
 
 
 def history(before: Path | None, config: Any, moments: int, score: dict[str, float]) -> list[dict[str, Any]]:

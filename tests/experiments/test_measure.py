@@ -22,6 +22,7 @@ from experiments.ladder import Row, ladder, name_of
 from experiments.stages import Measurement, check_tokens, request_of, seen
 from experiments.stock import measure_stock, stock_model
 from experiments.stopwatch import Stopwatch, quantiles
+from experiments.workbench import Workbench
 from sim.errors import UsageError
 
 CPU = torch.device("cpu")
@@ -148,7 +149,7 @@ def test_a_measured_profile_is_taken_as_a_latency(tmp_path: Path, monkeypatch: p
 
 
 def test_what_cannot_run_here_is_listed_with_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = measure.Bench(measure.Args(ladder=True, device="cpu", reps=3), 0.0)
+    bench = Workbench(measure.Args(ladder=True, device="cpu", reps=3))
     plain = Row("plain", SQUARE, "tiny")
     graph = replace(plain, name="graph", optimization=replace(SQUARE, compile="cuda-graph"))
     points, missing, head = bench.measure([plain, graph])

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from agent.vla.model import VLA
 from envs.expert import Scene, chunk, expert
 from experiments import checkpoint
 from experiments.collect import Config, Job, write
 from experiments.demos import read_shards, shard_path
 from experiments.lessons import Demonstrations
+from experiments.train import with_vision_encoder
 from sim.errors import UsageError
 
 
@@ -161,3 +163,17 @@ def test_a_damaged_checkpoint_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="delete it") as error:
         checkpoint.load(path, model, torch.optim.AdamW(model.parameters()))
     assert "\n" not in str(error.value)
+
+
+def test_a_new_vision_encoder_leaves_what_is_behind_it_as_it_was() -> None:
+    model = VLA.tiny()
+    other = with_vision_encoder(model, "mobilenetv3-small", "")
+    assert other.config.vision_encoder == "mobilenetv3-small"
+    mine, theirs = model.state_dict(), other.state_dict()
+    behind = [name for name in theirs if not name.startswith("encoder.backbone.visual.")]
+    assert any(name.startswith("head.") for name in behind)
+    assert all(torch.equal(mine[name], theirs[name]) for name in behind)
+    with pytest.raises(UsageError, match="unknown vision encoder 'resnet'"):
+        with_vision_encoder(model, "resnet", "")
+    with pytest.raises(UsageError, match="does not lead back to qwen"):
+        with_vision_encoder(other, "qwen", "")

@@ -1,0 +1,186 @@
+"""Rows of a ladder on the device at hand: the model that each needs, its timing, and what becomes of a failure."""
+
+from __future__ import annotations
+
+import gc
+import time
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from agent.config import check_device
+from agent.vla.model import VLA
+from agent.vla.policy import VLAPolicy
+from agent.vla.tune import PLAIN
+from agent.vla.zoo import Tiny, find_model
+from experiments import cli, provenance, record, setting, stages, stopwatch
+from experiments.ladder import Row
+from experiments.stages import Measurement
+from experiments.stock import measure_stock
+from experiments.stopwatch import Stopwatch, median_ratio, quantiles
+from sim.errors import UsageError
+
+if TYPE_CHECKING:
+    from experiments.measure import Args
+
+LADDER_S = {"cuda": 450.0, "cpu": 180.0}
+"""What a ladder may take [s] once its first model is built."""
+
+
+class Workbench:
+    """A device, the model on it at present, and the time that is left."""
+
+    def __init__(self, args: Args) -> None:
+        if args.device == "cuda" and not torch.cuda.is_available():
+            raise UsageError("torch finds no GPU here; leave --device out to measure on the CPU")
+        if args.threads:
+            torch.set_num_threads(args.threads)
+        self.args = args
+        self.device = torch.device(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.dtype = torch.float32 if self._is_tiny(args.model) else torch.bfloat16
+        self.ceiling = stopwatch.ceiling_tflops(self.device, self.dtype)
+        self.peak = record.peak_tflops(self.device, self.ceiling)
+        self.name = record.device_name(self.device)
+        self._key: tuple[str, str] = ("", "")
+        self._model: VLA | None = None
+        self._deadline = float("inf")
+
+    def header(self) -> str:
+        """The lines above the table."""
+        dtype = str(self.dtype).removeprefix("torch.")
+        return (
+            f"{self.args.model}, {self.args.weights} weights, {dtype} · {self.name} · {provenance.cores()} cores · "
+            f"matrix products {self.ceiling:.3g} TFLOP/s, peak {self.peak:.4g}\n"
+            f"{'':<58}{'p50':>9}{'p95':>9}{'p99':>9}{'n':>4}{'TFLOP/s':>9}{'error':>9}  [ms]"
+        )
+
+    def measure(self, rows: list[Row]) -> tuple[list[dict[str, Any]], dict[str, str], dict[str, Any]]:
+        """Points, rows that have none with the reason, and what is known of the head."""
+        points: list[dict[str, Any]] = []
+        missing: dict[str, str] = {}
+        head: dict[str, Any] = {}
+        self._at_hand(rows[0])
+        if self.args.ladder:
+            self._deadline = time.monotonic() + LADDER_S[self.device.type]
+        for number, row in enumerate(rows):
+            left_s = self._deadline - time.monotonic()
+            try:
+                check_device(row.optimization, self.device.type)
+                if left_s < 0:
+                    raise UsageError("the time for a ladder is over: measure it alone")
+                measured, policy = self._one(row, share_s=left_s / (len(rows) - number))
+                point = record.point_of(row, measured, self.peak)
+            except Exception as error:  # whatever breaks a row of a ladder must not cost the other rows
+                if not self.args.ladder:
+                    raise
+                self._model = None
+                missing[row.name] = _reason(error)
+                print(f"{row.name:<58} not measured: {missing[row.name]}", flush=True)
+                continue
+            points.append(point)
+            print(_line(row, measured), flush=True)
+            if not self.args.ladder:
+                _print_stages({name: list(samples) for name, samples in measured.stages.items()})
+            if not head and policy is not None:
+                head = self._head(policy)
+        if not points:
+            raise cli.RunError("nothing could be measured")
+        return points, missing, head or self._head_of(rows[0])
+
+    def profile(self, points: list[dict[str, Any]], missing: dict[str, str], head: dict[str, Any]) -> dict[str, Any]:
+        """All of it, as it is written."""
+        overhead_ms, realised = record.fitted(points, self.args.model, self.peak)
+        return {
+            "model": self.args.model,
+            "weights": self.args.weights,
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "device": self.name,
+            "source": "experiments/measure.py: from 640x360 camera images to features on the host, warm, wall clock",
+            **record.described(self.device),
+            "peak_tflops": self.peak,
+            "ceiling_tflops": float(f"{self.ceiling:.4g}"),
+            "overhead_ms": overhead_ms,
+            "realised_tflops": realised,
+            **head,
+            "not_measured": missing,
+            "encode": points,
+        }
+
+    def _one(self, row: Row, share_s: float) -> tuple[Measurement, VLAPolicy | None]:
+        began = time.monotonic()
+        model = self._at_hand(row)
+        # Half of what is left of the share is for the whole, the rest for its parts.
+        watch = Stopwatch(self.device, self.args.reps, max(0.0, share_s - (time.monotonic() - began)) / 2)
+        if row.stock:
+            return measure_stock(model, row.model, row.optimization, watch), None
+        return stages.measure(model, row.model, row.vision_encoder, row.optimization, watch)
+
+    def _head(self, policy: VLAPolicy) -> dict[str, Any]:
+        """Of the profile: head, its parts, and how much longer it takes while an encode goes on."""
+        watch = Stopwatch(self.device, self.args.reps, 5.0)
+        whole, parts = stages.head_stages(policy, watch)
+        request = stages.request_of(policy.optimization.cameras)
+        act = stages.act_on(policy, request)
+        with stages.busy(policy, request):
+            beside = watch.whole(act) if self.device.type == "cpu" else watch.stage(act)
+        parts = {**parts, "beside an encode": beside}
+        p50, p95, p99 = (f"{value:9.2f}" for value in quantiles(whole))
+        print(f"{'sensors and head':<58}{p50}{p95}{p99}{len(whole):4d}", flush=True)
+        _print_stages({name: list(samples) for name, samples in parts.items()})
+        return {
+            "head": {"samples_ms": record.rounded(whole)},
+            "head_stages": {name: {"samples_ms": record.rounded(samples)} for name, samples in parts.items()},
+            "contention": round(max(1.0, median_ratio(beside, whole)), 3),
+        }
+
+    def _head_of(self, row: Row) -> dict[str, Any]:
+        return self._head(VLAPolicy(self._at_hand(row), row.optimization))
+
+    def _at_hand(self, row: Row) -> VLA:
+        """The row's model, built anew if another one is here or its layers were changed."""
+        if self._model is None or self._key != (row.model, row.vision_encoder) or self._model.encoder.layers != PLAIN:
+            self._model = None
+            gc.collect()
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            self._key = row.model, row.vision_encoder
+            self._model = self._built(row)
+        return self._model
+
+    def _built(self, row: Row) -> VLA:
+        own = (row.model, row.vision_encoder) == (self.args.model, self.args.vision_encoder)
+        if self.args.weights == "random" or not own:
+            torch.manual_seed(0)
+            return VLA.random(row.model, row.vision_encoder, self.device, self.dtype).eval()
+        if row.vision_encoder != "qwen":
+            raise UsageError("a light vision encoder is timed with --weights random, or as part of a policy's folder")
+        if self.args.weights != "hub":
+            folder = setting.find_policy(self.args.weights)
+        elif self._is_tiny(row.model):
+            folder = setting.find_policy_of(row.model)
+        else:
+            return VLAPolicy.from_backbone(row.model, device=self.device.type).model
+        return VLAPolicy.from_pretrained(folder, device=self.device.type).model
+
+    @staticmethod
+    def _is_tiny(model: str) -> bool:
+        return isinstance(find_model(model), Tiny)
+
+
+def _line(row: Row, measured: Measurement) -> str:
+    p50, p95, p99 = quantiles(measured.samples_ms)
+    rate = measured.work.flop / p50 / 1e9
+    error = "" if measured.feature_error is None else f"{measured.feature_error:.1e}"
+    return f"{row.name:<58}{p50:9.2f}{p95:9.2f}{p99:9.2f}{len(measured.samples_ms):4d}{rate:9.3g}{error:>9}"
+
+
+def _print_stages(stages: dict[str, list[float]]) -> None:
+    for name, samples in stages.items():
+        p50, p95, p99 = quantiles(samples)
+        print(f"    {name:<54}{p50:9.2f}{p95:9.2f}{p99:9.2f}{len(samples):4d}", flush=True)
+
+
+def _reason(error: Exception) -> str:
+    """One line. What a person can mend is a UsageError already; the rest is named by its kind."""
+    line = " ".join(str(error).split()) or "no message"
+    return line if isinstance(error, UsageError) else f"{type(error).__name__}: {line[:160]}"

@@ -58,8 +58,15 @@ def main(args: Args) -> None:
         if config["setting"]["policy_sha256"] != sha256:
             raise UsageError(f"{folder} is a run of other weights than {args.policy}; run it again")
         results.append((config, summary))
-    parameters = results[0][0]["policy"]["parameters"] / 1e6 if results else float("nan")
-    parts = [INTRODUCTION.format(name=args.policy.name, parameters=parameters), *_results(results), *sweeps, *_training(history)]
+    if not results:
+        raise UsageError("name at least one run of the policy, such as runs/static-3v-224-7f3a")
+    parameters = results[0][0]["policy"]["parameters"] / 1e6
+    parts = [
+        INTRODUCTION.format(name=args.policy.name, parameters=parameters),
+        *_results(results),
+        *sweeps,
+        *_training(history),
+    ]
     path = args.policy / "README.md"
     path.write_text("\n".join(parts) + "\n")
     print(f"{path}  {len(results)} runs")

@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from agent.config import Optimization
 from agent.realtime.distribution import Distribution, Lognormal, Samples
@@ -50,23 +50,24 @@ class Believed:
 
     Attributes:
         success: with an interval; between two cells its low end is the later one's, its high end the sooner one's.
-        below, above: the cells it rests on, by latency; the same one where that latency was measured.
+            Below all measured latencies it is a bound: that of the soonest cell, and anything above it.
+        cells: one or two that it rests on, by latency.
+        how: at that very latency, between two, or at least what a longer one permits.
     """
 
     success: Interval
-    below: Measured
-    above: Measured
+    cells: tuple[Measured, ...]
+    how: Literal["at", "between", "at least"]
 
     @property
     def n(self) -> int:
         """Episodes of the smaller of the cells."""
-        return min(self.below.n, self.above.n)
+        return min(cell.n for cell in self.cells)
 
     def describe(self) -> str:
         """Which cells those are."""
-        cells = (self.below,) if self.below is self.above else (self.below, self.above)
-        shown = " and ".join(f"{cell.k}/{cell.n} at VL p95 {cell.vl_p95_ms:.0f} ms" for cell in cells)
-        return shown if len(cells) == 1 else f"between {shown}"
+        shown = " and ".join(f"{cell.k}/{cell.n} at VL p95 {cell.vl_p95_ms:.0f} ms" for cell in self.cells)
+        return shown if self.how == "at" else f"{self.how} {shown}"
 
 
 def read_cells(root: Path) -> tuple[list[Measured], int]:
@@ -115,22 +116,25 @@ def _p95(distribution: Distribution) -> float:
 def believe(cells: Iterable[Measured], p95_ms: float) -> Believed | None:
     """Success of a configuration at a latency, taking for granted only that more latency helps nobody.
 
-    None if no cell was measured at that latency (to 1 %), nor one below and one above it.
+    None if every cell was measured at a shorter one (by more than 1 %).
     """
     ordered = sorted(cells, key=lambda cell: cell.vl_p95_ms)
     near = [cell for cell in ordered if math.isclose(cell.vl_p95_ms, p95_ms, rel_tol=0.01, abs_tol=0.5)]
     if near:
         best = max(near, key=lambda cell: cell.n)
-        return Believed(wilson(best.k, best.n), best, best)
+        return Believed(wilson(best.k, best.n), (best,), "at")
     sooner = [cell for cell in ordered if cell.vl_p95_ms < p95_ms]
     later = [cell for cell in ordered if cell.vl_p95_ms > p95_ms]
-    if not sooner or not later:
+    if not later:
         return None
+    if not sooner:
+        bound = wilson(later[0].k, later[0].n)
+        return Believed(Interval(bound.estimate, bound.low, 1.0), (later[0],), "at least")
     below, above = sooner[-1], later[0]
     a, b = wilson(below.k, below.n), wilson(above.k, above.n)
     share = (p95_ms - below.vl_p95_ms) / (above.vl_p95_ms - below.vl_p95_ms)
     middle = a.estimate + share * (b.estimate - a.estimate)
-    return Believed(Interval(middle, min(a.low, b.low), max(a.high, b.high)), below, above)
+    return Believed(Interval(middle, min(a.low, b.low), max(a.high, b.high)), (below, above), "between")
 
 
 def cliff(cells: Sequence[Measured], least: float) -> BreakEven | None:

@@ -19,7 +19,7 @@ MOST_EPISODES = 1_000_000
 class Args:
     """Say which configuration to ship on a device, how far it is from the cliff, and what would flip that.
 
-    Nothing is run: success is looked up in measured cells, or taken between two of them.
+    Nothing is run: success is looked up in measured cells, taken between two of them, or at least that of a slower one.
     """
 
     device: str
@@ -47,7 +47,7 @@ class Option:
         rate_hz: control ticks a second it serves, at that percentile [Hz].
         head_ms: of the device [ms].
         provenance: of the latency.
-        believed: success at that latency; None if that was neither measured nor lies between latencies that were.
+        believed: success at that latency; None if only shorter ones were measured.
     """
 
     name: str
@@ -170,10 +170,13 @@ def rank(options: Sequence[Option], control_hz: float) -> list[Option]:
 
 
 def dominated(options: Sequence[Option]) -> list[int | None]:
-    """Of each option, the first one that has no less success at no less a rate, and more of one of them."""
+    """Of each option, the first one that has no less success at no less a rate, and more of one of them.
+
+    An option of which only a lower bound is known is beaten by none.
+    """
 
     def beats(one: Option, two: Option) -> bool:
-        if not one.believed or not two.believed:
+        if not one.believed or not two.believed or two.believed.how == "at least":
             return False
         a = one.believed.success.estimate, round(one.rate_hz, 6)
         b = two.believed.success.estimate, round(two.rate_hz, 6)
@@ -225,8 +228,8 @@ def advice(options: Sequence[Option], everywhere: Sequence["Measured"], args: Ar
         said = f"cannot tell: {best.describe()} may be above or below {wanted}"
         more = needed(best.believed.success.estimate, args.min_success)
         how = f"; about {more} episodes would tell" if more else "; no number of episodes tells so close a rate"
-        if best.believed.below is not best.believed.above:
-            how = "; it lies between measured latencies: measure it at this one"
+        if best.believed.how != "at":
+            how = "; only other latencies were measured: measure it at this one"
         return [("answer", said + how), ("margin", margin(best, args)), *_behind(best)]
     if able:
         return [("answer", f"none: the best that keeps up is {able[0].describe()}, below {wanted}"), *_behind(able[0])]
@@ -240,7 +243,7 @@ def _nothing(options: Sequence[Option], everywhere: Sequence["Measured"], args: 
     speeds = sorted({cell.setting["speed"] for cell in everywhere if cell.setting["speed"] is not None})
     there = f" (its measured speeds are {', '.join(f'{speed:g}' for speed in speeds)})" if speeds else ""
     if options:
-        return "cannot tell: no configuration was measured at this device's latencies, nor below and above them"
+        return "cannot tell: every configuration was measured at shorter latencies than this device's only"
     where = args.task if args.speed is None else f"{args.task} at {args.speed:g} m/s"
     return f"cannot tell: nothing is measured on {where} at {args.control_hz:g} Hz in {args.cells}{there}"
 
@@ -289,7 +292,7 @@ def _behind(option: Option) -> list[tuple[str, str]]:
     from experiments.summary import policy_line
 
     assert option.believed
-    cells = {id(cell): cell for cell in (option.believed.below, option.believed.above)}.values()
+    cells = option.believed.cells
     policies = ", ".join(dict.fromkeys(policy_line(cell.policy) for cell in cells))
     said = f"success is that of {policies}; latency is {option.provenance}"
     heads = sorted({cell.setting["head_ms"] for cell in cells})

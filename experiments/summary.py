@@ -5,6 +5,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from agent.config import unusual
+
 
 def summary(config: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:
     """What summary.json holds: provenance, one cell a mode, and the comparisons on shared seeds.
@@ -69,8 +71,6 @@ def markdown(config: dict[str, Any], rows: list[dict[str, Any]]) -> str:
 
 def encode_lines(config: dict[str, Any]) -> list[str]:
     """How views are encoded and how far off the features are, one line at most: only if not as it is by default."""
-    from agent.config import unusual
-
     said = [f"{name} {value}" for name, value in unusual(config["setting"]["optimization"]).items()]
     if config.get("feature_error") is not None:
         said.append(f"feature error {config['feature_error']:.2g} of the norm, on the first look")
@@ -92,7 +92,8 @@ def features(setting: dict[str, Any], mode: str) -> str:
     """What the model is fed and when, such as "3 views, 224 px, batched, async"."""
     o = setting["optimization"]
     count, res = len(o["cameras"]), f"{o['width']} px" if o["width"] == o["height"] else f"{o['width']}x{o['height']}"
-    words = [f"{count} view{'s' * (count != 1)}", res, o["encoding"], mode]
+    others = [word for name, word in unusual(o).items() if name != "encoding"]
+    words = [f"{count} view{'s' * (count != 1)}", res, o["encoding"], *others, mode]
     if mode == "async" and setting["reuse"] != "latest":
         words.append(f"reuse {setting['reuse']}")
     return ", ".join(words + machinery(setting))

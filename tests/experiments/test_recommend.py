@@ -19,7 +19,7 @@ PROFILE: dict[str, Any] = {
     "device": "a made-up GPU",
     "head_ms": 3,
     "overhead_ms": 1,
-    "realised_tflops": 100,
+    "realised_tflops": 20,
     "encode": [
         {"views": 3, "width": 224, "height": 224, "encoding": "batched", "p50_ms": 30, "p95_ms": 50, "p99_ms": 60}
     ],
@@ -73,8 +73,18 @@ def test_what_was_never_measured_is_not_made_up(root: Path, capsys: pytest.Captu
     assert said.endswith("(its measured speeds are 0, 0.04, 0.08, 0.15)")
     assert "nothing is measured" in ask(root / "none", capsys, "insertion_vla")["answer"]
     beyond = ask(root, capsys, "fixed:5000,11")
-    assert "cannot tell: no configuration was measured at this device's latencies" in beyond["answer"]
+    assert (
+        beyond["answer"] == "cannot tell: every configuration was measured at shorter latencies than this device's only"
+    )
     assert "not measured at this latency, only from 0 to 800 ms" in beyond["table"]
+
+
+def test_a_device_faster_than_all_measured_does_at_least_as_well(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = ask(root, capsys, "h100", task="conveyor", min_success=0.8)
+    assert said["answer"].startswith("ship ") and "not measured" not in said["table"]
+    assert "(at least 40/40 at VL p95 116 ms)" in said["table"] and "roofline" in said["behind"]
 
 
 def test_a_faster_belt_can_flip_the_answer(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -106,8 +116,11 @@ def test_between_two_latencies_only_monotony_is_taken_for_granted() -> None:
     assert (found.success.low, found.success.high) == (wilson(10, 20).low, wilson(20, 20).high)
     assert found.describe() == "between 20/20 at VL p95 0 ms and 10/20 at VL p95 400 ms"
     at = believe(cells, 401)
-    assert at and at.below is at.above is cells[1]
-    assert believe(cells, 500) is None and believe(cells[1:], 100) is None
+    assert at and at.cells == (cells[1],)
+    bound = believe(cells[1:], 100)
+    assert bound and (bound.success.low, bound.success.high) == (wilson(10, 20).low, 1.0)
+    assert bound.describe() == "at least 10/20 at VL p95 400 ms"
+    assert believe(cells, 500) is None
 
 
 def test_the_cliff_needs_two_latencies() -> None:
@@ -121,6 +134,8 @@ def test_an_option_is_struck_out_only_by_one_that_is_nowhere_worse() -> None:
     cells = [cell(100, k, 20, modes=[mode], **settings) for k, mode in ((18, "async"), (20, "sync"), (10, "sync"))]
     options = make_options(cells[:2], "fixed:100,10") + make_options(cells[2:], "fixed:100,10")
     assert dominated(options) == [None, None, 0]
+    # Of what is only known to be at least so good, nobody knows that it is worse.
+    assert dominated([*options[:2], *make_options(cells[2:], "fixed:90,10")]) == [None, None, None]
     assert [option.rate_hz >= 10 for option in rank(options, 10.0)] == [True, False, False]
 
 

@@ -1,4 +1,4 @@
-"""From runs and sweeps to a decision: an HTML page with the answer first, and tables as Markdown, CSV and LaTeX."""
+"""From runs and sweeps to a decision: an HTML page with the answer first, tables, and the main figure."""
 
 import sys
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Args:
-    """Write report.html, report.md, report.csv and report.tex of runs and sweeps, finished or not; print their tables.
+    """Write report.html, .md, .csv, .tex and .svg (its main figure) of runs and sweeps, finished or not; print tables.
 
     The page holds all it needs, charts and films included, and opens without a network.
     """
@@ -31,6 +31,7 @@ def main(args: Args) -> None:
     from experiments import provenance
     from experiments.answer import answer
     from experiments.page import html
+    from experiments.poster import poster
     from experiments.report_data import SWEEP
     from experiments.report_tables import as_csv, latex, markdown
     from experiments.store import CONFIG, check_writable, write_text
@@ -51,10 +52,11 @@ def main(args: Args) -> None:
         ("report.md", markdown(answered)),
         ("report.csv", as_csv(studies)),
         ("report.tex", latex(studies)),
+        ("report.svg", poster(studies[0])),
     ):
         write_text(out / name, text)
     print("\n" + "\n".join(f"{study.name}: {found.short}. {found.sentence}" for study, found in answered))
-    print(f"{out}/  report.html · report.md · report.csv · report.tex")
+    print(f"{out}/  report.html · report.md · report.csv · report.tex · report.svg")
 
 
 def _told(path: Path) -> "Study":

@@ -9,13 +9,15 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
-from experiments.answer import CANNOT_TELL, NOT_MEASURED, answer
+from experiments.answer import CANNOT_TELL, NOT_MEASURED, answer, rate
 from experiments.charts import Point, curve, pareto
 from experiments.figures import figures, front
 from experiments.page import html as page
+from experiments.plan import show
 from experiments.report import Args, main
 from experiments.report_data import Study, read_study
 from experiments.report_tables import as_csv, latex, markdown
@@ -153,6 +155,14 @@ def test_points_that_coincide_keep_their_badges_apart() -> None:
     spots = [Point(str(i), 10.0, wilson(9, 10), 10, str(i)) for i in range(4)]
     heights = re.findall(r'class="badge|cy="([\d.]+)" r="9"', str(pareto(spots, [0], 10.0)))
     assert len({height for height in heights if height}) == 4
+
+
+def test_the_main_figure_holds_every_cell_of_the_first_study(ship: Study, report: Path) -> None:
+    words = [text.strip() for text in ElementTree.parse(report.with_name("report.svg")).getroot().itertext()]
+    for where in ship.places:
+        assert words.count(show(where)) == 1
+    for cell in ship.cells:
+        assert cell.arm in words and cell.success and rate(cell.success) in words
 
 
 def test_a_chart_tells_its_figures_in_words() -> None:

@@ -35,7 +35,7 @@ class Config:
     tasks: tuple[str, ...] = ("static",)
     """Tasks whose scenes are drawn: a shard of each in turn. Name one twice for twice as many."""
     res: str = "224"
-    """Size at which images are stored: a side, or WIDTHxHEIGHT."""
+    """Size at which images are stored, and seen by the policy: a side, or WIDTHxHEIGHT."""
     speed: float | None = None
     """Of the belt, or of the turntable's rim [m/s]; default draws one for each episode."""
     every: int = 3
@@ -95,9 +95,10 @@ def write(job: Job) -> None:
 
     gl.configure()
     rng = np.random.default_rng([job.config.seed, job.number])
+    size = parse_res(job.config.res)
     env = PickEnv(task=job.config.tasks[job.number % len(job.config.tasks)], speed=job.config.speed)
-    actor = ExpertActor() if job.config.policy is None else _PolicyActor(job.config.policy)
-    recorder = Recorder(env, parse_res(job.config.res), job.config.every)
+    actor = ExpertActor() if job.config.policy is None else _PolicyActor(job.config.policy, size)
+    recorder = Recorder(env, size, job.config.every)
     for episode in range(job.config.per_shard):
         _episode(env, actor, recorder, rng, episode)
     env.close()
@@ -175,11 +176,11 @@ class _PolicyActor:
     longest = 60
     """Control ticks: time enough to fail and to try again."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, size: tuple[int, int]) -> None:
         from agent.config import Optimization
         from agent.vla.policy import VLAPolicy
 
-        self._policy = VLAPolicy.from_pretrained(folder, Optimization())
+        self._policy = VLAPolicy.from_pretrained(folder, Optimization(width=size[0], height=size[1]))
         self._expert = ExpertActor()
 
     def begin(self, env: "PickEnv", rng: "np.random.Generator") -> None:

@@ -96,8 +96,13 @@ def encode(model: VLA, demos: Demonstrations, folder: Path) -> Encoded:
 
 
 def _size(demos: Demonstrations, seen: NDArray[np.int64], rng: np.random.Generator) -> tuple[int, int]:
-    """One of the sizes that a training uses, to which no image of these moments must be enlarged."""
-    share = np.array([float(p * (demos.sizes(seen) >= size).all()) for size, p in zip(SIZES, SIZES_P, strict=True)])
+    """One of the sizes that a training uses, to which no image of these moments must be enlarged.
+
+    Large images are few, and seen at the large sizes only, so that these are met about as often as in training.
+    """
+    large = np.array([min(size) > min(SIZES[0]) for size in SIZES])
+    fits = np.array([(demos.sizes(seen) >= size).all() for size in SIZES])
+    share = np.array(SIZES_P) * (fits & large if (fits & large).any() else fits)
     return SIZES[rng.choice(len(SIZES), p=share / share.sum())]
 
 

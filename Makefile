@@ -40,22 +40,26 @@ MOST := shape clutter conveyor shape clutter conveyor shape clutter conveyor \
 	occluded occluded turntable turntable small disturbed switched
 AGAIN := static shape clutter conveyor shape clutter switched static conveyor turntable small disturbed occluded conveyor
 ALL := shape clutter small conveyor occluded static turntable switched disturbed
+LARGE := small shape clutter small static conveyor small occluded turntable small disturbed switched
 SHOWN := runs/static runs/mix runs/native runs/fast
 OWN := runs/own-1 runs/own-1-fast
 COLLECT := $(PY) experiments/collect.py --per-shard 10
 train: setup
-	@echo "collect, train, collect on the policy's own states, train on, twice: about 2 h 45 min on 2 CPU cores, 40 GB of disk"
+	@echo "collect, train, collect on the policy's own states, train on, twice: about 2 h 50 min on 2 CPU cores, 40 GB of disk"
 	$(COLLECT) --out runs/static --episodes 1200
 	$(COLLECT) --out runs/mix --tasks $(MOST) --episodes 2560
 	$(COLLECT) --out runs/native --tasks $(ALL) --episodes 180 --res 640x360 --seed 3000000
 	$(COLLECT) --out runs/fast --tasks conveyor --speed 0.11 --episodes 160 --seed 5000000
-	$(PY) experiments/train.py --data $(SHOWN) --out runs/policy-1
+	$(PY) experiments/train.py --data $(SHOWN) --out runs/policy-1 --joint-steps 6000
 	$(COLLECT) --out runs/own-1 --tasks $(AGAIN) --policy runs/policy-1 --episodes 700 --seed 2000000
 	$(COLLECT) --out runs/own-1-fast --tasks conveyor --speed 0.11 --policy runs/policy-1 --episodes 80 --seed 5500000
 	$(PY) experiments/train.py --data $(SHOWN) $(OWN) $(OWN) --out runs/policy-2 \
-		--start-from runs/policy-1 --vision-steps 0 --joint-steps 4400 --lr 8e-4 --seed 1
-	$(COLLECT) --out runs/own-2 --tasks $(AGAIN) --policy runs/policy-2 --episodes 360 --seed 6000000
-	$(PY) experiments/train_head.py --policy runs/policy-2 --data $(SHOWN) $(OWN) runs/own-2 --out runs/policy --steps 10000
+		--start-from runs/policy-1 --vision-steps 0 --joint-steps 3800 --lr 8e-4 --seed 1
+	$(COLLECT) --out runs/own-2 --tasks $(AGAIN) --policy runs/policy-2 --episodes 200 --seed 6000000
+	$(COLLECT) --out runs/own-2-native --tasks $(LARGE) --policy runs/policy-2 --episodes 160 --res 640x360 --every 4 \
+		--seed 7000000
+	$(PY) experiments/train_head.py --policy runs/policy-2 --data $(SHOWN) $(OWN) runs/own-2 runs/own-2-native \
+		--out runs/policy --steps 10000
 
 bench: setup
 	$(PY) experiments/bench.py $(ARGS)

@@ -81,7 +81,7 @@ def encode(model: VLA, demos: Demonstrations, folder: Path) -> Encoded:
         progress.add("encode", len(paths), len(paths) - len(missing))
         for number in missing:
             seen, named = moments[blocks[number]], things[blocks[number]]
-            size = _size(demos, seen, np.random.default_rng(number))
+            size = draw_size(demos.sizes(seen), np.random.default_rng(number))
             starts = range(0, len(seen), BATCH)
             parts = [_read(model, demos, seen[i : i + BATCH], named[i : i + BATCH], size) for i in starts]
             partial = paths[number].with_suffix(".partial")
@@ -95,13 +95,13 @@ def encode(model: VLA, demos: Demonstrations, folder: Path) -> Encoded:
     return Encoded(moments, things, np.concatenate([np.load(path) for path in paths]))
 
 
-def _size(demos: Demonstrations, seen: NDArray[np.int64], rng: np.random.Generator) -> tuple[int, int]:
-    """One of the sizes that a training uses, to which no image of these moments must be enlarged.
+def draw_size(stored: NDArray[np.int64], rng: np.random.Generator) -> tuple[int, int]:
+    """One of the sizes that a training uses, to which no image must be enlarged; `stored` (N, 2) are theirs [px].
 
     Large images are few, and seen at the large sizes only, so that these are met about as often as in training.
     """
     large = np.array([min(size) > min(SIZES[0]) for size in SIZES])
-    fits = np.array([(demos.sizes(seen) >= size).all() for size in SIZES])
+    fits = np.array([(stored >= size).all() for size in SIZES])
     share = np.array(SIZES_P) * (fits & large if (fits & large).any() else fits)
     return SIZES[rng.choice(len(SIZES), p=share / share.sum())]
 

@@ -12,6 +12,7 @@ from agent.vla.model import VLA
 from agent.vla.policy import VLAPolicy
 from experiments.collect import Config as Collect
 from experiments.collect import Job, write
+from experiments.encoded import draw_size
 from experiments.train import HISTORY_FILE
 from experiments.train_head import Config, main
 from sim.errors import UsageError
@@ -46,6 +47,14 @@ def test_a_training_changes_one_head_and_no_other_weight_and_repeats(config: Con
     assert blocks and blocks == {path: path.stat().st_mtime_ns for path in config.out.glob("checkpoints/*/*.npy")}
     again = VLAPolicy.from_pretrained(config.out).model.state_dict()
     assert all(torch.equal(again[name], tensor) for name, tensor in weights.items())
+
+
+def test_large_images_are_seen_large_and_none_is_enlarged() -> None:
+    rng = np.random.default_rng(0)
+    small, large = np.full((4, 2), 224), np.tile([640, 360], (4, 1))
+    assert {draw_size(small, rng) for _ in range(200)} == {(224, 224), (112, 112)}
+    assert {draw_size(large, rng) for _ in range(200)} == {(448, 252), (640, 360)}
+    assert {draw_size(np.concatenate([small, large]), rng) for _ in range(200)} == {(224, 224), (112, 112)}
 
 
 def test_an_ablated_head_is_new_and_stays_without(config: Config) -> None:

@@ -32,6 +32,12 @@ into itself (DAgger). Weights are float16 safetensors.
 """
 
 
+FLOW = """\
+Beside the head that states a chunk it has one that samples chunks by flow matching (`--head flow`), which real-time
+chunking needs (`--execution rtc`).
+"""
+
+
 @dataclass(frozen=True)
 class Args:
     """Write README.md into a policy's folder."""
@@ -63,6 +69,7 @@ def main(args: Args) -> None:
     parameters = results[0][0]["policy"]["parameters"] / 1e6
     parts = [
         INTRODUCTION.format(name=args.policy.name, parameters=parameters),
+        *([FLOW] if json.loads(_read(args.policy / "config.json")).get("flow_width") else []),
         *_results(results),
         *sweeps,
         *_training(history),
@@ -80,6 +87,8 @@ def _read(path: Path) -> str:
 
 
 def _results(results: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[str]:
+    from experiments.summary import machinery
+
     lines = [
         "## Results",
         "",
@@ -92,8 +101,9 @@ def _results(results: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[str]:
         speed = "" if setting["speed"] is None else f" at {setting['speed']:g} m/s"
         for cell in summary["cells"]:
             seconds = cell["time_to_success_s"]
+            how = ", ".join([cell["mode"], *machinery(setting)])
             lines.append(
-                f"| {setting['task']}{speed} | {cell['mode']} | {len(o['cameras'])}, {o['width']}x{o['height']} "
+                f"| {setting['task']}{speed} | {how} | {len(o['cameras'])}, {o['width']}x{o['height']} "
                 f"| {'none' if cell['mode'] == 'pause' else setting['latency']} | {control or '-'} "
                 f"| {cell['k']}/{cell['n']} | {100 * cell['ci_low']:.1f} to {100 * cell['ci_high']:.1f} % "
                 f"| {'-' if seconds is None else f'{seconds:.1f} s'} |"

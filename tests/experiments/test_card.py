@@ -30,6 +30,7 @@ def make_policy(folder: Path, history: list[dict[str, Any]]) -> Path:
     folder.mkdir()
     (folder / "model.safetensors").write_bytes(folder.name.encode())
     (folder / HISTORY_FILE).write_text(json.dumps(history))
+    (folder / "config.json").write_text(json.dumps({"flow_width": 288}))
     return folder
 
 
@@ -43,6 +44,8 @@ def make_run(folder: Path, sha256: str, **setting: Any) -> Path:
         "swap_instruction": False,
         "speed": 0.05,
         "latency": "fixed:400,11",
+        "head": "flow",
+        "execution": "rtc",
     } | setting
     config = {
         "command": "python experiments/run.py --task conveyor",
@@ -74,10 +77,11 @@ def make_sweep(root: Path, policies: dict[str, str]) -> Path:
 def test_a_card_holds_the_runs_figures_and_commands(policy: Path, tmp_path: Path) -> None:
     card.main(card.Args(policy, (make_run(tmp_path / "run", hash_policy(policy), blackout=True),)))
     text = (policy / "README.md").read_text()
-    row = "| conveyor at 0.05 m/s | async | 2, 112x112 | fixed:400,11 | black images | 3/4 | 30.0 to 95.4 % | 2.2 s |"
-    assert row in text.splitlines()
+    (row,) = (line for line in text.splitlines() if line.startswith("| conveyor at 0.05 m/s"))
+    assert "| async, head flow; execution rtc | 2, 112x112 | fixed:400,11 | black images |" in row
+    assert row.endswith("| 3/4 | 30.0 to 95.4 % | 2.2 s |")
     assert "    python experiments/run.py --task conveyor" in text.splitlines()
-    assert "1.90 M parameters" in text and "target_cm_median 0.75" in text
+    assert "1.90 M parameters" in text and "target_cm_median 0.75" in text and "flow matching" in text
 
 
 def test_a_run_of_other_weights_is_refused(policy: Path, tmp_path: Path) -> None:

@@ -51,16 +51,17 @@ class Args:
 def main(args: Args) -> None:
     """Check that the runs are of this policy, and write its card."""
     from experiments.setting import hash_policy
+    from experiments.store import CONFIG, SUMMARY_JSON, SWEEP
     from experiments.train import HISTORY_FILE
 
     sha256 = hash_policy(args.policy)
     history = json.loads(_read(args.policy / HISTORY_FILE))
     results, sweeps = [], []
     for folder in args.runs:
-        if (folder / "sweep.json").exists():
+        if (folder / SWEEP).exists():
             sweeps += _sweep(folder, sha256, history)
             continue
-        config, summary = json.loads(_read(folder / "config.json")), json.loads(_read(folder / "summary.json"))
+        config, summary = json.loads(_read(folder / CONFIG)), json.loads(_read(folder / SUMMARY_JSON))
         if config["setting"]["policy_sha256"] != sha256:
             raise UsageError(f"{folder} is a run of other weights than {args.policy}; run it again")
         results.append((config, summary))
@@ -117,18 +118,19 @@ def _results(results: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[str]:
 
 def _sweep(folder: Path, sha256: str, history: list[dict[str, Any]]) -> list[str]:
     """What a sweep says, as it said it. UsageError if a cell of it is of a policy that has nothing to do with ours."""
+    from experiments.report_data import printed
+    from experiments.store import CONFIG, SWEEP
     from experiments.train import HISTORY_FILE
 
-    sweep = json.loads(_read(folder / "sweep.json"))
+    sweep = json.loads(_read(folder / SWEEP))
     for cell in sweep["cells"]:
         if cell["setting"]["policy_sha256"] != sha256:
-            config = json.loads(_read(folder.parent / "cells" / cell["folder"] / "config.json"))
+            config = json.loads(_read(folder.parent / "cells" / cell["folder"] / CONFIG))
             theirs = Path(config["policy"]["folder"])
             if json.loads(_read(theirs / HISTORY_FILE))[: len(history)] != history:
                 raise UsageError(f"{folder} compares {theirs}, which was not trained from this policy")
     about = sweep["about"][0].upper() + sweep["about"][1:]
-    table = _read(folder / "summary.md").split("```")[1].strip("\n")
-    return ["", f"## {about}", "", "```", table, "```", "", f"    {sweep['command']}"]
+    return ["", f"## {about}", "", "```", printed(folder), "```", "", f"    {sweep['command']}"]
 
 
 def _training(history: list[dict[str, Any]]) -> list[str]:
@@ -148,7 +150,7 @@ def _training(history: list[dict[str, Any]]) -> list[str]:
         *lines,
         f"Versions: {versions}.",
         "",
-        "`make train` takes the same steps from nothing; as one command it has not been run.",
+        "`make train` goes through like stages from nothing, with counts of its own; not yet run as one command.",
     ]
 
 

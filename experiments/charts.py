@@ -240,6 +240,14 @@ def _apart(points: list[tuple[float, float]], middle: float) -> list[float]:
     return [height for _, height in placed]
 
 
+_BAR, _HEAD = 38, 22
+
+
+def intervals_height(bars: Sequence[Bar]) -> int:
+    """Height of their chart."""
+    return sum(_HEAD if bar.head else _BAR for bar in bars) + 44
+
+
 def intervals(bars: Sequence[Bar], low: float, high: float, axis: str, ticks: Sequence[tuple[float, str]]) -> Markup:
     """Estimates with intervals, one a line, each with its words above; a heading stands alone.
 
@@ -249,8 +257,7 @@ def intervals(bars: Sequence[Bar], low: float, high: float, axis: str, ticks: Se
         axis: what is drawn.
         ticks: places and names on the axis; the first one is drawn as the line to compare with.
     """
-    tall, small = 38, 22
-    height = sum(small if bar.head else tall for bar in bars) + 44
+    height = intervals_height(bars)
     bottom = height - 36
 
     def x(value: float) -> float:
@@ -261,7 +268,7 @@ def intervals(bars: Sequence[Bar], low: float, high: float, axis: str, ticks: Se
     for bar in bars:
         if bar.head:
             drawn.append(element("g", _text(8, top + 16, bar.label, class_="head"), data_arm=bar.arm))
-            top += small
+            top += _HEAD
             continue
         parts = [_text(10, top + 14, bar.label), _text(WIDTH - 10, top + 14, bar.says, "end", "value")]
         if bar.interval is not None:
@@ -272,7 +279,7 @@ def intervals(bars: Sequence[Bar], low: float, high: float, axis: str, ticks: Se
             if math.isfinite(i.estimate):
                 parts.append(element("circle", cx=x(i.estimate), cy=y, r=5, class_=f"point {bar.kind}"))
         drawn.append(element("g", *parts, data_arm=bar.arm))
-        top += tall
+        top += _BAR
     grid = []
     for place, (value, name) in enumerate(ticks):
         class_ = "grid zero" if place == 0 else "grid"

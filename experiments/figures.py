@@ -183,23 +183,22 @@ def _split(study: Study) -> Figure:
 def _parts(arm: str, split: Split) -> list[Bar]:
     bars = [Bar(arm, arm, head=True)]
     for name, result in (("late: its timing alone", split.late), ("wrong: its features alone", split.wrong)):
-        bars.append(
-            Bar(arm, name, f"{difference(result.difference)} {_word(result)}", result.difference, _kind(result))
-        )
+        bars.append(Bar(arm, name, f"{difference(result.difference)} {_word(result)}", result.difference, kind(result)))
     bars.append(Bar(arm, "both at once: what is left", difference(split.interaction), split.interaction))
     # Its verdict is that of the table, adjusted there for all the others.
     bars.append(Bar(arm, "total", f"{difference(split.total.difference)} points", split.total.difference))
     return bars
 
 
-def _kind(result: Paired) -> str:
-    if not result.significant:
+def kind(result: Paired | None) -> str:
+    """The class of the style sheet that says whether it is better, worse, or unknown."""
+    if result is None or not result.significant:
         return "unknown"
     return "better" if result.difference.estimate > 0 else "worse"
 
 
 def _word(result: Paired) -> str:
-    return {"unknown": "cannot tell"}.get(_kind(result), _kind(result))
+    return {"unknown": "cannot tell"}.get(kind(result), kind(result))
 
 
 def _fall(study: Study) -> Figure:

@@ -6,10 +6,10 @@ from pathlib import Path
 from markupsafe import Markup
 
 from experiments.answer import rate
-from experiments.charts import WIDTH, Bar, element, intervals
+from experiments.charts import WIDTH, Bar, element, intervals, intervals_height
+from experiments.figures import kind
 from experiments.plan import show
 from experiments.report_data import Shown, Study
-from experiments.report_tables import verdict
 
 STYLE = Path(__file__).parent / "templates" / "report.css"
 COLUMNS, GAP, HEAD = 2, 24, 44
@@ -20,7 +20,8 @@ def poster(study: Study) -> str:
     panels = []
     for where in study.places:
         cells = [cell for arm in study.arms if (cell := study.cell(where, arm)) is not None]
-        panels.append((show(where), _panel(cells), 38 * len(cells) + 44))
+        bars = [_bar(cell) for cell in cells]
+        panels.append((show(where), _panel(bars, study.arms[0]), intervals_height(bars)))
     columns = min(COLUMNS, len(panels))
     tall = max(height for *_, height in panels) + HEAD
     width = columns * (WIDTH + GAP) + GAP
@@ -48,18 +49,11 @@ def poster(study: Study) -> str:
     )
 
 
-def _panel(cells: list[Shown]) -> Markup:
-    kinds = {"better": "better", "worse": "worse"}
-    bars = [
-        Bar(
-            cell.arm,
-            cell.arm,
-            rate(cell.success) if cell.success else "not measured",
-            cell.success,
-            kinds.get(verdict(cell), "unknown"),
-        )
-        for cell in cells
-    ]
+def _bar(cell: Shown) -> Bar:
+    says = rate(cell.success) if cell.success else "not measured"
+    return Bar(cell.arm, cell.arm, says, cell.success, kind(cell.against))
+
+
+def _panel(bars: list[Bar], reference: str) -> Markup:
     ticks = [(share, f"{100 * share:.0f} %") for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
-    reference = cells[0].arm if cells else ""
     return intervals(bars, 0.0, 1.0, f"success [95 %]; green, red: better, worse than {reference}", ticks)

@@ -32,9 +32,8 @@ def main(args: Args) -> None:
     from experiments.answer import answer
     from experiments.page import html
     from experiments.poster import poster
-    from experiments.report_data import SWEEP
     from experiments.report_tables import as_csv, latex, markdown
-    from experiments.store import CONFIG, check_writable, write_text
+    from experiments.store import CONFIG, SWEEP, check_writable, write_text
     from sim.errors import UsageError
 
     if not args.folders:
@@ -61,14 +60,13 @@ def main(args: Args) -> None:
 
 def _told(path: Path) -> "Study":
     """The study in a folder, after its table is printed; a run's summary is written anew."""
-    from experiments.report_data import read_run, read_study
-    from experiments.store import CONFIG, SUMMARY_MD, RunFolder
+    from experiments.report_data import printed, read_run, read_study
+    from experiments.store import CONFIG, RunFolder
     from experiments.summary import policy_line, text, write_summary
 
     if not (path / CONFIG).is_file():
         study = read_study(path)
-        _, _, table = (path / SUMMARY_MD).read_text(encoding="utf-8").partition("```\n")
-        print(f"{path}\n{table.partition('```')[0]}")
+        print(f"{path}\n{printed(path)}\n")
         return study
     run = RunFolder(path)
     print(f"{run.path}\n  policy {policy_line(run.config['policy'])} · {run.config['latency']}")

@@ -10,10 +10,9 @@ from experiments.break_even import BreakEven
 from experiments.plan import AS_IS, show
 from experiments.split import Split
 from experiments.stats import Interval, Paired
-from experiments.store import CONFIG, EPISODES, SUMMARY_JSON, VIDEOS, Row, RunFolder
+from experiments.store import CONFIG, EPISODES, SUMMARY_JSON, SUMMARY_MD, SWEEP, VIDEOS, Row, RunFolder
 from sim.errors import UsageError
 
-SWEEP = "sweep.json"
 Where = tuple[tuple[str, Any], ...]
 """The options that hold for all arms of a place, such as the task: `experiments.plan.Place`."""
 
@@ -159,6 +158,14 @@ def read_study(folder: Path) -> Study:
     if (folder / CONFIG).is_file():
         return read_run(RunFolder(folder))
     raise UsageError(f"{folder} holds no run and no sweep: it has neither {CONFIG} nor {SWEEP}")
+
+
+def printed(sweep: Path) -> str:
+    """The table of a sweep as it was printed. UsageError if its summary is not there."""
+    try:
+        return (sweep / SUMMARY_MD).read_text(encoding="utf-8").split("```")[1].strip("\n")
+    except (OSError, ValueError, IndexError) as error:
+        raise UsageError(f"{sweep / SUMMARY_MD} cannot be used ({error!r}); measure the sweep again") from None
 
 
 def read_run(run: RunFolder) -> Study:

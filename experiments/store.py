@@ -1,4 +1,4 @@
-"""A run folder: config.json, episodes.jsonl, summary.json, summary.md, videos/, traces/.
+"""A run folder: config.json, episodes.jsonl, summary.json, summary.md, videos/, traces/; a sweep's has a sweep.json.
 
 Rows are appended and flushed one by one, so that a run killed at any moment is continued without losing or repeating
 one.
@@ -12,9 +12,10 @@ from typing import Any
 from experiments.setting import differences
 from sim.errors import UsageError
 
-CONFIG, EPISODES, SUMMARY_JSON, SUMMARY_MD, VIDEOS, TRACES = (
+CONFIG, EPISODES, SWEEP, SUMMARY_JSON, SUMMARY_MD, VIDEOS, TRACES = (
     "config.json",
     "episodes.jsonl",
+    "sweep.json",
     "summary.json",
     "summary.md",
     "videos",

@@ -206,7 +206,7 @@ def write(plan: "Plan", cells: "Cells") -> Path:
 
     from experiments import provenance
     from experiments.judge import as_json
-    from experiments.store import SUMMARY_JSON, SUMMARY_MD, write_text
+    from experiments.store import SUMMARY_JSON, SUMMARY_MD, SWEEP, write_text
     from experiments.sweep_table import text
 
     rows = {setting: cells.rows(setting, plan.episodes) for setting in plan.settings}
@@ -234,7 +234,7 @@ def write(plan: "Plan", cells: "Cells") -> Path:
     software = ", ".join(f"{name} {version}" for name, version in cells.software["versions"].items())
     lines = [f"# {plan.name}", "", plan.about, "", "```", *text(plan, rows), "```", ""]
     lines += [f"- {software}; drawn by {cells.software['gl_renderer']}", "", f"    {command}", ""]
-    for name, content in (("sweep.json", about), (SUMMARY_JSON, as_json(plan, rows))):
+    for name, content in ((SWEEP, about), (SUMMARY_JSON, as_json(plan, rows))):
         write_text(folder / name, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     write_text(folder / SUMMARY_MD, "\n".join(lines))
     return folder

@@ -134,9 +134,9 @@ def with_vision_encoder(model: "VLA", name: str, weights: str) -> "VLA":
     if name == QWEN:
         raise UsageError(f"--start-from a {model.config.vision_encoder} policy does not lead back to {QWEN}")
     other = VLA.tiny(zoo.with_vision_encoder(model.config, name, weights))
-    eyes = ("encoder.backbone.visual.", "encoder.stem.", "encoder.dense_stem.")
-    kept = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(eyes)}
-    other.load_state_dict(kept, strict=False)
+    tower = "encoder.backbone.visual."
+    kept = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(tower)}
+    other.load_state_dict(kept, strict=False)  # also without the stem, which only a Qwen encoder has
     return other
 
 

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from experiments.advice import needed
 from experiments.belief import Measured, believe, cliff, read_cells
-from experiments.recommend import Args, dominated, find_device, main, make_options, needed, rank
+from experiments.options import dominated, make_options, rank
+from experiments.recommend import Args, find_device, main
 from experiments.stats import wilson
 from sim.errors import UsageError
 from tests.experiments.studies import FAST, LATE, SHIP, write_sweep

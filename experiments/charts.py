@@ -270,7 +270,7 @@ def intervals(bars: Sequence[Bar], low: float, high: float, axis: str, ticks: Se
             drawn.append(element("g", _text(8, top + 16, bar.label, class_="head"), data_arm=bar.arm))
             top += _HEAD
             continue
-        parts = [_text(10, top + 14, bar.label), _text(WIDTH - 10, top + 14, bar.says, "end", "value")]
+        parts = [_text(16, top + 14, bar.label), _text(WIDTH - 10, top + 14, bar.says, "end", "value")]
         if bar.interval is not None:
             y, i = top + 26, bar.interval
             parts.append(element("line", x1=x(i.low), x2=x(i.high), y1=y, y2=y, class_=f"range {bar.kind}"))

@@ -3,6 +3,14 @@ for (const study of document.querySelectorAll("[data-study]")) {
   filters(study);
   for (const films of study.querySelectorAll(".films")) sideBySide(films);
 }
+// A table that is wider than the page says so.
+const widths = new ResizeObserver((entries) => {
+  for (const { target } of entries) {
+    const box = target.closest(".scroll");
+    box.closest("figure").classList.toggle("scrolls", box.scrollWidth > box.clientWidth);
+  }
+});
+for (const inside of document.querySelectorAll(".scroll, .scroll > table")) widths.observe(inside);
 
 // Checkboxes choose tasks and configurations: what carries another data-task or data-arm is hidden.
 function filters(study) {

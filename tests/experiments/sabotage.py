@@ -106,12 +106,22 @@ def kill_processes(sweep: Sweep, times: int, rng: random.Random) -> Ending:
             process = sweep.start()
         sweep.wait_for(sweep.episodes + rng.randrange(3), process)
         time.sleep(rng.uniform(0, 0.3))
-        victim = rng.choice([process.pid, *children(process.pid)])
-        os.kill(victim, signal.SIGKILL)
+        victim = kill_one(process.pid, rng)
         print(f"killed {'the sweep' if victim == process.pid else 'a process of it'} at {sweep.episodes} episodes")
         if victim == process.pid:
             process.wait()
     return sweep.finish(None if process.poll() else process)
+
+
+def kill_one(pid: int, rng: random.Random) -> int:
+    """Kill a process or one of those it started; says which it was."""
+    while True:
+        victim = rng.choice([pid, *children(pid)])
+        try:
+            os.kill(victim, signal.SIGKILL)
+        except ProcessLookupError:  # it ended by itself after it was listed
+            continue
+        return victim
 
 
 def children(pid: int) -> list[int]:

@@ -66,6 +66,8 @@ def main(args: Args) -> None:
     console.print()
     for title, text in advice(options, [cell for cell in cells if _suits(cell.setting, args, False)], args):
         console.print(Text(f"{title:<8}{text}", style="bold" if title == "answer" else ""))
+    if not options:
+        console.print(Text(f"{'next':<8}{_measure(args)}"))
     console.print(Text(f"{'again':<8}{provenance.command_line(sys.argv)}"))
 
 
@@ -93,6 +95,16 @@ def _suits(setting: dict[str, Any], args: Args, at_speed: bool = True) -> bool:
         and not setting["blackout"]
         and not setting["swap_instruction"]
     )
+
+
+def _measure(args: Args) -> str:
+    """What to type where nothing is measured."""
+    from experiments.plan import presets, read_plan
+
+    asked = [name for name in presets() if any(_suits(setting.as_json(), args) for setting in read_plan(name).settings)]
+    if not asked:
+        return "no sweep that ships measures this; write one for python experiments/sweep.py (see experiments/plan.py)"
+    return f"python experiments/sweep.py {asked[0]}" + (f" (or {', '.join(asked[1:])})" if asked[1:] else "")
 
 
 def _line(option: "Option", args: Args, options: Sequence["Option"], beaten: int | None) -> str:

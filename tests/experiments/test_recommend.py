@@ -73,6 +73,10 @@ def test_what_was_never_measured_is_not_made_up(root: Path, capsys: pytest.Captu
     assert said.startswith("cannot tell: nothing is measured on turntable at 10 Hz")
     said = ask(root, capsys, "insertion_vla", task="conveyor", speed=0.05)["answer"]
     assert said.endswith("(its measured speeds are 0, 0.04, 0.08, 0.15)")
+    assert ask(root, capsys, "insertion_vla", task="turntable")["next"] == "python experiments/sweep.py budgets"
+    assert "speed" in ask(root, capsys, "insertion_vla", task="conveyor", speed=0.05)["next"]
+    assert "no sweep that ships" in ask(root, capsys, "insertion_vla", task="conveyor", speed=0.06)["next"]
+    assert "next" not in ask(root, capsys, "insertion_vla", task="conveyor")
     assert "nothing is measured" in ask(root / "none", capsys, "insertion_vla")["answer"]
     beyond = ask(root, capsys, "fixed:5000,11")
     assert (

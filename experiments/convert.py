@@ -44,7 +44,9 @@ def main(config: Config) -> None:
         raise UsageError("these are not the weights of EfficientNet-Lite0: their shapes differ")
     names = [published_name(name, network.published_names) for name in state]
     config.out.mkdir(parents=True, exist_ok=True)
-    save_file(dict(zip(names, tensors, strict=False)), config.out / WEIGHTS_FILE)
+    # The published ones keep the channels innermost in memory, which safetensors does not know.
+    plain = (tensor.contiguous() for tensor in tensors)
+    save_file(dict(zip(names, plain, strict=False)), config.out / WEIGHTS_FILE)
     print(
         f"{config.out / WEIGHTS_FILE}    next: python experiments/train.py --vision-encoder efficientnet-lite0 "
         f"--vision-weights {config.out}"

@@ -188,7 +188,11 @@ def test_wrong_weights_are_one_clear_line(tmp_path: Path) -> None:
 
 
 def test_a_pickle_of_tensors_converts_and_any_other_is_refused(tmp_path: Path) -> None:
-    source = MobileNet("efficientnet-lite0").state_dict()
+    # As in the package, the colours are innermost in memory.
+    source = {
+        name: value.contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value
+        for name, value in MobileNet("efficientnet-lite0").state_dict().items()
+    }
     torch.save({**source, "_fc.weight": torch.zeros(3)}, tmp_path / "lite0.pth")
     convert.main(convert.Config(out=tmp_path / "out", weights=tmp_path / "lite0.pth"))
     eyes = tower("efficientnet-lite0", "x")

@@ -140,6 +140,23 @@ def with_vision_encoder(model: "VLA", name: str, weights: str) -> "VLA":
     return other
 
 
+def early_layers(model: "VLA") -> list["torch.nn.Parameter"]:
+    """Of a convolutional vision encoder with published weights, what lies before its last two stages.
+
+    Edges and textures are the same everywhere, and their gradients would take three quarters of a step on a CPU.
+    """
+    from agent.vla.mobilenets import MobileNet
+    from agent.vla.towers import LightTower
+
+    tower = model.encoder.backbone.visual
+    if not (isinstance(tower, LightTower) and isinstance(tower.network, MobileNet) and tower.fixed_statistics):
+        return []
+    network = tower.network
+    return [
+        parameter for part in (network.conv_stem, network.bn1, network.blocks[:-2]) for parameter in part.parameters()
+    ]
+
+
 def history(before: Path | None, config: Any, moments: int, score: dict[str, float]) -> list[dict[str, Any]]:
     """The history of the policy that a training started from, in the file `before` if any, and that training."""
     from experiments import provenance
@@ -174,7 +191,8 @@ def _run_stage(config: Config, model: "VLA", demos: "Demonstrations", stage: str
     parts = {"vision": model.encoder, "joint": model}
     for parameter in model.parameters():
         parameter.requires_grad_(False)
-    trained = list(parts[stage].parameters())
+    as_published = {id(parameter) for parameter in early_layers(model)}
+    trained = [parameter for parameter in parts[stage].parameters() if id(parameter) not in as_published]
     for parameter in trained:
         parameter.requires_grad_(True)
     optimizer = torch.optim.AdamW(trained, lr=config.lr, weight_decay=0.02)

@@ -7,14 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from agent.vla.mobilenets import MobileNet
 from agent.vla.model import VLA
+from agent.vla.towers import LightTower, published_name
 from envs.expert import Scene, chunk, expert
 from experiments import checkpoint
 from experiments.collect import Config, Job, write
 from experiments.demos import read_shards, shard_path
 from experiments.lessons import Demonstrations
-from experiments.train import with_vision_encoder
+from experiments.train import early_layers, with_vision_encoder
 from sim.errors import UsageError
 
 
@@ -177,3 +180,19 @@ def test_a_new_vision_encoder_leaves_what_is_behind_it_as_it_was() -> None:
         with_vision_encoder(model, "resnet", "")
     with pytest.raises(UsageError, match="does not lead back to qwen"):
         with_vision_encoder(other, "qwen", "")
+
+
+def test_early_layers_stay_as_published_where_weights_were_published(tmp_path: Path) -> None:
+    model = VLA.tiny()
+    untaught = with_vision_encoder(model, "mobilenetv3-small", "")
+    assert early_layers(model) == early_layers(untaught) == []
+    tower = untaught.encoder.backbone.visual
+    assert isinstance(tower, LightTower) and isinstance(tower.network, MobileNet)
+    network = tower.network
+    published = {published_name(name, network.published_names): value for name, value in network.state_dict().items()}
+    save_file(published, tmp_path / "model.safetensors")
+    taught = with_vision_encoder(model, "mobilenetv3-small", str(tmp_path))
+    kept = {id(parameter) for parameter in early_layers(taught)}
+    names = {name for name, parameter in taught.encoder.backbone.visual.named_parameters() if id(parameter) in kept}
+    assert {name.split(".")[1] for name in names} == {"conv_stem", "bn1", "blocks"}
+    assert {name.split(".")[2] for name in names if ".blocks." in name} == {"0", "1", "2"}

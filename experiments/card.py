@@ -17,7 +17,7 @@ INTRODUCTION = """\
 # {name}
 
 A stand-in for Qwen2.5-VL-3B of {parameters:.2f} M parameters: transformers' Qwen2.5-VL classes with a small
-configuration behind a few convolutions, a sensor encoder and an action head, trained from scratch in this simulator.
+configuration behind {eyes}, a sensor encoder and an action head, trained from scratch in this simulator.
 **Its success rates are its own, never those of the 3B**; what the latency profiles charge belongs to the real model.
 
 It sees camera pixels, the instruction and the robot's sensors, and emits 8 absolute set-points at 10 Hz. It was taught
@@ -29,6 +29,13 @@ into itself (DAgger). Weights are float16 safetensors.
     from agent.config import Optimization
     from agent.vla.policy import VLAPolicy
     policy = VLAPolicy.from_pretrained("assets/policies/{name}", Optimization())
+"""
+
+
+PUBLISHED = """\
+One part did not begin from scratch: {name} stands where Qwen2.5-VL has its vision tower,
+with weights published for ImageNet. Its last two stages were trained further, all before them is as published
+(`NOTICE` names the source).
 """
 
 
@@ -68,9 +75,12 @@ def main(args: Args) -> None:
     if not results:
         raise UsageError("name at least one run of the policy, such as runs/static-3v-224-7f3a")
     parameters = results[0][0]["policy"]["parameters"] / 1e6
+    policy = json.loads(_read(args.policy / "config.json"))
+    eyes = "a few convolutions" if policy["stem_channels"] else policy["vision_encoder"]
     parts = [
-        INTRODUCTION.format(name=args.policy.name, parameters=parameters),
-        *([FLOW] if json.loads(_read(args.policy / "config.json")).get("flow_width") else []),
+        INTRODUCTION.format(name=args.policy.name, parameters=parameters, eyes=eyes),
+        *([PUBLISHED.format(name=eyes)] if policy["vision_weights"] else []),
+        *([FLOW] if policy.get("flow_width") else []),
         *_results(results),
         *sweeps,
         *_training(history),

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from agent.vla.config import PolicyConfig
 from experiments import card
 from experiments.setting import hash_policy
 from experiments.train import HISTORY_FILE
@@ -26,11 +27,11 @@ def policy(tmp_path: Path) -> Path:
     return make_policy(tmp_path / "mine", [BEGINNING])
 
 
-def make_policy(folder: Path, history: list[dict[str, Any]]) -> Path:
+def make_policy(folder: Path, history: list[dict[str, Any]], **config: Any) -> Path:
     folder.mkdir()
     (folder / "model.safetensors").write_bytes(folder.name.encode())
     (folder / HISTORY_FILE).write_text(json.dumps(history))
-    (folder / "config.json").write_text(json.dumps({"flow_width": 288}))
+    (folder / "config.json").write_text(PolicyConfig(flow_width=288, **config).to_json())
     return folder
 
 
@@ -82,6 +83,14 @@ def test_a_card_holds_the_runs_figures_and_commands(policy: Path, tmp_path: Path
     assert row.endswith("| 3/4 | 30.0 to 95.4 % | 2.2 s |")
     assert "    python experiments/run.py --task conveyor" in text.splitlines()
     assert "1.90 M parameters" in text and "target_cm_median 0.75" in text and "flow matching" in text
+
+
+def test_a_card_says_what_began_with_published_weights(tmp_path: Path) -> None:
+    eyes = {"stem_channels": 0, "vision_encoder": "efficientnet-lite0", "vision_weights": "runs/efficientnet-lite0"}
+    seeing = make_policy(tmp_path / "seeing", [BEGINNING], **eyes)
+    card.main(card.Args(seeing, (make_run(tmp_path / "run", hash_policy(seeing)),)))
+    text = (seeing / "README.md").read_text()
+    assert "One part did not begin from scratch: efficientnet-lite0" in text and "convolutions" not in text
 
 
 def test_a_run_of_other_weights_is_refused(policy: Path, tmp_path: Path) -> None:

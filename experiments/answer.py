@@ -156,10 +156,12 @@ def _break_even(study: Study) -> Answer:
     sentence = f"The {study.load} from which on success is below {threshold} %: " + "; ".join(
         f"with {who} {fall.describe()}" for who, fall in said
     )
-    crossing = [(fall.estimate, who, fall) for who, fall in said if fall.estimate is not None]
-    if not crossing:
+    bounded = [(fall.high, who, fall) for who, fall in said if fall.high is not None]
+    if not bounded:
         return Answer(f"{CANNOT_TELL} the break-even {study.load}", f"{sentence}.")
-    _, who, least = min(crossing, key=lambda each: each[0])
+    high, who, least = min(bounded, key=lambda each: each[0])
+    if any(fall.low is None or fall.low <= high for _, fall in said if fall is not least):
+        return Answer(f"{CANNOT_TELL} with which the break-even {study.load} is least", f"{sentence}.")
     return Answer(f"Break-even {study.load} is least with {who}: {least.describe()}", f"{sentence}.")
 
 

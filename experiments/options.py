@@ -61,7 +61,7 @@ def make_options(cells: Sequence[Measured], device: str) -> list[Option]:
                 vl_p95_ms=p95,
                 rate_hz=1000 / loop if loop else math.inf,
                 head_ms=model.head_ms,
-                provenance=model.describe().partition(":")[0],
+                provenance=model.describe().partition(": VL ")[0],
                 believed=believe(group, p95),
             )
         )

@@ -138,7 +138,7 @@ class Study:
     @property
     def latencies(self) -> tuple[str, ...]:
         """What the clock charged, each provenance once, without the figures."""
-        found = dict.fromkeys(cell.latency.partition(":")[0] for cell in self.cells if cell.latency)
+        found = dict.fromkeys(cell.latency.partition(": VL ")[0] for cell in self.cells if cell.latency)
         return tuple(f"{name} (chosen, not measured)" if name.startswith("fixed") else name for name in found)
 
     @property

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -86,6 +87,19 @@ def test_the_answer_comes_first_with_its_uncertainty(folders: dict[str, Path], s
     text = report.read_text()
     assert text.index("<h1>Ship: + async</h1>") < text.index("<table>") < text.index('data-kind="pareto"')
     assert "Late features cost success in 1 of 2 places" == answer(read_study(folders["late"])).short
+
+
+def test_break_even_names_an_arm_as_least_only_where_intervals_are_apart(folders: dict[str, Path]) -> None:
+    study = read_study(folders["fast"])
+    assert answer(study).short.startswith("Break-even speed is least with 400 ms, conveyor: ")
+    (rest, arm, fall), (_, other, late) = study.falls
+    lower = replace(fall, estimate=None, low=None, high=0.0, above=False)
+    assert answer(replace(study, falls=((rest, arm, lower), (rest, other, late)))).short.startswith(
+        "Break-even speed is least with 0 ms, conveyor: below 0"
+    )
+    assert answer(replace(study, falls=((rest, arm, fall), (rest, other, fall)))).short.startswith(CANNOT_TELL)
+    never = replace(fall, estimate=None, low=0.15, high=None, above=True)
+    assert answer(replace(study, falls=((rest, arm, never), (rest, other, never)))).short.startswith(CANNOT_TELL)
 
 
 def test_what_few_episodes_cannot_tell_is_said(tmp_path: Path) -> None:

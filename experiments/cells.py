@@ -23,7 +23,9 @@ Software = dict[str, Any]
 
 
 def canonical(setting: Setting) -> Setting:
-    """The setting without what its mode makes no use of: settings with equal episodes become equal."""
+    """The setting without what its mode or its latency makes no use of: settings with equal episodes become equal."""
+    if setting.latency.startswith("fixed:"):  # takes what it takes, whatever is encoded
+        setting = replace(setting, latency_of=None)
     if setting.modes == ("pause",):
         setting = replace(setting, latency="none", latency_of=None, vl_ms=0.0, head_ms=0.0, servers="two")
         return replace(setting, reuse="latest", perf_factor=1.0, rig=Rig())

@@ -220,7 +220,10 @@ def resolve(args: Args) -> tuple["Setting", Path]:
 
 def describe(setting: "Setting", policy: Path, facts: "Facts") -> dict[str, Any]:
     """What config.json holds, beside the number of episodes."""
+    from dataclasses import asdict
+
     from experiments import provenance
+    from experiments.charged import charged
 
     return {
         "name": setting.name,
@@ -232,6 +235,7 @@ def describe(setting: "Setting", policy: Path, facts: "Facts") -> dict[str, Any]
         "policy": {"folder": str(policy), "parameters": facts.parameters, "stand_in": facts.stand_in},
         "feature_error": facts.feature_error,
         "latency": setting.latency_model.describe(),
+        "charged": asdict(charged(setting.latency_model)),
         "gl_renderer": facts.gl_renderer,
         "machine": {"cores": provenance.cores(), "platform": platform.platform()},
         "versions": provenance.versions(),

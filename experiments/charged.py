@@ -1,0 +1,33 @@
+"""What a latency model charges the clock, in the three figures that later decisions rest on."""
+
+from dataclasses import dataclass
+
+from agent.realtime.distribution import Distribution, Lognormal, Samples
+from agent.realtime.latency import LatencyModel, ProfileLatency
+
+
+@dataclass(frozen=True)
+class Charged:
+    """Latencies [ms]: of preprocessing and encode at the 50th and the 95th percentile, and of the head."""
+
+    vl_p50_ms: float
+    vl_p95_ms: float
+    head_ms: float
+
+
+def charged(model: LatencyModel) -> Charged:
+    """Of a latency model; a percentile of preprocessing plus encode is taken to be the sum of theirs."""
+    if not isinstance(model, ProfileLatency):
+        return Charged(model.vl_ms, model.vl_ms, model.head_ms)
+    p50, p95 = ((_percentile(model.preprocess, q) + _percentile(model.encode, q)) * model.factor for q in (50.0, 95.0))
+    return Charged(p50, p95, model.head_ms)
+
+
+def _percentile(distribution: Distribution, q: float) -> float:
+    if isinstance(distribution, Lognormal):
+        return distribution.p95_ms if q == 95 else distribution.p50_ms
+    if isinstance(distribution, Samples):
+        import numpy as np
+
+        return float(np.percentile(distribution.ms, q))
+    return distribution.nominal_ms

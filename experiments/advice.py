@@ -1,13 +1,14 @@
 """What to ship, in words: the answer, how far it is from the cliff, what would flip it, and where that comes from."""
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from experiments.answer import rate
 from experiments.belief import Measured, believe, cliff
 from experiments.options import Option
-from experiments.stats import wilson
+from experiments.stats import POWER, wilson
 from experiments.summary import policy_line
 
 if TYPE_CHECKING:
@@ -23,29 +24,46 @@ def advice(options: Sequence[Option], everywhere: Sequence[Measured], args: "Arg
         options: in the order of `rank`.
         everywhere: cells of the task at any speed.
     """
-    able = [option for option in options if option.believed and option.rate_hz >= args.control_hz]
-    enough = [option for option in able if meets(option, args) == "enough"]
-    maybe = [option for option in able if meets(option, args) == "cannot tell"]
+    able = [option for option in options if option.rate_hz >= args.control_hz]
+    known = [option for option in able if option.believed]
+    enough = [option for option in known if meets(option, args) == "enough"]
+    maybe = [option for option in known if meets(option, args) == "cannot tell"]
     wanted = f"{args.min_success:.0%}"
     if enough:
         best = enough[0]
         ship = f"ship {best.describe()}: the whole interval is at or above {wanted}"
+        if best.at_best:
+            ship += f", if its real VL p95 stays below {_holds_until(best, args):.0f} ms: no device beats its roofline"
         return [("answer", ship), ("margin", margin(best, args)), *flips(best, everywhere, args), *_behind(best)]
     if maybe:
         best = maybe[0]
         assert best.believed
         said = f"cannot tell: {best.describe()} may be above or below {wanted}"
         more = needed(best.believed.success.estimate, args.min_success)
-        how = f"; about {more} episodes would tell" if more else "; no number of episodes tells so close a rate"
+        how = "; no number of episodes tells so close a rate"
         if best.believed.how != "at":
             how = "; only other latencies were measured: measure it at this one"
+        elif more:
+            how = f"; about {more} episodes would tell with a chance of {POWER:.0%}, if that is its rate"
         return [("answer", said + how), ("margin", margin(best, args)), *_behind(best)]
-    if able:
-        return [("answer", f"none: the best that keeps up is {able[0].describe()}, below {wanted}"), *_behind(able[0])]
-    if any(option.believed for option in options):
+    if not options or not any(option.believed for option in options):
+        return [("answer", _nothing(options, everywhere, args))]
+    if not able:
         best = max(options, key=lambda option: option.rate_hz)
         return [("answer", f"none: no measured configuration keeps {args.control_hz:g} Hz; {best.name} is the fastest")]
-    return [("answer", _nothing(options, everywhere, args))]
+    unknown = [option.name for option in able if not option.believed]
+    below = f"the best that keeps up is {known[0].describe()}, below {wanted}" if known else "nothing else keeps up"
+    if unknown:
+        said = f"cannot tell: {below}, but {'; '.join(unknown)} was measured at shorter latencies only"
+        return [("answer", said), *(_behind(known[0]) if known else ())]
+    return [("answer", f"none: {below}"), *_behind(known[0])]
+
+
+def _holds_until(option: Option, args: "Args") -> float:
+    """The greatest VL p95 [ms] at which the option is known to be good enough."""
+    assert option.believed
+    fall = cliff(option.cells, args.min_success)
+    return max(option.believed.cells[-1].charged.vl_p95_ms, (fall.low if fall else None) or 0.0)
 
 
 def _nothing(options: Sequence[Option], everywhere: Sequence[Measured], args: "Args") -> str:
@@ -71,14 +89,16 @@ def margin(option: Option, args: "Args") -> str:
     fall = cliff(option.cells, args.min_success)
     if fall is None:
         return "not measured: this configuration has cells at one latency only"
-    here = f"this device takes {option.vl_p95_ms:.0f} ms"
+    here = f"this device takes {option.charged.vl_p95_ms:.0f} ms{' at best' * option.at_best}"
     if fall.low is None and fall.high is None:
         return f"cannot tell where success falls below {args.min_success:.0%}; {here}"
-    if fall.estimate is None:
-        return f"{'holds' if fall.above else 'fails'} at all tested VL p95, up to {fall.fastest:.0f} ms; {here}"
-    low = f"{fall.slowest:.0f} or less" if fall.low is None else f"{fall.low:.0f}"
-    high = f"{fall.fastest:.0f} or more" if fall.high is None else f"{fall.high:.0f}"
-    return f"holds until VL p95 is {fall.estimate:.0f} ms [{low}, {high}]; {here}"
+    if fall.low == fall.fastest:
+        return f"holds at all tested VL p95, up to {fall.fastest:.0f} ms; {here}"
+    if fall.high == fall.slowest:
+        return f"fails at all tested VL p95, from {fall.slowest:.0f} ms on; {here}"
+    holds = f"holds until VL p95 is {fall.low:.0f} ms" if fall.low is not None else "cannot tell until where it holds"
+    fails = f"fails from {fall.high:.0f} ms on" if fall.high is not None else "cannot tell from where on it fails"
+    return f"{holds}, {fails}; {here}"
 
 
 def flips(option: Option, everywhere: Sequence[Measured], args: "Args") -> list[tuple[str, str]]:
@@ -90,10 +110,10 @@ def flips(option: Option, everywhere: Sequence[Measured], args: "Args") -> list[
         found.append(f"a VL p95 above {fall.low:.0f} ms")
     found.append(f"--min-success above {math.floor(100 * option.believed.success.low) / 100:.2f}")
     if math.isfinite(option.rate_hz):
-        found.append(f"--control-hz above {option.rate_hz:.3g}")
+        found.append(f"--control-hz above {option.rate_hz:.3g}, which it does not keep")
     same = [cell for cell in everywhere if cell.configuration == option.cells[0].configuration]
     for speed in sorted({cell.setting["speed"] for cell in same} - {None, args.speed}):
-        there = believe([cell for cell in same if cell.setting["speed"] == speed], option.vl_p95_ms)
+        there = believe([cell for cell in same if cell.setting["speed"] == speed], option.charged)
         if there and there.success.high < args.min_success:
             found.append(f"--speed {speed:g}, where success is {rate(there.success)}")
             break
@@ -106,28 +126,35 @@ def _behind(option: Option) -> list[tuple[str, str]]:
     cells = option.believed.cells
     policies = ", ".join(dict.fromkeys(policy_line(cell.policy) for cell in cells))
     said = f"success is that of {policies}; latency is {option.provenance}"
-    heads = sorted({cell.setting["head_ms"] for cell in cells})
-    if any(not math.isclose(head, option.head_ms, rel_tol=0.1) for head in heads):
+    heads = sorted({cell.charged.head_ms for cell in cells})
+    if any(not math.isclose(head, option.charged.head_ms, rel_tol=0.1) for head in heads):
         measured = " and ".join(f"{head:g}" for head in heads)
-        said += f"; measured with a head of {measured} ms, this device takes {option.head_ms:.3g}"
+        said += f"; measured with a head of {measured} ms, this device takes {option.charged.head_ms:.3g}"
     commands = " and ".join(dict.fromkeys(cell.command for cell in cells))
     return [("behind", said), ("cells", f"measured by {commands}")]
 
 
 def needed(estimate: float, least: float) -> int | None:
-    """Episodes after which Wilson's interval around a rate no longer holds `least`; None if no number does."""
+    """Episodes after which Wilson's interval no longer holds `least`, with a power of 80 %, if the rate is `estimate`.
 
-    def clear(n: int) -> bool:
-        interval = wilson(round(estimate * n), n)
-        return not interval.low < least <= interval.high
+    None if a million are too few.
+    """
+    from scipy.stats import binom
+
+    def clears(n: int) -> bool:
+        if estimate >= least:
+            successes = bisect_left(range(n + 1), True, key=lambda k: wilson(k, n).low >= least)
+            return bool(binom.sf(successes - 1, n, estimate) >= POWER)
+        too_many = bisect_left(range(n + 1), True, key=lambda k: wilson(k, n).high >= least)
+        return bool(binom.cdf(too_many - 1, n, estimate) >= POWER)
 
     n = 8
-    while n <= MOST_EPISODES and not clear(n):
+    while n <= MOST_EPISODES and not clears(n):
         n *= 2
     if n > MOST_EPISODES:
         return None
     low, high = n // 2, n
     while high - low > max(1, high // 50):  # an estimate: 2 % is enough
         middle = (low + high) // 2
-        low, high = (low, middle) if clear(middle) else (middle, high)
+        low, high = (low, middle) if clears(middle) else (middle, high)
     return high

@@ -68,6 +68,9 @@ def _ship(study: Study, pools: list[_Pool]) -> Answer:
     """The arm with the most successes among those that keep up, if the others can be told from it."""
     timed = [pool for pool in pools if all(cell.loop_ms is not None for cell in pool.cells)]
     able = [pool for pool in timed if pool.keeps_up]
+    if len(study.arms) == 1:
+        only = pools[0]
+        return Answer(f"{only.arm}: {rate(only.success)}", f"{only.describe()}; it was compared with no other.")
     hertz = f"{study.cells[0].setting['control_hz']:g} Hz"
     if not timed:
         return Answer(CANNOT_TELL, "In every configuration the world waits for the model: no latency was charged.")
@@ -90,11 +93,27 @@ def _ship(study: Study, pools: list[_Pool]) -> Answer:
             f"{best.describe()}{over}, but {names}: all keep {hertz}, and these episodes do not tell them apart "
             f"(about {needed} a configuration would).{_against(study, pools, best)}",
         )
+    worse = _worse_somewhere(study, best, able)
     others = [f"{pool.arm} in {rate(pool.success)}" for pool in able if pool is not best]
     less = f"; of those that also do, {', '.join(others)}: less" if others else ", as the only one"
     return Answer(
-        f"Ship: {best.arm}", f"{best.describe()}{over} and keeps {hertz}{less}.{_against(study, pools, best)}"
+        f"Ship: {best.arm}", f"{best.describe()}{over} and keeps {hertz}{less}.{worse}{_against(study, pools, best)}"
     )
+
+
+def _worse_somewhere(study: Study, best: _Pool, able: list[_Pool]) -> str:
+    """Where another arm that keeps up does better, though not over all places; Holm over those comparisons."""
+    places: dict[tuple[str, Where], Paired] = {}
+    for pool in able:
+        for mine, other in zip(best.cells, pool.cells, strict=True):
+            if pool is not best:
+                places[pool.arm, mine.where] = _compare(_Pool(best.arm, [mine]), _Pool(pool.arm, [other]))
+    found = [
+        f"worse than {arm} in {_short(where)} ({difference(result.difference, ' points')})"
+        for (arm, where), result in holm(places).items()
+        if result.significant and result.difference.estimate < 0
+    ]
+    return f" But it is {'; '.join(found)}." if found else ""
 
 
 def _against(study: Study, pools: list[_Pool], best: _Pool) -> str:
@@ -129,11 +148,23 @@ def _how_late(study: Study) -> Answer:
     for cell in sorted(study.cells, key=lambda cell: cell.vl_ms):
         if cell.against and cell.against.significant and cell.against.difference.estimate < 0:
             least.setdefault(cell.where, cell)
+    better = {
+        cell.where: cell
+        for cell in study.cells
+        if cell.against and cell.against.significant and cell.against.difference.estimate > 0
+    }
+    gains = "".join(
+        f" It is better at {cell.vl_ms:g} ms in {_short(where)} ({difference(cell.against.difference, ' points')})."
+        for where, cell in better.items()
+        if cell.against
+    )
     safe = [where for where in study.places if where not in least]
     names = [_short(where) for where in safe]
     n = min(cell.n for cell in study.cells if cell.n)
     top = max(cell.vl_ms for cell in study.cells)
     none = f"up to {top:g} ms nothing can be told from {reference} at n = {n}"
+    if not least and gains:
+        return Answer("Late features are told to cost success nowhere", f"In no place is it worse at any.{gains}")
     if not least:
         return Answer(CANNOT_TELL, f"Whether late features cost success: {none} in any place.")
     first = min(least.values(), key=lambda cell: cell.vl_ms)
@@ -145,7 +176,7 @@ def _how_late(study: Study) -> Answer:
     )
     return Answer(
         f"Late features cost success in {len(least)} of {len(study.places)} places",
-        sentence + (f"; in {', '.join(names)} {none}." if names else "."),
+        sentence + (f"; in {', '.join(names)} {none}." if names and not better else ".") + gains,
     )
 
 

@@ -3,16 +3,17 @@
 import json
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from agent.config import Optimization
-from agent.realtime.distribution import Distribution, Lognormal, Samples
-from agent.realtime.latency import LatencyModel, ProfileLatency, parse_latency
+from agent.realtime.latency import LatencyModel, parse_latency
 from experiments.break_even import BreakEven, break_even
+from experiments.charged import Charged
 from experiments.stats import Interval, wilson
 from experiments.store import CONFIG, RunFolder
+from sim.errors import UsageError
 
 TIMING = ("latency", "vl_ms", "head_ms", "perf_factor", "latency_of", "seed", "speed", "task", "control_hz")
 """Fields of a setting that say how long things take, or where it was measured; all others make the configuration."""
@@ -24,14 +25,14 @@ class Measured:
 
     Attributes:
         setting: as JSON, of one mode.
-        vl_p95_ms: the 95th percentile of what its clock charged for an encode [ms].
+        charged: what its clock charged.
         k, n: successes and episodes.
         command: that measured it.
         policy: folder, parameters, stand_in.
     """
 
     setting: dict[str, Any]
-    vl_p95_ms: float
+    charged: Charged
     k: int
     n: int
     command: str
@@ -50,9 +51,9 @@ class Believed:
 
     Attributes:
         success: with an interval; between two cells its low end is the later one's, its high end the sooner one's.
-            Below all measured latencies it is a bound: that of the soonest cell, and anything above it.
+            On a device faster than all cells it is a bound: that of the soonest cell, and anything above it.
         cells: one or two that it rests on, by latency.
-        how: at that very latency, between two, or at least what a longer one permits.
+        how: at those very latencies, between two cells, or at least what a slower one permits.
     """
 
     success: Interval
@@ -66,12 +67,15 @@ class Believed:
 
     def describe(self) -> str:
         """Which cells those are."""
-        shown = " and ".join(f"{cell.k}/{cell.n} at VL p95 {cell.vl_p95_ms:.0f} ms" for cell in self.cells)
+        shown = " and ".join(f"{cell.k}/{cell.n} at VL p95 {cell.charged.vl_p95_ms:.0f} ms" for cell in self.cells)
         return shown if self.how == "at" else f"{self.how} {shown}"
 
 
 def read_cells(root: Path) -> tuple[list[Measured], int]:
-    """The cells below a folder, of the software that was used last; and how many others there are."""
+    """The cells below a folder, of the software that was used last; and how many others there are.
+
+    UsageError if one is damaged.
+    """
     folders = [RunFolder(path.parent) for path in root.glob(f"*/{CONFIG}")]
     folders = [folder for folder in folders if folder.rows and len(folder.setting["modes"]) == 1]
     if not folders:
@@ -82,12 +86,12 @@ def read_cells(root: Path) -> tuple[list[Measured], int]:
 
 
 def _measured(folder: RunFolder) -> Measured:
-    setting = folder.setting
-    took = setting.get("latency_of") or setting["optimization"]
-    model = latency(setting["latency"], took, setting["perf_factor"])
-    outcomes = [row["success"] for row in folder.rows]
-    command, policy = folder.config["command"], folder.config["policy"]
-    return Measured(setting, vl_p95_ms(model), sum(outcomes), len(outcomes), command, policy)
+    config, outcomes = folder.config, [bool(row["success"]) for row in folder.rows]
+    try:
+        took = Charged(**config["charged"])
+        return Measured(folder.setting, took, sum(outcomes), len(outcomes), config["command"], config["policy"])
+    except (KeyError, TypeError) as error:
+        raise UsageError(f"{folder.path / CONFIG} cannot be used ({error!r}); remove the folder") from None
 
 
 def latency(name: str, optimization: dict[str, Any], factor: float = 1.0) -> LatencyModel:
@@ -96,35 +100,19 @@ def latency(name: str, optimization: dict[str, Any], factor: float = 1.0) -> Lat
     return parse_latency(name, Optimization(**fields), factor)
 
 
-def vl_p95_ms(model: LatencyModel) -> float:
-    """The 95th percentile of preprocessing and encode [ms]; that of their sum is taken to be the sum of theirs."""
-    if not isinstance(model, ProfileLatency):
-        return model.vl_ms
-    return (_p95(model.preprocess) + _p95(model.encode)) * model.factor
+def believe(cells: Iterable[Measured], device: Charged) -> Believed | None:
+    """Success of a configuration on a device, taking for granted only that more latency helps nobody.
 
-
-def _p95(distribution: Distribution) -> float:
-    if isinstance(distribution, Lognormal):
-        return distribution.p95_ms
-    if isinstance(distribution, Samples):
-        import numpy as np
-
-        return float(np.percentile(distribution.ms, 95))
-    return distribution.nominal_ms
-
-
-def believe(cells: Iterable[Measured], p95_ms: float) -> Believed | None:
-    """Success of a configuration at a latency, taking for granted only that more latency helps nobody.
-
-    None if every cell was measured at a shorter one (by more than 1 %).
+    A cell says something of it if it was charged no less in all of `Charged`, or no more in all; None if none was
+    charged no less.
     """
-    ordered = sorted(cells, key=lambda cell: cell.vl_p95_ms)
-    near = [cell for cell in ordered if math.isclose(cell.vl_p95_ms, p95_ms, rel_tol=0.01, abs_tol=0.5)]
+    ordered = sorted(cells, key=lambda cell: (cell.charged.vl_p95_ms, cell.charged.head_ms))
+    sooner = [cell for cell in ordered if _no_slower(cell.charged, device)]
+    later = [cell for cell in ordered if _no_slower(device, cell.charged)]
+    near = [cell for cell in sooner if cell in later]
     if near:
         best = max(near, key=lambda cell: cell.n)
         return Believed(wilson(best.k, best.n), (best,), "at")
-    sooner = [cell for cell in ordered if cell.vl_p95_ms < p95_ms]
-    later = [cell for cell in ordered if cell.vl_p95_ms > p95_ms]
     if not later:
         return None
     if not sooner:
@@ -132,18 +120,28 @@ def believe(cells: Iterable[Measured], p95_ms: float) -> Believed | None:
         return Believed(Interval(bound.estimate, bound.low, 1.0), (later[0],), "at least")
     below, above = sooner[-1], later[0]
     a, b = wilson(below.k, below.n), wilson(above.k, above.n)
-    share = (p95_ms - below.vl_p95_ms) / (above.vl_p95_ms - below.vl_p95_ms)
+    way = above.charged.vl_p95_ms - below.charged.vl_p95_ms
+    share = (device.vl_p95_ms - below.charged.vl_p95_ms) / way if way > 0 else 0.5
     middle = a.estimate + share * (b.estimate - a.estimate)
     return Believed(Interval(middle, min(a.low, b.low), max(a.high, b.high)), (below, above), "between")
 
 
+def _no_slower(one: Charged, two: Charged) -> bool:
+    """In all three figures, but for 1 % or half a millisecond, which no figure of ours is worth."""
+
+    def no_more(a: float, b: float) -> bool:
+        return a <= b or math.isclose(a, b, rel_tol=0.01, abs_tol=0.5)
+
+    return all(no_more(a, b) for a, b in zip(astuple(one), astuple(two), strict=True))
+
+
 def cliff(cells: Sequence[Measured], least: float) -> BreakEven | None:
     """The VL p95 [ms] from which on success of a configuration is below `least`; None with fewer than two latencies."""
-    if len({cell.vl_p95_ms for cell in cells}) < 2:
+    if len({cell.charged.vl_p95_ms for cell in cells}) < 2:
         return None
     loads: list[float] = []
     outcomes: list[bool] = []
     for cell in cells:
-        loads += [cell.vl_p95_ms] * cell.n
+        loads += [cell.charged.vl_p95_ms] * cell.n
         outcomes += [True] * cell.k + [False] * (cell.n - cell.k)
     return break_even(loads, outcomes, least)

@@ -3,10 +3,11 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from experiments.answer import rate
-from experiments.belief import Believed, Measured, believe, latency, vl_p95_ms
+from agent.realtime.latency import ROOFLINE
+from experiments.belief import Believed, Measured, believe, latency
+from experiments.charged import Charged, charged
 from experiments.summary import features
 
 
@@ -17,25 +18,26 @@ class Option:
     Attributes:
         name: what the model is fed and when.
         cells: where it was measured on this task, at any latency.
-        vl_p95_ms: of an encode on the device [ms].
-        rate_hz: control ticks a second it serves, at that percentile [Hz].
-        head_ms: of the device [ms].
+        charged: latencies of the device.
+        rate_hz: control ticks a second it serves, at the 95th percentile of an encode [Hz].
+        at_best: the latencies are those of a roofline, which no real device beats: success is at most what it says.
         provenance: of the latency.
-        believed: success at that latency; None if only shorter ones were measured.
+        believed: success at those latencies; None if only shorter ones were measured.
     """
 
     name: str
     cells: tuple[Measured, ...]
-    vl_p95_ms: float
+    charged: Charged
     rate_hz: float
-    head_ms: float
+    at_best: bool
     provenance: str
     believed: Believed | None
 
     def describe(self) -> str:
         """Name and success."""
         assert self.believed
-        return f"{self.name} ({rate(self.believed.success)}, n = {self.believed.n})"
+        least = "at least " * (self.believed.how == "at least")
+        return f"{self.name} ({least}{rate(self.believed.success)}, n = {self.believed.n})"
 
 
 def make_options(cells: Sequence[Measured], device: str) -> list[Option]:
@@ -43,26 +45,22 @@ def make_options(cells: Sequence[Measured], device: str) -> list[Option]:
     groups: dict[str, list[Measured]] = {}
     for cell in cells:
         groups.setdefault(cell.configuration, []).append(cell)
-    policies = {cell.setting["policy_sha256"] for cell in cells}
     options = []
     for group in groups.values():
         setting, (mode,) = group[0].setting, group[0].setting["modes"]
         model = latency(device, setting["optimization"])
-        p95 = vl_p95_ms(model)
+        took = charged(model)
         head = model.head_ms * (1 if setting["servers"] == "two" else model.contention)
-        loop = head + (p95 if mode == "sync" else 0.0)
-        name = features(setting, mode)
-        if len(policies) > 1:
-            name += f", policy {Path(group[0].policy['folder']).name} {setting['policy_sha256'][:4]}"
+        loop = head + (took.vl_p95_ms if mode == "sync" else 0.0)
         options.append(
             Option(
-                name=name,
+                name=features(setting, mode),
                 cells=tuple(group),
-                vl_p95_ms=p95,
+                charged=took,
                 rate_hz=1000 / loop if loop else math.inf,
-                head_ms=model.head_ms,
+                at_best=device.startswith(ROOFLINE),
                 provenance=model.describe().partition(": VL ")[0],
-                believed=believe(group, p95),
+                believed=believe(group, took),
             )
         )
     return options
@@ -73,22 +71,17 @@ def rank(options: Sequence[Option], control_hz: float) -> list[Option]:
 
     def merit(option: Option) -> tuple[bool, float, float, float]:
         success = option.believed.success.estimate if option.believed else -1.0
-        return option.rate_hz >= control_hz, success, option.rate_hz, -option.vl_p95_ms
+        return option.rate_hz >= control_hz, success, option.rate_hz, -option.charged.vl_p95_ms
 
     return sorted(options, key=merit, reverse=True)
 
 
 def dominated(options: Sequence[Option]) -> list[int | None]:
-    """Of each option, the first one that has no less success at no less a rate, and more of one of them.
-
-    An option of which only a lower bound is known is beaten by none.
-    """
+    """Of each option, the first one that is told to succeed more often, at no less a rate: its interval lies above."""
 
     def beats(one: Option, two: Option) -> bool:
-        if not one.believed or not two.believed or two.believed.how == "at least":
+        if not one.believed or not two.believed:
             return False
-        a = one.believed.success.estimate, round(one.rate_hz, 6)
-        b = two.believed.success.estimate, round(two.rate_hz, 6)
-        return a != b and a[0] >= b[0] and a[1] >= b[1]
+        return one.believed.success.low > two.believed.success.high and one.rate_hz >= two.rate_hz
 
     return [next((i for i, one in enumerate(options) if beats(one, two)), None) for two in options]

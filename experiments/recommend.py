@@ -29,6 +29,8 @@ class Args:
     """Pick task."""
     speed: float | None = None
     """conveyor, turntable: speed of the belt or of the rim [m/s]; cells of drawn speeds if left out."""
+    policy: str = "tiny"
+    """A policy in assets/policies, or the folder of another one; cells of others are not used."""
     cells: str = "runs/cells"
     """Folder of the measured cells."""
 
@@ -43,7 +45,7 @@ def main(args: Args) -> None:
     from experiments.advice import advice
     from experiments.belief import read_cells
     from experiments.options import dominated, make_options, rank
-    from experiments.setting import MAX_CONTROL_HZ, MIN_CONTROL_HZ, check_range
+    from experiments.setting import MAX_CONTROL_HZ, MIN_CONTROL_HZ, check_range, find_policy, hash_policy
     from sim.errors import UsageError
 
     check_range("control-hz", args.control_hz, MIN_CONTROL_HZ, MAX_CONTROL_HZ)
@@ -51,7 +53,11 @@ def main(args: Args) -> None:
         raise UsageError(f"min-success must be above 0 and below 1, not {args.min_success:g}")
     check_speed(find_task(args.task), args.speed)
     device = find_device(args.device)
-    cells, others = read_cells(Path(args.cells))
+    if args.cells != Args.cells and not Path(args.cells).is_dir():
+        raise UsageError(f"--cells: there is no folder {args.cells}; sweeps write to {Args.cells}")
+    policy = hash_policy(find_policy(args.policy))
+    found, others = read_cells(Path(args.cells))
+    cells = [cell for cell in found if cell.setting["policy_sha256"] == policy]
     mine = [cell for cell in cells if _suits(cell.setting, args)]
     options = rank(make_options(mine, device), args.control_hz)
     console = Console(highlight=False, soft_wrap=True)
@@ -60,6 +66,8 @@ def main(args: Args) -> None:
     console.print(Text(asked))
     if others:
         console.print(f"note: {others} cells come from other software and are not used")
+    if len(cells) < len(found):
+        console.print(f"note: {len(found) - len(cells)} cells are of other policies than {args.policy} and not used")
     for option, beaten in zip(options, dominated(options), strict=True):
         line = _line(option, args, options, beaten)
         console.print(Text(line, style="strike" if beaten is not None else ""))
@@ -112,13 +120,15 @@ def _line(option: "Option", args: Args, options: Sequence["Option"], beaten: int
     from experiments.answer import rate
 
     width = max(len(each.name) for each in options)
-    head = f"  {options.index(option) + 1:>2}  {option.name:<{width}}  VL p95 {option.vl_p95_ms:5.0f} ms"
+    least = " at least" * option.at_best
+    head = f"  {options.index(option) + 1:>2}  {option.name:<{width}}  VL p95{least} {option.charged.vl_p95_ms:5.0f} ms"
     head += f"  {option.rate_hz:6.1f} Hz {'keeps up' if option.rate_hz >= args.control_hz else 'too slow':<8}"
     if option.believed is None:
-        ms = sorted(cell.vl_p95_ms for cell in option.cells)
+        ms = sorted(cell.charged.vl_p95_ms for cell in option.cells)
         where = f"from {ms[0]:.0f} to {ms[-1]:.0f}" if ms[0] < ms[-1] else f"at {ms[0]:.0f}"
         return f"{head}  not measured at this latency, only {where} ms"
-    success = f"{rate(option.believed.success)} {meets(option, args)} ({option.believed.describe()})"
+    verdict = meets(option, args) + " at best" * (option.at_best and meets(option, args) == "enough")
+    success = f"{rate(option.believed.success)} {verdict} ({option.believed.describe()})"
     return f"{head}  {success}" + (f"; dominated by {beaten + 1}" if beaten is not None else "")
 
 

@@ -94,6 +94,7 @@ def describe(cell: Cell) -> dict[str, Any]:
         "command": "python experiments/sweep.py made-up",
         "policy": POLICY,
         "latency": setting.latency_model.describe(),
+        "charged": asdict(charged(setting.latency_model)),
         "gl_renderer": "fake",
         "versions": SOFTWARE["versions"],
     }

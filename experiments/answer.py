@@ -191,7 +191,8 @@ def _break_even(study: Study) -> Answer:
     if not bounded:
         return Answer(f"{CANNOT_TELL} the break-even {study.load}", f"{sentence}.")
     high, who, least = min(bounded, key=lambda each: each[0])
-    if any(fall.low is None or fall.low <= high for _, fall in said if fall is not least):
+    # Where one holds and the other fails at the same tested load, they are apart.
+    if any(fall.low is None or fall.low < high for _, fall in said if fall is not least):
         return Answer(f"{CANNOT_TELL} with which the break-even {study.load} is least", f"{sentence}.")
     return Answer(f"Break-even {study.load} is least with {who}: {least.describe()}", f"{sentence}.")
 

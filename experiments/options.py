@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from experiments.answer import rate
 from agent.realtime.latency import ROOFLINE
+from experiments.answer import rate
 from experiments.belief import Believed, Measured, believe, latency
 from experiments.charged import Charged, charged
 from experiments.summary import features

@@ -28,8 +28,8 @@ class Args:
     """
 
     sweep: tyro.conf.Positional[str]
-    """note, views-res, quant, budgets, speed, hardware, reuse, execution, axis-latency, axis-views, axis-res, controls,
-    configurations or smoke; or a YAML file (experiments/plan.py says what is in it)."""
+    """note, views-res, quant, int4, budgets, speed, hardware, reuse, execution, axis-latency, axis-views, axis-res,
+    controls, configurations or smoke; or a YAML file (experiments/plan.py says what is in it)."""
     episodes: int = 0
     """Episodes of each cell; 0 takes what the sweep says."""
     looks: int = 0

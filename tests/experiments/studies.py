@@ -3,12 +3,14 @@
 import math
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from experiments import sweep
 from experiments.ages import HISTOGRAM, histogram
 from experiments.cells import Cells
+from experiments.charged import charged
 from experiments.plan import Cell, make_plan
 from experiments.store import VIDEOS, Row
 from experiments.trial import Job

@@ -1,0 +1,51 @@
+"""The answer of a study says what the table says, and no more."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiments.answer import Answer, answer
+from experiments.report_data import read_study
+from experiments.trial import Job
+from tests.experiments import studies
+
+Chance = Callable[[Job], float]
+ASYNC = {"latency": "fixed:100,11", "mode": "async", "res": 224}
+
+
+def said(tmp_path: Path, patch: pytest.MonkeyPatch, chance: Chance, **spec: Any) -> Answer:
+    """The answer of a sweep whose episodes succeed with that chance."""
+    patch.setattr(studies, "chance", chance)
+    return answer(read_study(studies.write_sweep(tmp_path, "made-up", {"episodes": 60, **spec})))
+
+
+def test_a_single_configuration_is_compared_with_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = said(tmp_path, monkeypatch, lambda _: 1.0, arms={"only": {**ASYNC, "views": 3}})
+    assert found.short == "only: 100 % [94, 100]" and found.sentence.endswith("it was compared with no other.")
+
+
+def test_the_best_over_all_places_is_not_called_the_best_where_it_is_worse(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def chance(job: Job) -> float:
+        three = len(job.setting.optimization.cameras) == 3
+        return {"static": 0.1 + 0.9 * three, "conveyor": 0.9 - 0.3 * three}[job.setting.task]
+
+    arms = {"3 views": {**ASYNC, "views": 3}, "1 view": {**ASYNC, "views": 1}}
+    found = said(tmp_path, monkeypatch, chance, across={"task": ["static", "conveyor"]}, arms=arms)
+    assert found.short == "Ship: 3 views" and " But it is worse than 1 view in conveyor (-" in found.sentence
+    monkeypatch.setattr(studies, "chance", lambda job: 0.9 if len(job.setting.optimization.cameras) == 3 else 0.1)
+    folder = studies.write_sweep(tmp_path / "all", "made-up", {"episodes": 60, "arms": arms})
+    assert (
+        answer(read_study(folder)).short == "Ship: 3 views" and "worse than" not in answer(read_study(folder)).sentence
+    )
+
+
+def test_where_late_features_help_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arms = {f"{ms} ms": {**ASYNC, "views": 3, "latency": f"fixed:{ms},11"} for ms in (100, 400)}
+    found = said(tmp_path, monkeypatch, lambda job: 0.5 + 0.001 * job.setting.vl_ms, arms=arms)
+    assert (
+        found.short == "Late features are told to cost success nowhere" and "It is better at 400 ms" in found.sentence
+    )

@@ -10,13 +10,13 @@ from typing import Any, Literal
 from agent.config import Optimization
 from agent.realtime.latency import LatencyModel, parse_latency
 from experiments.break_even import BreakEven, break_even
-from experiments.charged import Charged
+from experiments.charged import TIMING, Charged
 from experiments.stats import Interval, wilson
 from experiments.store import CONFIG, RunFolder
 from sim.errors import UsageError
 
-TIMING = ("latency", "vl_ms", "head_ms", "perf_factor", "latency_of", "seed", "speed", "task", "control_hz")
-"""Fields of a setting that say how long things take, or where it was measured; all others make the configuration."""
+QUESTION = ("speed", "task", "control_hz")
+"""Fields of a setting that say where it was measured."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Measured:
     @property
     def configuration(self) -> str:
         """What the policy is fed and how it runs, whatever that takes: equal for cells that differ in latency alone."""
-        kept = {key: value for key, value in self.setting.items() if key not in TIMING}
+        kept = {key: value for key, value in self.setting.items() if key not in (*TIMING, *QUESTION)}
         return json.dumps(kept, sort_keys=True)
 
 

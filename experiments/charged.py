@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from agent.realtime.distribution import Distribution, Lognormal, Samples
 from agent.realtime.latency import LatencyModel, ProfileLatency
 
+TIMING = ("latency", "vl_ms", "head_ms", "perf_factor", "latency_of", "seed")
+"""Fields of a setting that say how long things take, or which episodes were run."""
+
 
 @dataclass(frozen=True)
 class Charged:

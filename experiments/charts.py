@@ -195,7 +195,7 @@ def pareto(points: Sequence[Point], front: Sequence[int], wanted_hz: float) -> M
             steps.append((steps[-1][0], y(point.y.estimate)))
         steps.append((x(point.x), y(point.y.estimate)))
     at = [(x(point.x), y(point.y.estimate)) for point in points]
-    heights = _apart(at, (y(0) + y(1)) / 2)
+    sides = _apart(at, (_LEFT + WIDTH - _RIGHT) / 2)
     return _svg(
         height,
         "Success and control rate: " + "; ".join(_says(point, f"{point.x:.3g} Hz") for point in points),
@@ -207,22 +207,22 @@ def pareto(points: Sequence[Point], front: Sequence[int], wanted_hz: float) -> M
         *(
             element(
                 "g",
-                element("line", x1=px, x2=px, y1=py, y2=by, class_="whisker"),
+                element("line", x1=px, x2=bx, y1=py, y2=py, class_="whisker"),
                 element("circle", cx=px, cy=py, r=3.5, class_="dot"),
                 data_arm=point.arm,
             )
-            for point, (px, py), by in zip(points, at, heights, strict=True)
+            for point, (px, py), bx in zip(points, at, sides, strict=True)
         ),
         *(
             element(
                 "g",
                 element("title", _says(point, f"{point.x:.3g} Hz")),
                 element("line", x1=px, x2=px, y1=y(point.y.low), y2=y(point.y.high), class_="whisker"),
-                element("circle", cx=px, cy=by, r=9, class_="badge" if point.strong else "badge hollow"),
-                _text(px, by + 4, point.mark, "middle", "mark" if point.strong else "mark hollow"),
+                element("circle", cx=bx, cy=py, r=9, class_="badge" if point.strong else "badge hollow"),
+                _text(bx, py + 4, point.mark, "middle", "mark" if point.strong else "mark hollow"),
                 data_arm=point.arm,
             )
-            for point, (px, _), by in zip(points, at, heights, strict=True)
+            for point, (px, py), bx in zip(points, at, sides, strict=True)
         ),
         *(_text(x(tick), bottom + 15, f"{tick:g}", "middle") for tick in kept),
         _text((_LEFT + WIDTH - _RIGHT) / 2, height - 5, "control rate it can serve [Hz]", "middle", "axis"),
@@ -230,14 +230,13 @@ def pareto(points: Sequence[Point], front: Sequence[int], wanted_hz: float) -> M
 
 
 def _apart(points: list[tuple[float, float]], middle: float) -> list[float]:
-    """Heights of badges that do not cover each other: moved towards the middle, where a point has its place taken."""
+    """Where badges stand that do not cover each other: at the height of their point, moved sideways to the middle."""
     placed: list[tuple[float, float]] = []
     for x, y in points:
-        way = 20 if y < middle else -20
-        heights = (y + way * step for step in range(len(points)))
-        free = (height for height in heights if all(math.hypot(x - a, height - b) >= 19 for a, b in placed))
-        placed.append((x, next(free, y)))
-    return [height for _, height in placed]
+        way = 20 if x < middle else -20
+        sides = (x + way * step for step in range(len(points)))
+        placed.append((next(side for side in sides if all(math.hypot(side - a, y - b) >= 19 for a, b in placed)), y))
+    return [side for side, _ in placed]
 
 
 _BAR, _HEAD = 38, 22

@@ -217,8 +217,8 @@ def _fall(study: Study) -> Figure:
     return Figure(
         "break-even",
         f"Break-even {study.load}",
-        f"The {study.load} at which success falls below {threshold} %, supposing only that it does not rise. The interval "
-        "lies between tested loads; an arrow goes on beyond what was tested. Below: what was measured.",
+        f"The {study.load} at which success falls below {threshold} %, supposing only that it does not rise. The "
+        "interval lies between tested loads; an arrow goes on beyond what was tested. Below: what was measured.",
         _count([cell for cell in study.cells if cell.n]),
         tuple(panels),
     )

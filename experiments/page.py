@@ -10,7 +10,7 @@ from experiments.charts import strip
 from experiments.figures import figures
 from experiments.plan import show
 from experiments.report_data import Film, Study
-from experiments.report_tables import changed, heads, lines, notes, said, verdict
+from experiments.report_tables import changed, falls, heads, lines, notes, said, verdict
 
 FILM_BYTES = 12_000_000
 """Films that a page holds at most [bytes]; base64 makes them a third larger."""
@@ -67,7 +67,9 @@ def html(studies: Sequence[tuple[Study, Answer]], command: str) -> str:
     there |= {"films"} if any(part["reel"].films for part in parts) else set()  # type: ignore[attr-defined]
     loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.globals.update(show=show, strip=strip, said=said, changed=changed, verdict=verdict, policies=_policies)
+    environment.globals.update(
+        show=show, strip=strip, said=said, changed=changed, verdict=verdict, falls=falls, policies=_policies
+    )
     return environment.get_template("report.html.j2").render(
         parts=parts,
         command=command,

@@ -39,8 +39,15 @@ def main(args: Args) -> None:
     if not args.folders:
         raise UsageError("name at least one folder of a run or a sweep, such as runs/static-3v-224-7f3a")
     paths = [Path(name) for name in args.folders]
+    missing = [str(path) for path in paths if not path.is_dir()]
+    if missing:
+        raise UsageError(f"no folder {', '.join(missing)}; name folders of runs or sweeps, as runs/ holds them")
     # runs/* also holds cells and reports.
-    paths = [path for path in paths if (path / CONFIG).is_file() or (path / SWEEP).is_file()] or paths
+    told = [path for path in paths if (path / CONFIG).is_file() or (path / SWEEP).is_file()]
+    if told and len(told) < len(paths):
+        others = ", ".join(str(path) for path in paths if path not in told)
+        print(f"note: passed over, as they hold no run and no sweep: {others}", file=sys.stderr)
+    paths = told or paths
     out = Path(args.out) if args.out else (paths[0] if len(paths) == 1 else paths[0].parent) / "report"
     check_writable(out)
     studies = [_told(path) for path in paths]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.break_even import BreakEven
+from experiments.charged import TIMING
 from experiments.plan import AS_IS, show
 from experiments.split import Split
 from experiments.stats import Interval, Paired
@@ -123,9 +124,8 @@ class Study:
 
     @property
     def only_timing_differs(self) -> bool:
-        """All arms see the same and run in the same mode: what differs is how long it takes."""
-        alike = {json.dumps([cell.setting["optimization"], cell.mode, cell.setting["reuse"]]) for cell in self.cells}
-        return len(alike) == 1 and len({cell.vl_ms for cell in self.cells}) > 1
+        """All arms see and do the same in the same mode: what differs is how long it takes."""
+        return len({_apart_from_timing(cell) for cell in self.cells}) == 1 and len({c.vl_ms for c in self.cells}) > 1
 
     def cell(self, where: Where, arm: str) -> Shown | None:
         """The cell there, if there is one."""
@@ -146,6 +146,12 @@ class Study:
         """Each once."""
         found = {json.dumps(cell.policy): cell.policy for cell in self.cells if cell.policy}
         return tuple(found.values())
+
+
+def _apart_from_timing(cell: Shown) -> str:
+    """What is measured, but for its place and what says how long things take, as text."""
+    left_out = {*TIMING, "modes", *dict(cell.where)}
+    return json.dumps([cell.mode, {key: value for key, value in cell.setting.items() if key not in left_out}])
 
 
 def read_study(folder: Path) -> Study:

@@ -15,7 +15,8 @@ NO_FIGURE = "not measured"
 COLUMNS = (
     "study", "place", "task", "arm", "mode", "cameras", "width", "height", "encoding", "reuse", "k", "n", "success",
     "ci_low", "ci_high", "vl_ms", "loop_ms", "fps", "control_hz", "keeps_up", "difference", "difference_low",
-    "difference_high", "p_holm", "verdict", "letters", "latency", "policy", "stand_in", "command",
+    "difference_high", "p_holm", "verdict", "letters", "break_even", "break_even_low",
+    "break_even_high", "latency", "policy", "stand_in", "command",
 )  # fmt: skip
 
 
@@ -78,7 +79,20 @@ def verdict(cell: Shown) -> str:
 def heads(study: Study) -> list[str]:
     """Names of the columns."""
     hertz = f"{study.cells[0].setting['control_hz']:g} Hz possible?" if study.cells else "keeps up?"
-    return ["configuration", "VL ms", "total ms", "FPS", hertz, *(show(where) for where in study.places)]
+    places = [show(where) for where in study.places]
+    return ["configuration", "VL ms", "total ms", "FPS", hertz, *places, *fall_heads(study)]
+
+
+def fall_heads(study: Study) -> list[str]:
+    """Names of the columns of break-evens: one a place, apart from the load."""
+    rests = dict.fromkeys(rest for rest, _, _ in study.falls)
+    return [f"break-even {study.load}" + (f", {show(rest)}" if len(rests) > 1 else "") for rest in rests]
+
+
+def falls(study: Study, arm: str) -> list[str]:
+    """The break-evens of an arm, one a column of `fall_heads`."""
+    found = {(rest, name): fall.describe() for rest, name, fall in study.falls}
+    return [found.get((rest, arm), "") for rest in dict.fromkeys(rest for rest, _, _ in study.falls)]
 
 
 def wide(study: Study) -> list[list[str]]:
@@ -89,7 +103,7 @@ def wide(study: Study) -> list[list[str]]:
         for where in study.places:
             cell = study.cell(where, line.arm)
             row.append(_in_text(cell) if cell and cell.success else NO_FIGURE)
-        rows.append(row)
+        rows.append(row + falls(study, line.arm))
     return rows
 
 
@@ -107,16 +121,17 @@ def notes(study: Study) -> list[str]:
         + ("; Qwen2.5-VL-3B itself was not run. Latencies are those of the clock below." if stand_in else "."),
         f"Latency: {', '.join(study.latencies) or NO_FIGURE}.",
         "VL ms is one encode; total ms is what a control tick waits for: encode and head in sync, the head in async.",
-        f"Intervals are Wilson's at 95 %. {_comparisons(study)}",
+        f"Intervals are Wilson's at 95 %, those of differences Newcombe's, each by itself. {_comparisons(study)}",
         f"{study.drawn_by}.",
     ]
 
 
 def _comparisons(study: Study) -> str:
-    how = f"Against {study.arms[0]}: exact McNemar on shared seeds"
+    how = f"Verdicts against {study.arms[0]}: exact McNemar on shared seeds"
     if study.looks > 1:
         return f"{how}, Holm over the study, looked at up to {study.looks} times (p-values allow for that)."
-    return f"{how}, Holm over the study."
+    said = f"{how}, Holm over the study."
+    return said + " Arms that share a letter cannot be told apart." * any(cell.letters for cell in study.cells)
 
 
 def markdown(studies: Iterable[tuple[Study, Answer]]) -> str:
@@ -151,7 +166,7 @@ def as_csv(studies: Iterable[Study]) -> str:
     writer.writeheader()
     for study in studies:
         for cell in study.cells:
-            writer.writerow(_record(study, cell))
+            writer.writerow(_record(study, cell) | _fall(study, cell))
     return file.getvalue()
 
 
@@ -173,6 +188,14 @@ def _record(study: Study, cell: Shown) -> dict[str, object]:
     if cell.policy:
         record |= {"policy": policy_line(cell.policy), "stand_in": cell.policy["stand_in"]}
     return record
+
+
+def _fall(study: Study, cell: Shown) -> dict[str, object]:
+    """The break-even of the cell's arm and place; empty where there is none, or where it goes on beyond the tested."""
+    for rest, arm, fall in study.falls:
+        if arm == cell.arm and set(rest) <= set(cell.where):
+            return {"break_even": fall.estimate, "break_even_low": fall.low, "break_even_high": fall.high}
+    return {}
 
 
 def latex(studies: Iterable[Study]) -> str:

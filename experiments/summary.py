@@ -38,7 +38,10 @@ def conclusions(config: dict[str, Any], rows: list[dict[str, Any]]) -> list[str]
     """The sentences under the table."""
     from experiments.table import compare, swap_line, verdict
 
-    lines = [verdict(mode, result) for mode, result in compare(rows).items()]
+    against = compare(rows)
+    lines = [verdict(mode, result) for mode, result in against.items()]
+    if len(against) > 1:
+        lines.append(f"p-values are exact McNemar on shared seeds, adjusted by Holm over {len(against)} comparisons")
     if config["setting"]["swap_instruction"] and rows:
         lines.append(swap_line(rows))
     return lines

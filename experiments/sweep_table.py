@@ -63,8 +63,9 @@ def _foot(plan: Plan, rows: Rows, against: dict[tuple[Place, str], Paired]) -> l
             for (rest, arm), fit in break_evens(plan, rows).items()
         ]
     if against:
-        lines += ["", f"p-values are exact McNemar on shared seeds, adjusted by Holm over {len(against)} comparisons"]
-    if len(plan.arms) > 2 and plan.looks == 1:
+        lines += ["", f"p-values are exact McNemar on shared seeds, adjusted by Holm over {len(against)} comparisons;"]
+        lines.append("intervals of differences are Newcombe's, each at 95 % by itself")
+    if any(letters(plan, rows, place) for place in plan.places):
         lines.append("arms that share a letter cannot be told apart (Holm over the pairs of the place)")
     if plan.looks > 1:
         lines.append(f"each comparison was looked at up to {plan.looks} times; p-values allow for it, intervals do not")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from agent.realtime.episode import MODES
-from experiments.stats import Interval, Paired, paired, wilson
+from experiments.stats import Interval, Paired, holm, paired, wilson
 from experiments.store import Row
 
 Cell = dict[str, Any]
@@ -57,7 +57,7 @@ def summarize(rows: Sequence[Row], vl_ms: float) -> list[Cell]:
 
 
 def compare(rows: Sequence[Row]) -> dict[str, Paired]:
-    """Each other mode against `REFERENCE`, on the seeds that both have run."""
+    """Each other mode against `REFERENCE`, on the seeds that both have run; with Holm over these comparisons."""
     outcomes = {mode: {row["seed"]: row["success"] for row in rows if row["mode"] == mode} for mode in MODES}
     reference = outcomes[REFERENCE]
     results = {}
@@ -65,7 +65,7 @@ def compare(rows: Sequence[Row]) -> dict[str, Paired]:
         seeds = sorted(reference.keys() & outcomes[mode].keys())
         if mode != REFERENCE and seeds:
             results[mode] = paired([outcomes[mode][seed] for seed in seeds], [reference[seed] for seed in seeds])
-    return results
+    return holm(results)
 
 
 def text_table(cells: Sequence[Cell]) -> list[str]:

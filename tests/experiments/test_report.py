@@ -10,6 +10,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -21,7 +22,7 @@ from experiments.page import html as page
 from experiments.plan import show
 from experiments.report import Args, main
 from experiments.report_data import Study, read_study
-from experiments.report_tables import as_csv, latex, markdown
+from experiments.report_tables import as_csv, heads, latex, markdown, wide
 from experiments.stats import wilson
 from experiments.store import RunFolder
 from sim.errors import UsageError
@@ -165,10 +166,32 @@ def test_the_front_holds_what_nothing_beats(ship: Study) -> None:
     assert [known[place].arm for place in front(known)] == ["+ async"]
 
 
+def test_break_even_is_a_column_of_every_table(folders: dict[str, Path], report: Path) -> None:
+    study = read_study(folders["fast"])
+    assert heads(study)[-1] == "break-even speed" and [row[-1] for row in wide(study)] == [
+        fall.describe() for _, _, fall in study.falls
+    ]
+    for name in ("report.md", "report.tex", "report.html"):
+        assert "break-even speed" in (report.parent / name).read_text()
+    records = list(csv.DictReader((report.parent / "report.csv").open()))
+    found = {row["arm"]: row["break_even_high"] for row in records if row["study"] == study.name}
+    assert found == {arm: "" if fall.high is None else str(fall.high) for _, arm, fall in study.falls}
+
+
+def test_arms_that_do_not_execute_alike_differ_in_more_than_timing(tmp_path: Path) -> None:
+    late = {"common": {"views": 3, "res": 224, "mode": "async"}, "episodes": 2}
+    arms: dict[str, Any] = {"0 ms": {"latency": "fixed:0,11"}, "400 ms": {"latency": "fixed:400,11"}}
+    assert read_study(write_sweep(tmp_path, "late", {**late, "arms": arms})).only_timing_differs
+    arms["400 ms"] = {**arms["400 ms"], "execution": "chunk:4"}
+    assert not read_study(write_sweep(tmp_path, "mixed", {**late, "arms": arms})).only_timing_differs
+
+
 def test_points_that_coincide_keep_their_badges_apart() -> None:
     spots = [Point(str(i), 10.0, wilson(9, 10), 10, str(i)) for i in range(4)]
-    heights = re.findall(r'class="badge|cy="([\d.]+)" r="9"', str(pareto(spots, [0], 10.0)))
-    assert len({height for height in heights if height}) == 4
+    badges = re.findall(r'cx="([\d.]+)" cy="([\d.]+)" r="9"', str(pareto(spots, [0], 10.0)))
+    assert len({side for side, _ in badges}) == 4 and len({height for _, height in badges}) == 1
+    dots = re.findall(r'cx="([\d.]+)" cy="([\d.]+)" r="3.5"', str(pareto(spots, [0], 10.0)))
+    assert len(set(dots)) == 1 and dots[0][1] == badges[0][1]  # each badge stands at the height of its value
 
 
 def test_the_main_figure_holds_every_cell_of_the_first_study(ship: Study, report: Path) -> None:
@@ -211,7 +234,12 @@ def test_runs_and_sweeps_share_a_page_and_other_folders_are_passed_over(
 
 @pytest.mark.parametrize(
     ("args", "says"),
-    [([], "name at least one folder"), (["nowhere"], "nowhere holds no run and no sweep: it has neither")],
+    [
+        ([], "name at least one folder"),
+        (["nowhere"], "no folder nowhere"),
+        ([".", "nowhere"], "no folder nowhere"),
+        (["."], ". holds no run and no sweep"),
+    ],
 )
 def test_bad_input_is_one_line(args: list[str], says: str, tmp_path: Path) -> None:
     root = Path(__file__).resolve().parents[2]

@@ -63,7 +63,7 @@ def test_verdicts() -> None:
     against = compare(ROWS)
     assert verdict("async", against["async"]) == (
         "async against pause, same seeds: -10 points [-31, +9], McNemar p = 0.50: "
-        "cannot tell at n = 20 (needs about 77)"
+        "cannot tell at n = 20 (needs about 93)"
     )
     assert verdict("sync", against["sync"]).endswith("McNemar p < 0.001: worse")
 

@@ -1,11 +1,12 @@
 """The answer of a study in one sentence, with its uncertainty; "cannot tell" when its episodes cannot."""
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from experiments.report_data import Shown, Study, Where
 from experiments.stats import Interval, Paired, holm, paired, wilson
-from experiments.table import difference, percent
+from experiments.table import difference, divide, percent
 
 CANNOT_TELL, NOT_MEASURED = "Cannot tell", "Not measured"
 
@@ -28,7 +29,7 @@ class _Pool:
     """An arm over all places."""
 
     arm: str
-    cells: list[Shown]
+    cells: Sequence[Shown]
 
     @property
     def success(self) -> Interval:
@@ -59,8 +60,12 @@ def answer(study: Study) -> Answer:
         return Answer(NOT_MEASURED, "No configuration has episodes in every place yet.")
     if study.falls:
         return _break_even(study)
+    if any(cell.split for cell in study.cells):
+        return _late_or_wrong(study, _ship(study, pools))
     if study.only_timing_differs:
         return _how_late(study)
+    if all(cell.loop_ms is None for cell in study.cells):
+        return _paused(study)
     return _ship(study, pools)
 
 
@@ -72,8 +77,6 @@ def _ship(study: Study, pools: list[_Pool]) -> Answer:
         only = pools[0]
         return Answer(f"{only.arm}: {rate(only.success)}", f"{only.describe()}; it was compared with no other.")
     hertz = f"{study.cells[0].setting['control_hz']:g} Hz"
-    if not timed:
-        return Answer(CANNOT_TELL, "In every configuration the world waits for the model: no latency was charged.")
     if not able:
         nearest = max(timed, key=lambda pool: min(cell.rate_hz or 0.0 for cell in pool.cells))
         pace = min(cell.rate_hz or 0.0 for cell in nearest.cells)
@@ -178,6 +181,47 @@ def _how_late(study: Study) -> Answer:
         f"Late features cost success in {len(least)} of {len(study.places)} places",
         sentence + (f"; in {', '.join(names)} {none}." if names and not better else ".") + gains,
     )
+
+
+def _late_or_wrong(study: Study, ship: Answer) -> Answer:
+    """What is told of timing and of features, and then which arm to ship."""
+    split = [(cell, cell.split) for cell in study.cells if cell.split]
+    told = [(cell, parts) for cell, parts in split if parts.late.significant or parts.wrong.significant]
+    said = [f"{cell.arm} in {_short(cell.where)}: {divide(parts)}" for cell, parts in told]
+    late, wrong = (
+        list(dict.fromkeys(cell.arm for cell, parts in told if _worse(part(parts))))
+        for part in (lambda parts: parts.late, lambda parts: parts.wrong)
+    )
+    kinds = [f"{what}: {', '.join(arms)}" for what, arms in (("Late", late), ("Wrong", wrong)) if arms]
+    fewest = min(parts.total.n for _, parts in split)
+    none = f"Of no arm it is told whether its timing or its features change success at n = {fewest}"
+    more = f" Which to ship: {ship.short}. {ship.sentence}"
+    return Answer("; ".join(kinds) or f"{CANNOT_TELL} late from wrong", f"{'; '.join(said) or none}.{more}")
+
+
+def _worse(result: Paired) -> bool:
+    return result.significant and result.difference.estimate < 0
+
+
+def _paused(study: Study) -> Answer:
+    """What differs from the reference where the world waits for all arms."""
+    reference, n = study.arms[0], min(cell.n for cell in study.cells if cell.n)
+    waits = "the world waits for the model, so no latency was charged"
+    told = [
+        f"{cell.arm} is {'worse' if _worse(cell.against) else 'better'} in {_short(cell.where)} "
+        f"({difference(cell.against.difference, ' points')})"
+        for cell in study.cells
+        if cell.against and cell.against.significant
+    ]
+    if told:
+        return Answer(f"Told from {reference}: {len(told)} of {_comparisons(study)}", f"{'; '.join(told)}; {waits}.")
+    if not _comparisons(study):
+        return Answer(f"{reference}: {rate(_Pool(reference, study.cells).success)}", f"One configuration; {waits}.")
+    return Answer(f"Nothing is told from {reference}", f"In no place is an arm told from it at n = {n}; {waits}.")
+
+
+def _comparisons(study: Study) -> int:
+    return sum(cell.against is not None for cell in study.cells)
 
 
 def _break_even(study: Study) -> Answer:

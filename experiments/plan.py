@@ -18,13 +18,16 @@ import itertools
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from experiments.cells import canonical
 from experiments.looks import MAX_LOOKS
 from experiments.run import Args, resolve
 from experiments.setting import Setting, check_range, crossed
 from sim.errors import UsageError
+
+if TYPE_CHECKING:
+    import yaml
 
 PRESETS = Path(__file__).parent / "sweeps"
 KEYS = ("about", "episodes", "seed", "common", "across", "arms", "split", "break_even", "looks")
@@ -125,9 +128,11 @@ def read_plan(
 
     path = presets().get(source, Path(source))
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_loader())  # noqa: S506 - a SafeLoader
     except OSError:
         raise UsageError(f"no sweep '{source}'; give a YAML file, or one of {', '.join(presets())}") from None
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
     try:
@@ -142,18 +147,42 @@ def read_plan(
         raise UsageError(f"sweep {source}: {error}") from None
 
 
+def _loader() -> "type[yaml.SafeLoader]":
+    """YAML as usual, but a name that a mapping has twice is an error, where PyYAML would drop the first one."""
+    import yaml
+
+    class Once(yaml.SafeLoader):
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+            names = [key.value for key, _ in node.value]
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise UsageError(f"'{twice[0]}' is there twice in one mapping; keep one of them")
+            return super().construct_mapping(node, deep)
+
+    return Once
+
+
 def make_plan(name: str, spec: dict[str, Any]) -> Plan:
     """The sweep that a YAML file's content describes. UsageError if it is wrong."""
     episodes, looks = _whole(spec.get("episodes", 20), "episodes"), _whole(spec.get("looks", 1), "looks")
     check_range("looks", looks, 1, min(MAX_LOOKS, episodes))
     common = _checked(spec.get("common", {}), OPTIONS, "options are")
     across = _checked(spec.get("across", {}), OPTIONS, "options are")
-    arms = {str(arm): _checked(o or {}, OPTIONS, "options are") for arm, o in _checked(spec.get("arms", {})).items()}
+    for key, kind in (("split", bool), ("about", str)):
+        if not isinstance(spec.get(key, kind()), kind):
+            raise UsageError(f"{key} must be {'true or false' if kind is bool else 'text'}, not {spec[key]!r}")
+    arms = {arm: _checked(o or {}, OPTIONS, "options are") for arm, o in _checked(spec.get("arms", {})).items()}
+    if strange := [arm for arm in arms if not isinstance(arm, str) or not arm.strip()]:
+        raise UsageError(f"arms: a name must be text, not {strange[0]!r}; put it in quotes")
     if not arms:
         raise UsageError("it has no arms; give at least one, a name and its options")
     for option, values in across.items():
         if not isinstance(values, list) or not values:
             raise UsageError(f"across: {option} needs a list of values")
+        if any(isinstance(value, (list, dict)) or value is None for value in values):
+            raise UsageError(f"across: {option} needs single values, such as 0.1 or static; write a list as '1,2'")
+        if len(set(values)) < len(values):
+            raise UsageError(f"across: {option} has a value twice; keep one of them")
         if any(option in options for options in arms.values()):
             raise UsageError(f"{option} is both across all arms and one arm's own")
     places = [tuple(zip(across, values, strict=True)) for values in itertools.product(*across.values())]
@@ -164,13 +193,15 @@ def make_plan(name: str, spec: dict[str, Any]) -> Plan:
             resolved = {**common, **dict(place), **options, "seed": spec.get("seed", FIRST_SEED), "episodes": episodes}
             cell = _cell(place, arm, resolved)
             reference = reference or cell
+            twin = next((each.arm for each in cells if (each.place, each.setting) == (place, cell.setting)), None)
+            if twin is not None:
+                raise UsageError(f"arms: {arm} measures the same as {twin}; leave one of them out")
             cells.append(cell)
             if spec.get("split") and cell is not reference:
                 cells += _parts(cell, reference)
     cells = [dataclasses.replace(cell, setting=canonical(cell.setting)) for cell in cells]
     fall = _break_even(spec["break_even"], across) if spec.get("break_even") else None
-    about = str(spec.get("about", ""))
-    return Plan(name, about, episodes, looks, tuple(arms), tuple(places), tuple(cells), fall)
+    return Plan(name, spec.get("about", ""), episodes, looks, tuple(arms), tuple(places), tuple(cells), fall)
 
 
 def _cell(place: Place, arm: str, options: dict[str, Any]) -> Cell:
@@ -196,9 +227,10 @@ def _parts(cell: Cell, reference: Cell) -> list[Cell]:
 
 def _break_even(spec: Any, across: dict[str, Any]) -> tuple[str, float]:
     wanted = _checked(spec, ("over", "threshold"), "break_even's keys are")
-    option, threshold = wanted.get("over"), wanted.get("threshold", 0.5)
-    if option not in across or len(across[option]) < 2:
-        raise UsageError(f"break_even: over must name an option that across has several values of, not {option}")
+    option, threshold = str(wanted.get("over")), wanted.get("threshold", 0.5)
+    numbers = [value for value in across.get(option, ()) if type(value) in (int, float)]
+    if len(numbers) < 2 or len(numbers) < len(across[option]):
+        raise UsageError(f"break_even: over must name an option that across has several numbers of, not {option}")
     if not isinstance(threshold, float) or not 0 < threshold < 1:
         raise UsageError(f"break_even: threshold must be above 0 and below 1, not {threshold}")
     return option, threshold

@@ -2,9 +2,8 @@
 
 from experiments.judge import Rows, break_evens, letters, loop_ms, outcomes, splits, used, verdicts
 from experiments.plan import Cell, Place, Plan, show
-from experiments.split import Split
 from experiments.stats import Paired, wilson
-from experiments.table import difference, milliseconds, outcome, percent
+from experiments.table import divide, milliseconds, outcome, percent
 
 
 def text(plan: Plan, rows: Rows) -> list[str]:
@@ -72,18 +71,3 @@ def _foot(plan: Plan, rows: Rows, against: dict[tuple[Place, str], Paired]) -> l
     if any(not outcomes(cell, rows) for cell in plan.cells):
         lines.append("not all cells are measured yet")
     return lines
-
-
-def divide(split: Split) -> str:
-    """The one line that answers "is it bad because it is wrong, or because it is late?"."""
-    return (
-        f"{difference(split.total.difference, ' points')} = timing {difference(split.late.difference)} + "
-        f"features {difference(split.wrong.difference)} + both at once {difference(split.interaction)}: "
-        f"timing {_word(split.late)}, features {_word(split.wrong)}"
-    )
-
-
-def _word(result: Paired) -> str:
-    if result.significant:
-        return "better" if result.difference.estimate > 0 else "worse"
-    return f"cannot tell at n = {result.n}"

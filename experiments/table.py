@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from agent.realtime.episode import MODES
+from experiments.split import Split
 from experiments.stats import Interval, Paired, holm, paired, wilson
 from experiments.store import Row
 
@@ -130,6 +131,21 @@ def outcome(result: Paired) -> str:
 def difference(interval: Interval, unit: str = "") -> str:
     """Such as "-10 points [-31, +9]", with or without a unit."""
     return f"{points(interval.estimate)}{unit} [{points(interval.low)}, {points(interval.high)}]"
+
+
+def divide(split: Split) -> str:
+    """The one line that answers "is it bad because it is wrong, or because it is late?"."""
+    return (
+        f"{difference(split.total.difference, ' points')} = timing {difference(split.late.difference)} + "
+        f"features {difference(split.wrong.difference)} + both at once {difference(split.interaction)}: "
+        f"timing {_word(split.late)}, features {_word(split.wrong)}"
+    )
+
+
+def _word(result: Paired) -> str:
+    if result.significant:
+        return "better" if result.difference.estimate > 0 else "worse"
+    return f"cannot tell at n = {result.n}"
 
 
 def swap_line(rows: Sequence[Row]) -> str:

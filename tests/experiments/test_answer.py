@@ -43,6 +43,33 @@ def test_the_best_over_all_places_is_not_called_the_best_where_it_is_worse(
     )
 
 
+def test_a_split_is_answered_first_and_shipping_after_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arms = {
+        "bf16": {**ASYNC, "views": 3},
+        "slow": {**ASYNC, "views": 3, "quant": "bnb-nf4", "latency": "fixed:600,11"},
+        "rough": {**ASYNC, "views": 1},
+    }
+
+    def chance(job: Job) -> float:
+        return 0.95 - 0.6 * (job.setting.vl_ms > 500) - 0.6 * (len(job.setting.optimization.cameras) == 1)
+
+    found = said(tmp_path, monkeypatch, chance, arms=arms, split=True)
+    assert found.short == "Late: slow; Wrong: rough" and " Which to ship: Ship: bf16." in found.sentence
+    found = said(tmp_path / "alike", monkeypatch, lambda _: 0.95, arms=arms, split=True)
+    assert found.short == "Cannot tell late from wrong"
+
+
+def test_where_the_world_waits_arms_are_told_apart_and_none_is_shipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arms = {f"{views} views": {"mode": "pause", "res": 224, "views": views} for views in (3, 1)}
+    same = said(tmp_path, monkeypatch, lambda _: 0.9, arms=arms)
+    assert same.short == "Nothing is told from 3 views" and "no latency was charged" in same.sentence
+    fewer = lambda job: 0.3 * len(job.setting.optimization.cameras)  # noqa: E731
+    found = said(tmp_path / "fewer", monkeypatch, fewer, arms=arms)
+    assert found.short == "Told from 3 views: 1 of 1" and "1 views is worse in everywhere" in found.sentence
+
+
 def test_where_late_features_help_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arms = {f"{ms} ms": {**ASYNC, "views": 3, "latency": f"fixed:{ms},11"} for ms in (100, 400)}
     found = said(tmp_path, monkeypatch, lambda job: 0.5 + 0.001 * job.setting.vl_ms, arms=arms)

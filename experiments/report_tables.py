@@ -80,7 +80,7 @@ def heads(study: Study) -> list[str]:
     """Names of the columns."""
     hertz = f"{study.cells[0].setting['control_hz']:g} Hz possible?" if study.cells else "keeps up?"
     places = [show(where) for where in study.places]
-    return ["configuration", "VL ms", "total ms", "FPS", hertz, *places, *fall_heads(study)]
+    return ["configuration", "VL ms", "total ms", "FPS", hertz, *fall_heads(study), *places]
 
 
 def fall_heads(study: Study) -> list[str]:
@@ -99,11 +99,11 @@ def wide(study: Study) -> list[list[str]]:
     """The table in text."""
     rows = []
     for line in lines(study):
-        row = [line.arm, line.vl_ms, line.loop_ms, line.fps, line.keeps_up]
+        row = [line.arm, line.vl_ms, line.loop_ms, line.fps, line.keeps_up, *falls(study, line.arm)]
         for where in study.places:
             cell = study.cell(where, line.arm)
             row.append(_in_text(cell) if cell and cell.success else NO_FIGURE)
-        rows.append(row + falls(study, line.arm))
+        rows.append(row)
     return rows
 
 

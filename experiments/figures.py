@@ -104,7 +104,8 @@ def _pareto(study: Study) -> Figure:
         "pareto",
         "Success and control rate",
         "Up and to the right is better. Filled: no other configuration has more of the one without less of the other. "
-        "Numbers are those of the table, moved sideways where they would cover each other; whiskers are 95 % intervals.",
+        "Numbers are those of the table, moved sideways where they would cover each other; whiskers are 95 % "
+        "intervals.",
         _count(used),
         tuple(panels),
     )

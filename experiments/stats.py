@@ -138,6 +138,8 @@ def holm(results: Mapping[K, Paired]) -> dict[K, Paired]:
 def needed_n(discordant: float, difference: float, level: float = 1 - LEVEL) -> int:
     """Seeds for which McNemar's test sees a difference with a power of 80 % (Connor 1987, Biometrics 43:207).
 
+    That normal approximation may ask for fewer seeds than let the exact test reject at all; then it is those.
+
     Args:
         discordant: share of seeds on which the arms differ; at least `difference`, else that is taken.
         difference: of the two success rates, in (0, 1].
@@ -146,7 +148,8 @@ def needed_n(discordant: float, difference: float, level: float = 1 - LEVEL) -> 
     discordant = max(discordant, difference)
     z_level, z_power = NormalDist().inv_cdf(1 - level / 2), NormalDist().inv_cdf(POWER)
     root = z_level * math.sqrt(discordant) + z_power * math.sqrt(max(0.0, discordant - difference**2))
-    return math.ceil((root / difference) ** 2)
+    fewest_discordant = math.floor(math.log2(2 / level)) + 1  # the exact p-value is at least 2 / 2^discordant
+    return max(math.ceil((root / difference) ** 2), math.ceil(fewest_discordant / discordant))
 
 
 def power(n: int, discordant: float, difference: float, level: float = 1 - LEVEL) -> float:

@@ -73,6 +73,13 @@ def test_needed_seeds_by_hand() -> None:
     assert needed_n(0.3, 0.1) == 234
 
 
+def test_six_seeds_all_discordant_are_the_fewest_that_tell() -> None:
+    # 2 / 2^5 = 0.063 does not reject at 0.05, 2 / 2^6 = 0.031 does; at 0.025 seven are needed (2 / 2^7 = 0.016)
+    assert needed_n(1.0, 1.0) == 6
+    assert paired([False] * 5, [True] * 5).needed == 6
+    assert needed_n(1.0, 1.0, level=0.025) == 7
+
+
 def test_smaller_differences_need_more_seeds() -> None:
     assert needed_n(0.3, 0.05) > needed_n(0.3, 0.1) > needed_n(0.3, 0.2)
 

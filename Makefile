@@ -45,7 +45,7 @@ SHOWN := runs/static runs/mix runs/native runs/fast
 OWN := runs/own-1 runs/own-1-fast
 COLLECT := $(PY) experiments/collect.py --per-shard 10
 train: setup
-	@echo "collect, train, collect on the policy's own states, train on, twice: about 2 h 50 min on 2 CPU cores, 40 GB of disk"
+	@echo "collect, train, collect on the policy's own states, train on, twice: about 2 h 40 min on 2 CPU cores, 40 GB of disk"
 	$(COLLECT) --out runs/static --episodes 1200
 	$(COLLECT) --out runs/mix --tasks $(MOST) --episodes 2560
 	$(COLLECT) --out runs/native --tasks $(ALL) --episodes 180 --res 640x360 --seed 3000000

@@ -160,7 +160,7 @@ def _training(history: list[dict[str, Any]]) -> list[str]:
         *lines,
         f"Versions: {versions}.",
         "",
-        "`make train` goes through like stages from nothing, with counts of its own; not yet run as one command.",
+        "`make train` makes a policy like `tiny` from nothing; how that one does stands in the project's README.",
     ]
 
 

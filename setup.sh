@@ -59,12 +59,25 @@ apt_install() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
 }
 
-# The library check is the program's own, and it comes first: it fails in a second, not after the downloads.
+# The library check is the program's own, and it comes first: it fails in a second, not after the downloads. Nothing is
+# installed yet, so the package is named by hand.
+gl_problem() {
+    "$1" - 2>&1 >/dev/null <<'PYTHON'
+import sys
+import types
+
+package = sys.modules["vlatency"] = types.ModuleType("vlatency")
+package.__path__ = ["."]
+from vlatency.sim import gl
+
+sys.exit(gl.main())
+PYTHON
+}
 check_gl() {
     local problem
-    problem=$("$1" -m sim.gl 2>&1 >/dev/null) && return
+    problem=$(gl_problem "$1") && return
     if [ -z "${MUJOCO_GL:-}" ] && may_install && apt_install libegl1 libgl1-mesa-dri libopengl0; then
-        problem=$("$1" -m sim.gl 2>&1 >/dev/null) && return
+        problem=$(gl_problem "$1") && return
     fi
     echo "$problem" >&2
     exit 2
@@ -144,6 +157,8 @@ else
 fi
 say "installing the other packages (a few minutes the first time)"
 pip_install -c "$constraints" -e '.[dev,quant,ray]'
+# An editable install tells Python, but not a type checker, that this folder is the package vlatency.
+mkdir -p "$venv/typing" && ln -sfn ../.. "$venv/typing/vlatency"
 fetch_trace_processor || say "Perfetto's trace processor was not fetched: the test that needs it is skipped"
 fingerprint >"$stamp"
 say "done"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
-from sim.errors import UsageError
+from vlatency.sim.errors import UsageError
 
 CAMERA_ORDER = ("top", "wrist", "front", "left", "right")
 """The views a policy knows, in the order in which `--views N` takes them (equal to `sim.cameras.CAMERA_ORDER`)."""

@@ -9,8 +9,8 @@ import gymnasium
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sim.clock import s_to_ns
-from sim.errors import UsageError
+from vlatency.sim.clock import s_to_ns
+from vlatency.sim.errors import UsageError
 
 
 @dataclass(frozen=True, eq=False)

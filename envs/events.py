@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.clock import NS_PER_S
-from sim.world import World
+from vlatency.sim.clock import NS_PER_S
+from vlatency.sim.world import World
 
 Floats = NDArray[np.float64]
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.pick import PickEnv
-from sim.world import SHAPES, World
+from vlatency.envs.pick import PickEnv
+from vlatency.sim.world import SHAPES, World
 
 Floats = NDArray[np.float64]
 

@@ -12,15 +12,15 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
 
-from envs.events import Push, push_wrench
-from envs.script import Script, draw_script
-from envs.tasks import Task, check_speed, find_task, instruct
-from sim.arm import PADS
-from sim.cameras import CAMERA_ORDER, HEIGHT, WIDTH, check_cameras
-from sim.errors import UsageError
-from sim.plant import STEP_NS, WORKSPACE_HIGH, WORKSPACE_LOW, ArmPlant, ArmState
-from sim.sensors import WRENCH_SAMPLES, Readings
-from sim.world import Thing
+from vlatency.envs.events import Push, push_wrench
+from vlatency.envs.script import Script, draw_script
+from vlatency.envs.tasks import Task, check_speed, find_task, instruct
+from vlatency.sim.arm import PADS
+from vlatency.sim.cameras import CAMERA_ORDER, HEIGHT, WIDTH, check_cameras
+from vlatency.sim.errors import UsageError
+from vlatency.sim.plant import STEP_NS, WORKSPACE_HIGH, WORKSPACE_LOW, ArmPlant, ArmState
+from vlatency.sim.sensors import WRENCH_SAMPLES, Readings
+from vlatency.sim.world import Thing
 
 HOME_POSE = np.array([0.40, 0.0, 0.28, 0.0])
 """Where the hand starts: x, y, z [m], yaw [rad]; above the back of the table, out of the cameras' way."""

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.events import Event, Push, Switch
-from envs.tasks import Area, Task
-from sim.stage import BELT, BOARDS, STILL, Scenery
-from sim.world import COLOURS, SHAPES, Thing
+from vlatency.envs.events import Event, Push, Switch
+from vlatency.envs.tasks import Area, Task
+from vlatency.sim.stage import BELT, BOARDS, STILL, Scenery
+from vlatency.sim.world import COLOURS, SHAPES, Thing
 
 UPSTREAM_S, UPSTREAM_M = 2.5, 0.22
 """Objects on a belt start so far upstream that they pass the middle after this time, but no further than this."""

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from sim.errors import UsageError
-from sim.stage import BELT, TURNTABLE, Stage
-from sim.world import Thing
+from vlatency.sim.errors import UsageError
+from vlatency.sim.stage import BELT, TURNTABLE, Stage
+from vlatency.sim.world import Thing
 
 SUCCESS = "the target hangs between both fingers, 8 cm higher than it rested, at rest, for 0.5 s"
 

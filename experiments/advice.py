@@ -5,14 +5,14 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from experiments.answer import rate
-from experiments.belief import Measured, believe, cliff
-from experiments.options import Option
-from experiments.stats import POWER, wilson
-from experiments.summary import policy_line
+from vlatency.experiments.answer import rate
+from vlatency.experiments.belief import Measured, believe, cliff
+from vlatency.experiments.options import Option
+from vlatency.experiments.stats import POWER, wilson
+from vlatency.experiments.summary import policy_line
 
 if TYPE_CHECKING:
-    from experiments.recommend import Args
+    from vlatency.experiments.recommend import Args
 
 MOST_EPISODES = 1_000_000
 

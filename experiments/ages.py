@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 from typing import Any
 
-from experiments.stats import wilson
-from experiments.store import Row
+from vlatency.experiments.stats import wilson
+from vlatency.experiments.store import Row
 
 EDGES_MS = (0, 50, 100, 150, 200, 300, 400, 600, 800, 1200, 1600, 2400, 3200)
 """Left edges of the bins [ms]; the last bin has no right edge."""

@@ -13,17 +13,17 @@ from dataclasses import dataclass, field, replace
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
-from experiments import cli
+from vlatency.experiments import cli
 
 if TYPE_CHECKING:
-    from agent.realtime.latency import LatencyModel, LatencyStream
-    from agent.realtime.trace import EpisodeTrace
-    from agent.vla.policy import VLAPolicy
-    from envs.pick import PickEnv
-    from experiments.run import Args as RunArgs
-    from experiments.setting import Setting
-    from experiments.stats import Paired
-    from experiments.wall import Late
+    from vlatency.agent.realtime.latency import LatencyModel, LatencyStream
+    from vlatency.agent.realtime.trace import EpisodeTrace
+    from vlatency.agent.vla.policy import VLAPolicy
+    from vlatency.envs.pick import PickEnv
+    from vlatency.experiments.run import Args as RunArgs
+    from vlatency.experiments.setting import Setting
+    from vlatency.experiments.stats import Paired
+    from vlatency.experiments.wall import Late
 
 LIMIT = 0.1
 """Kolmogorov-Smirnov distance from which on two distributions of ages count as different."""
@@ -96,12 +96,12 @@ class Arm:
 
 def main(args: Args) -> None:
     """Run both arms, print the table and the verdict; exit status 1 if they disagree."""
-    from experiments.engine import SINGLE_THREADED
-    from experiments.run import describe, resolve
-    from experiments.screen import header
-    from experiments.setting import check_range
-    from experiments.stats import paired
-    from experiments.trial import Job, probe, stage
+    from vlatency.experiments.engine import SINGLE_THREADED
+    from vlatency.experiments.run import describe, resolve
+    from vlatency.experiments.screen import header
+    from vlatency.experiments.setting import check_range
+    from vlatency.experiments.stats import paired
+    from vlatency.experiments.trial import Job, probe, stage
 
     asked = _as_run(args)
     setting, folder = resolve(asked)
@@ -129,7 +129,7 @@ def main(args: Args) -> None:
 
 def _as_run(args: Args) -> "RunArgs":
     """The options of run.py that say the same."""
-    from experiments.run import Args as RunArgs
+    from vlatency.experiments.run import Args as RunArgs
 
     same = ("task", "views", "res", "latency", "perf_factor", "episodes", "seed", "policy")
     return RunArgs(mode="async", **{name: getattr(args, name) for name in same})
@@ -137,8 +137,8 @@ def _as_run(args: Args) -> "RunArgs":
 
 def spread(model: "LatencyModel", ratio: float) -> "LatencyModel":
     """The same latencies; constant encodes become log-normal around their value, with p95 = `ratio` x median."""
-    from agent.realtime.distribution import Lognormal, Steady
-    from agent.realtime.latency import ProfileLatency
+    from vlatency.agent.realtime.distribution import Lognormal, Steady
+    from vlatency.agent.realtime.latency import ProfileLatency
 
     def around(ms: float) -> Lognormal:
         z95, z99 = (NormalDist().inv_cdf(q) for q in (0.95, 0.99))
@@ -155,12 +155,12 @@ def _run(
     """The simulated arm, and the one on the wall clock."""
     import numpy as np
 
-    from agent.realtime.driver import run_episodes
-    from agent.realtime.episode import episode
-    from agent.realtime.reuse import Latest
-    from experiments.screen import bars
-    from experiments.trial import LATENCY_STREAM
-    from experiments.wall import Late, WallClock, WallLoop
+    from vlatency.agent.realtime.driver import run_episodes
+    from vlatency.agent.realtime.episode import episode
+    from vlatency.agent.realtime.reuse import Latest
+    from vlatency.experiments.screen import bars
+    from vlatency.experiments.trial import LATENCY_STREAM
+    from vlatency.experiments.wall import Late, WallClock, WallLoop
 
     simulated, wall = Arm("simulated"), Arm("wall clock")
     cameras, hz = setting.optimization.cameras, setting.control_hz
@@ -201,8 +201,8 @@ def agree(distance: float, result: "Paired") -> bool:
 
 def conclusions(simulated: Arm, wall: Arm, distance: float, result: "Paired") -> list[str]:
     """The sentences under the table."""
-    from experiments.provenance import cores
-    from experiments.table import against
+    from vlatency.experiments.provenance import cores
+    from vlatency.experiments.table import against
 
     lines = [f"feature ages: Kolmogorov-Smirnov distance {distance:.3f}, limit {LIMIT:g}"]
     if (values := len(set(simulated.ages_ms))) < FEW:
@@ -225,7 +225,7 @@ def _print_table(*arms: Arm) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from experiments.stats import wilson
+    from vlatency.experiments.stats import wilson
 
     table = Table("", box=None, pad_edge=False)
     for head in ("\nsuccess", "\n95 % CI", "age ms\np50", "\np95", "\nages", "late\nencodes", "\nheads", "\nticks"):

@@ -4,9 +4,9 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from experiments.report_data import Shown, Study, Where
-from experiments.stats import Interval, Paired, holm, paired, wilson
-from experiments.table import difference, divide, percent
+from vlatency.experiments.report_data import Shown, Study, Where
+from vlatency.experiments.stats import Interval, Paired, holm, paired, wilson
+from vlatency.experiments.table import difference, divide, percent
 
 CANNOT_TELL, NOT_MEASURED = "Cannot tell", "Not measured"
 

@@ -7,13 +7,13 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from agent.config import Optimization
-from agent.realtime.latency import LatencyModel, parse_latency
-from experiments.break_even import BreakEven, break_even
-from experiments.charged import TIMING, Charged
-from experiments.stats import Interval, wilson
-from experiments.store import CONFIG, RunFolder
-from sim.errors import UsageError
+from vlatency.agent.config import Optimization
+from vlatency.agent.realtime.latency import LatencyModel, parse_latency
+from vlatency.experiments.break_even import BreakEven, break_even
+from vlatency.experiments.charged import TIMING, Charged
+from vlatency.experiments.stats import Interval, wilson
+from vlatency.experiments.store import CONFIG, RunFolder
+from vlatency.sim.errors import UsageError
 
 QUESTION = ("speed", "task", "control_hz")
 """Fields of a setting that say where it was measured."""

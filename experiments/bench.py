@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from experiments import cli
+from vlatency.experiments import cli
 
 if TYPE_CHECKING:
-    from experiments.engine import Workers
-    from experiments.trial import Job
+    from vlatency.experiments.engine import Workers
+    from vlatency.experiments.trial import Job
 
 PEER_EPISODES = 4
 """Of the peers' loop: it paces itself by control steps, of which even few are many."""
@@ -63,8 +63,8 @@ class Goal:
 
 def main(args: Args) -> None:
     """Measure and print each figure. RunError if a target is missed."""
-    from experiments import provenance, setting
-    from experiments.engine import Workers
+    from vlatency.experiments import provenance, setting
+    from vlatency.experiments.engine import Workers
 
     setting.check_range("rounds", args.rounds, 1)
     setting.check_range("episodes", args.episodes, 2)
@@ -90,15 +90,15 @@ def main(args: Args) -> None:
 
 
 def _jobs(episodes: int) -> "list[Job]":
-    from experiments import run
-    from experiments.trial import Job
+    from vlatency.experiments import run
+    from vlatency.experiments.trial import Job
 
     setting, policy = run.resolve(run.Args(mode="async"))
     return [Job(setting, str(policy), "async", setting.seed + number) for number in range(episodes)]
 
 
 def _episodes_per_hour(workers: "Workers", jobs: "list[Job]", count: int) -> float:
-    from experiments.trial import probe, run
+    from vlatency.experiments.trial import probe, run
 
     # Every worker opens its world and its policy first: each probe takes seconds, so that no worker gets two.
     list(workers.map(probe, jobs[:count]))
@@ -132,8 +132,8 @@ class Timed:
 
 def clock(jobs: "list[Job]") -> Goal:
     """Share of an episode's host time that is neither in the world nor in the policy: events, queue, driver, record."""
-    from agent.realtime.driver import run_episodes
-    from experiments.trial import clocked, lay_out, stage
+    from vlatency.agent.realtime.driver import run_episodes
+    from vlatency.experiments.trial import clocked, lay_out, stage
 
     (env, *_), vla = stage(jobs[0].setting, jobs[0].policy)
     whole_s = own_s = 0.0
@@ -152,7 +152,7 @@ def clock(jobs: "list[Job]") -> Goal:
 
 def against_peers(measured: "tuple[float, list[Job]]") -> list[Goal]:
     """Episodes per hour of two workers against the peers' loop on all cores, under MuJoCo's drawing and under ours."""
-    from experiments import peers
+    from vlatency.experiments import peers
 
     ours_h, jobs = measured
     pace = peers.measure(jobs)
@@ -174,15 +174,15 @@ def drawing(rounds: int) -> Goal:
 
 def _measure(rounds: int) -> tuple[float, float, str]:
     """Median seconds of our five views and of the raw ones, and who drew them."""
-    from sim import gl
+    from vlatency.sim import gl
 
     gl.configure()
     import mujoco
     import numpy as np
 
-    from sim.cameras import CAMERA_ORDER, HEIGHT, WIDTH
-    from sim.plant import ArmPlant
-    from sim.world import COLOURS, Thing
+    from vlatency.sim.cameras import CAMERA_ORDER, HEIGHT, WIDTH
+    from vlatency.sim.plant import ArmPlant
+    from vlatency.sim.world import COLOURS, Thing
 
     arm = ArmPlant(control_hz=10)
     places = [(0.42 + 0.12 * (slot % 3), 0.12 * (slot // 3) - 0.06) for slot in range(6)]

@@ -10,8 +10,8 @@ from typing import Any
 
 import tyro
 
-from experiments.cli import run
-from sim.errors import UsageError
+from vlatency.experiments.cli import run
+from vlatency.sim.errors import UsageError
 
 INTRODUCTION = """\
 # {name}
@@ -26,8 +26,8 @@ into itself (DAgger). Weights are float16 safetensors.
 
 ## Use
 
-    from agent.config import Optimization
-    from agent.vla.policy import VLAPolicy
+    from vlatency.agent.config import Optimization
+    from vlatency.agent.vla.policy import VLAPolicy
     policy = VLAPolicy.from_pretrained("assets/policies/{name}", Optimization())
 """
 
@@ -57,9 +57,9 @@ class Args:
 
 def main(args: Args) -> None:
     """Check that the runs are of this policy, and write its card."""
-    from experiments.setting import hash_policy
-    from experiments.store import CONFIG, SUMMARY_JSON, SWEEP
-    from experiments.train import HISTORY_FILE
+    from vlatency.experiments.setting import hash_policy
+    from vlatency.experiments.store import CONFIG, SUMMARY_JSON, SWEEP
+    from vlatency.experiments.train import HISTORY_FILE
 
     sha256 = hash_policy(args.policy)
     history = json.loads(_read(args.policy / HISTORY_FILE))
@@ -98,7 +98,7 @@ def _read(path: Path) -> str:
 
 
 def _results(results: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[str]:
-    from experiments.summary import machinery
+    from vlatency.experiments.summary import machinery
 
     lines = [
         "## Results",
@@ -128,9 +128,9 @@ def _results(results: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[str]:
 
 def _sweep(folder: Path, sha256: str, history: list[dict[str, Any]]) -> list[str]:
     """What a sweep says, as it said it. UsageError if a cell of it is of a policy that has nothing to do with ours."""
-    from experiments.report_data import printed
-    from experiments.store import CONFIG, SWEEP
-    from experiments.train import HISTORY_FILE
+    from vlatency.experiments.report_data import printed
+    from vlatency.experiments.store import CONFIG, SWEEP
+    from vlatency.experiments.train import HISTORY_FILE
 
     sweep = json.loads(_read(folder / SWEEP))
     for cell in sweep["cells"]:

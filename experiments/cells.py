@@ -14,10 +14,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from agent.realtime.rig import Rig
-from experiments.setting import Setting
-from experiments.store import CONFIG, Row, RunFolder
-from sim.errors import UsageError
+from vlatency.agent.realtime.rig import Rig
+from vlatency.experiments.setting import Setting
+from vlatency.experiments.store import CONFIG, Row, RunFolder
+from vlatency.sim.errors import UsageError
 
 Software = dict[str, Any]
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from experiments.stats import Interval
-from experiments.table import percent
+from vlatency.experiments.stats import Interval
+from vlatency.experiments.table import percent
 
 WIDTH = 360
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 14, 22, 40

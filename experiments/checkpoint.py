@@ -7,7 +7,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from sim.errors import UsageError
+from vlatency.sim.errors import UsageError
 
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 

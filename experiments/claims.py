@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from agent.realtime.roofline import resized, sequences, visual_tokens
-from experiments.evidence import (
+from vlatency.agent.realtime.roofline import resized, sequences, visual_tokens
+from vlatency.experiments.evidence import (
     CLAIMS,
     NATIVE,
     SQUARE,
@@ -107,9 +107,9 @@ def _eyes(name: str) -> Callable[[Evidence], list[Finding]]:
     def find(evidence: Evidence) -> list[Finding]:
         import torch
 
-        from agent.vla.config import PolicyConfig
-        from agent.vla.towers import LightTower
-        from agent.vla.zoo import with_vision_encoder
+        from vlatency.agent.vla.config import PolicyConfig
+        from vlatency.agent.vla.towers import LightTower
+        from vlatency.agent.vla.zoo import with_vision_encoder
 
         with torch.device("meta"):
             network = LightTower(with_vision_encoder(PolicyConfig(), name), 2048).network

@@ -9,7 +9,7 @@ from typing import NoReturn, TypeVar
 
 import tyro
 
-from sim.errors import UsageError
+from vlatency.sim.errors import UsageError
 
 T = TypeVar("T")
 

@@ -15,10 +15,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from experiments import provenance
-from experiments.cli import RunError
-from experiments.engine import RETRIES, SINGLE_THREADED, Engine, Outcome, attempt
-from sim.errors import UsageError
+from vlatency.experiments import provenance
+from vlatency.experiments.cli import RunError
+from vlatency.experiments.engine import RETRIES, SINGLE_THREADED, Engine, Outcome, attempt
+from vlatency.sim.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -126,7 +126,7 @@ def _installed() -> dict[str, Any]:
 
 def _renderer() -> str | None:
     """Who drew in this process; None if nobody did."""
-    from sim.gl import renderer_name
+    from vlatency.sim.gl import renderer_name
 
     if "OpenGL" not in sys.modules:
         return None

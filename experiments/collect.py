@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.cli import run
-from sim.errors import UsageError
+from vlatency.experiments.cli import run
+from vlatency.sim.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from envs.pick import PickEnv
-    from sim.sensors import Readings
+    from vlatency.envs.pick import PickEnv
+    from vlatency.sim.sensors import Readings
 
 TICK_NS = 100_000_000
 
@@ -58,12 +58,12 @@ class Job:
 
 def main(config: Config) -> None:
     """Write the shards that are missing."""
-    from agent.config import parse_res
-    from envs.tasks import check_speed, find_task
-    from experiments.demos import shard_path
-    from experiments.engine import Workers
-    from experiments.screen import bars
-    from sim import gl
+    from vlatency.agent.config import parse_res
+    from vlatency.envs.tasks import check_speed, find_task
+    from vlatency.experiments.demos import shard_path
+    from vlatency.experiments.engine import Workers
+    from vlatency.experiments.screen import bars
+    from vlatency.sim import gl
 
     for task in config.tasks:
         check_speed(find_task(task), config.speed)
@@ -88,10 +88,10 @@ def write(job: Job) -> None:
     """Record the episodes of one shard."""
     import numpy as np
 
-    from agent.config import parse_res
-    from envs.pick import PickEnv
-    from experiments.demos import shard_path, write_shard
-    from sim import gl
+    from vlatency.agent.config import parse_res
+    from vlatency.envs.pick import PickEnv
+    from vlatency.experiments.demos import shard_path, write_shard
+    from vlatency.sim import gl
 
     gl.configure()
     rng = np.random.default_rng([job.config.seed, job.number])
@@ -109,8 +109,8 @@ def _episode(env: "PickEnv", actor: Any, recorder: "Recorder", rng: "np.random.G
     """One short episode from a start drawn to cover what a policy may run into."""
     import numpy as np
 
-    from envs.pick import HOME_POSE
-    from envs.script import draw_script
+    from vlatency.envs.pick import HOME_POSE
+    from vlatency.envs.script import draw_script
 
     script = draw_script(env.task, rng, env.speed)
     things = script.things
@@ -155,7 +155,7 @@ class ExpertActor:
     def __call__(self, env: "PickEnv") -> "NDArray[np.float64]":
         import numpy as np
 
-        from envs.expert import expert, look
+        from vlatency.envs.expert import expert, look
 
         action = expert(look(env))[0]
         action[:3] += self._rng.normal(0, 0.004, 3)
@@ -177,8 +177,8 @@ class _PolicyActor:
     """Control ticks: time enough to fail and to try again."""
 
     def __init__(self, folder: Path, size: tuple[int, int]) -> None:
-        from agent.config import Optimization
-        from agent.vla.policy import VLAPolicy
+        from vlatency.agent.config import Optimization
+        from vlatency.agent.vla.policy import VLAPolicy
 
         self._policy = VLAPolicy.from_pretrained(folder, Optimization(width=size[0], height=size[1]))
         self._expert = ExpertActor()
@@ -190,7 +190,7 @@ class _PolicyActor:
         self._helped = int(rng.integers(0, 12)) if rng.random() < 0.3 else 0
 
     def __call__(self, env: "PickEnv") -> "NDArray[np.float64]":
-        from agent.realtime.requests import Act, Encode
+        from vlatency.agent.realtime.requests import Act, Encode
 
         if self._helped > 0:
             self._helped -= 1
@@ -206,7 +206,7 @@ class Recorder:
     """Gathers moments of one environment."""
 
     def __init__(self, env: "PickEnv", size: tuple[int, int], every: int) -> None:
-        from sim.cameras import CAMERA_ORDER
+        from vlatency.sim.cameras import CAMERA_ORDER
 
         self.every = every
         self._env, self._cameras, self._size = env, CAMERA_ORDER, size
@@ -217,11 +217,11 @@ class Recorder:
         """Note the present moment."""
         import numpy as np
 
-        from agent.vla.views import resample
-        from envs.expert import riding_velocity
-        from experiments.demos import MOST_OBJECTS
-        from sim.cameras import project
-        from sim.world import COLOURS, SHAPES
+        from vlatency.agent.vla.views import resample
+        from vlatency.envs.expert import riding_velocity
+        from vlatency.experiments.demos import MOST_OBJECTS
+        from vlatency.sim.cameras import project
+        from vlatency.sim.world import COLOURS, SHAPES
 
         env, world = self._env, self._env.arm.world
         readings: Readings = env.sensors()
@@ -260,7 +260,7 @@ class Recorder:
         """The moments and their images (n, V, height, width, 3)."""
         import numpy as np
 
-        from experiments.demos import Moments
+        from vlatency.experiments.demos import Moments
 
         def column(name: str) -> "NDArray[Any]":
             values = np.stack([np.asarray(row[name]) for row in self._rows])

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.cli import run
-from sim.errors import UsageError
+from vlatency.experiments.cli import run
+from vlatency.sim.errors import UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -33,8 +33,8 @@ def main(config: Config) -> None:
     """Write `config.out`/model.safetensors."""
     from safetensors.torch import save_file
 
-    from agent.vla.mobilenets import MobileNet
-    from agent.vla.towers import WEIGHTS_FILE, published_name
+    from vlatency.agent.vla.mobilenets import MobileNet
+    from vlatency.agent.vla.towers import WEIGHTS_FILE, published_name
 
     tensors = _read(config.weights or _packaged())
     network = MobileNet("efficientnet-lite0")

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.errors import UsageError
+from vlatency.sim.errors import UsageError
 
 MOST_OBJECTS = 10
 """K of all shards, so that those of any tasks can be joined."""

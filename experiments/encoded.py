@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from agent.config import Pool
-from agent.vla.heads import Past, SensorBatch, ViewBatch
-from agent.vla.model import VLA
-from agent.vla.views import token_grid
-from experiments.lessons import MAX_AGE_TICKS, Demonstrations, Labels
-from experiments.screen import bars
-from experiments.train import SIZES, SIZES_P, Draw
+from vlatency.agent.config import Pool
+from vlatency.agent.vla.heads import Past, SensorBatch, ViewBatch
+from vlatency.agent.vla.model import VLA
+from vlatency.agent.vla.views import token_grid
+from vlatency.experiments.lessons import MAX_AGE_TICKS, Demonstrations, Labels
+from vlatency.experiments.screen import bars
+from vlatency.experiments.train import SIZES, SIZES_P, Draw
 
 BLOCK, BATCH = 128, 16
 """Moments whose features are written to disk together, and encoded together."""

@@ -19,8 +19,8 @@ from multiprocessing.reduction import ForkingPickler
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from experiments.cli import RunError
-from sim.errors import UsageError
+from vlatency.experiments.cli import RunError
+from vlatency.sim.errors import UsageError
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -111,8 +111,8 @@ def open_engine(engine: str, address: str, workers: int, gpu: bool) -> Engine:
     Raises:
         UsageError: there is no such engine, or it cannot be had.
     """
-    from experiments import provenance
-    from experiments.setting import check_range
+    from vlatency.experiments import provenance
+    from vlatency.experiments.setting import check_range
 
     check_range("workers", workers, 0)
     if engine not in ENGINES:
@@ -121,7 +121,7 @@ def open_engine(engine: str, address: str, workers: int, gpu: bool) -> Engine:
         raise UsageError("--address names a Ray cluster; give --engine ray too, or leave it out")
     if engine == "local":
         return Workers(workers or provenance.cores())
-    from experiments.cluster import Cluster
+    from vlatency.experiments.cluster import Cluster
 
     return Cluster(workers, address, int(gpu))
 

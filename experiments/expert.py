@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from experiments.cli import run
+from vlatency.experiments.cli import run
 
 if TYPE_CHECKING:
-    from envs.pick import PickEnv
+    from vlatency.envs.pick import PickEnv
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,10 @@ class Job:
 
 def main(args: Args) -> None:
     """Print k/n with its interval for each task and speed, and the seeds that failed."""
-    from envs.tasks import TASKS, check_speed, find_task
-    from experiments.engine import Workers
-    from experiments.setting import check_range
-    from experiments.stats import wilson
+    from vlatency.envs.tasks import TASKS, check_speed, find_task
+    from vlatency.experiments.engine import Workers
+    from vlatency.experiments.setting import check_range
+    from vlatency.experiments.stats import wilson
 
     check_range("episodes", args.episodes, 1)
     check_range("workers", args.workers, 1)
@@ -78,7 +78,7 @@ def main(args: Args) -> None:
 
 @lru_cache(maxsize=1)
 def _env(task: str, speed: float | None, control_hz: float) -> "PickEnv":
-    from envs.pick import PickEnv
+    from vlatency.envs.pick import PickEnv
 
     return PickEnv(task, cameras=("top",), control_hz=control_hz, speed=speed)
 
@@ -87,8 +87,8 @@ def attempt(job: Job) -> float | None:
     """Simulated time in which the expert succeeds [s]; None where it does not."""
     import gymnasium.utils.seeding
 
-    from envs.expert import expert, look
-    from sim.clock import NS_PER_S, hz_to_period_ns, ns_to_s
+    from vlatency.envs.expert import expert, look
+    from vlatency.sim.clock import NS_PER_S, hz_to_period_ns, ns_to_s
 
     env = _env(job.task, job.speed, job.control_hz)
     # Without `reset`, which would render an observation that nobody looks at.

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from experiments import ages
-from experiments.break_even import BreakEven
-from experiments.charts import Bar, Point, curve, intervals, pareto
-from experiments.plan import show
-from experiments.report_data import Shown, Study, Where
-from experiments.split import Split
-from experiments.stats import Interval, Paired
-from experiments.sweep_table import divide
-from experiments.table import difference, percent, points
+from vlatency.experiments import ages
+from vlatency.experiments.break_even import BreakEven
+from vlatency.experiments.charts import Bar, Point, curve, intervals, pareto
+from vlatency.experiments.plan import show
+from vlatency.experiments.report_data import Shown, Study, Where
+from vlatency.experiments.split import Split
+from vlatency.experiments.stats import Interval, Paired
+from vlatency.experiments.sweep_table import divide
+from vlatency.experiments.table import difference, percent, points
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from sim.clock import NS_PER_S
-from sim.plant import Plant
-from sim.sensors import Readings
+from vlatency.sim.clock import NS_PER_S
+from vlatency.sim.plant import Plant
+from vlatency.sim.sensors import Readings
 
 FPS = 25
 FRAME_NS = NS_PER_S // FPS

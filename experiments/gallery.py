@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.cli import run
+from vlatency.experiments.cli import run
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from PIL import Image
 
-    from envs.pick import PickEnv
-    from experiments.film import Film
+    from vlatency.envs.pick import PickEnv
+    from vlatency.experiments.film import Film
 
 TICK_NS = 100_000_000
 HOLD_FRAMES = 12
@@ -41,10 +41,10 @@ class Args:
 
 def main(args: Args) -> None:
     """Write the gallery."""
-    from envs.pick import PickEnv
-    from envs.tasks import TASKS, find_task
-    from experiments.video import write_frames
-    from sim import gl
+    from vlatency.envs.pick import PickEnv
+    from vlatency.envs.tasks import TASKS, find_task
+    from vlatency.experiments.video import write_frames
+    from vlatency.sim import gl
 
     gl.configure()
     names = list(TASKS) if args.task == "all" else [find_task(args.task).name]
@@ -66,9 +66,9 @@ def _act(env: "PickEnv", seed: int, until_ns: int) -> "tuple[Film, list[str], in
     """The expert under film until it succeeds: the film, what the robot was told at each frame, when it ended."""
     from gymnasium.utils.seeding import np_random
 
-    from envs.expert import expert, look
-    from experiments.film import FilmedPlant
-    from sim.cameras import CAMERA_ORDER
+    from vlatency.envs.expert import expert, look
+    from vlatency.experiments.film import FilmedPlant
+    from vlatency.sim.cameras import CAMERA_ORDER
 
     env.begin(np_random(seed)[0], {})
     plant = FilmedPlant(env, CAMERA_ORDER)
@@ -94,8 +94,8 @@ def _page(env: "PickEnv", film: "Film", index: int, told: list[str]) -> "Image.I
     """The five views of one frame, and in the sixth place what the task is."""
     from PIL import ImageDraw
 
-    from experiments.film import place_of
-    from experiments.video import font
+    from vlatency.experiments.film import place_of
+    from vlatency.experiments.video import font
 
     page = film.frame(index)
     draw = ImageDraw.Draw(page)

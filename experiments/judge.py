@@ -4,14 +4,14 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.break_even import BreakEven, break_even
-from experiments.letters import compact_letters
-from experiments.looks import look_by_look, sizes
-from experiments.plan import AS_IS, LATE, WRONG, Cell, Place, Plan
-from experiments.setting import Setting
-from experiments.split import Split, late_or_wrong
-from experiments.stats import LEVEL, Paired, holm, paired
-from experiments.store import Row
+from vlatency.experiments.break_even import BreakEven, break_even
+from vlatency.experiments.letters import compact_letters
+from vlatency.experiments.looks import look_by_look, sizes
+from vlatency.experiments.plan import AS_IS, LATE, WRONG, Cell, Place, Plan
+from vlatency.experiments.setting import Setting
+from vlatency.experiments.split import Split, late_or_wrong
+from vlatency.experiments.stats import LEVEL, Paired, holm, paired
+from vlatency.experiments.store import Row
 
 Rows = Mapping[Setting, Sequence[Row]]
 """By seed, as `experiments.cells.Cells.rows` gives them."""
@@ -132,7 +132,7 @@ def as_json(plan: Plan, rows: Rows) -> dict[str, Any]:
     """All figures of the sweep, for a report."""
     from dataclasses import asdict
 
-    from experiments.stats import wilson
+    from vlatency.experiments.stats import wilson
 
     against, divided = verdicts(plan, rows), splits(plan, rows)
     cells = []

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from agent.config import CAMERA_ORDER, CHOICES, Optimization, with_preset
-from agent.vla.config import QWEN
-from agent.vla.zoo import LIGHT_ENCODERS, MODELS, Tiny
+from vlatency.agent.config import CAMERA_ORDER, CHOICES, Optimization, with_preset
+from vlatency.agent.vla.config import QWEN
+from vlatency.agent.vla.zoo import LIGHT_ENCODERS, MODELS, Tiny
 
 NATIVE, LESS, SQUARE = (640, 360), (480, 270), (224, 224)
 

@@ -12,15 +12,15 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from agent.vla.config import PolicyConfig
-from agent.vla.encoder import Grid, ViewReadout
-from agent.vla.heads import HeadOutput, SensorBatch
-from agent.vla.views import resize
-from envs.expert import Scene, chunk
-from envs.tasks import instruct
-from experiments.demos import read_shards
-from sim.errors import UsageError
-from sim.world import COLOURS, SHAPES, Thing
+from vlatency.agent.vla.config import PolicyConfig
+from vlatency.agent.vla.encoder import Grid, ViewReadout
+from vlatency.agent.vla.heads import HeadOutput, SensorBatch
+from vlatency.agent.vla.views import resize
+from vlatency.envs.expert import Scene, chunk
+from vlatency.envs.tasks import instruct
+from vlatency.experiments.demos import read_shards
+from vlatency.sim.errors import UsageError
+from vlatency.sim.world import COLOURS, SHAPES, Thing
 
 MAX_AGE_TICKS = 20
 """Oldest features that the head is taught to use: 2 s."""

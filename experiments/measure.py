@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments import cli
+from vlatency.experiments import cli
 
 if TYPE_CHECKING:
-    from agent.realtime.devices import Device
-    from experiments.ladder import Row
+    from vlatency.agent.realtime.devices import Device
+    from vlatency.experiments.ladder import Row
 
 ROW_REPS = 30
 
@@ -62,12 +62,12 @@ class Args:
 def main(args: Args) -> None:
     """Measure, print each row as it is done, write the profile. UsageError if a figure cannot be true."""
     if args.claims:
-        from experiments import claims
+        from vlatency.experiments import claims
 
         return print(claims.write())
     rows = _rows(args)
-    from experiments import record
-    from experiments.workbench import Workbench
+    from vlatency.experiments import record
+    from vlatency.experiments.workbench import Workbench
 
     bench = Workbench(args)
     print(bench.header(), flush=True)
@@ -84,12 +84,12 @@ def _rows(args: Args) -> "list[Row]":
     """What to measure. UsageError if an option is wrong."""
     from dataclasses import replace
 
-    from agent.config import Optimization, parse_res, with_preset
-    from agent.realtime.architectures import find_architecture
-    from agent.vla.config import QWEN
-    from agent.vla.zoo import find_model
-    from experiments import ladder, setting
-    from sim.errors import UsageError
+    from vlatency.agent.config import Optimization, parse_res, with_preset
+    from vlatency.agent.realtime.architectures import find_architecture
+    from vlatency.agent.vla.config import QWEN
+    from vlatency.agent.vla.zoo import find_model
+    from vlatency.experiments import ladder, setting
+    from vlatency.sim.errors import UsageError
 
     setting.check_range("reps", args.reps, 1)
     setting.check_range("threads", args.threads, 0)
@@ -122,8 +122,8 @@ def _roofline_lines(profile: dict[str, Any]) -> list[str]:
     """How far below measurement the roofline is, of the profile just made and of those that ship."""
     import json
 
-    from agent.realtime.devices import recognised
-    from agent.realtime.profile import available_profiles
+    from vlatency.agent.realtime.devices import recognised
+    from vlatency.agent.realtime.profile import available_profiles
 
     lines = ["", "roofline over measurement (1 would be a device at its peak throughout):"]
     shipped = {name: json.loads(path.read_text()) for name, path in available_profiles().items()}
@@ -139,7 +139,7 @@ def _roofline_lines(profile: dict[str, Any]) -> list[str]:
 def _roofline_errors(profile: dict[str, Any], device: "Device") -> list[str]:
     import numpy as np
 
-    from agent.realtime.devices import FASTER
+    from vlatency.agent.realtime.devices import FASTER
 
     lines = []
     for point in profile["encode"]:

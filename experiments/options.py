@@ -4,11 +4,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agent.realtime.latency import ROOFLINE
-from experiments.answer import rate
-from experiments.belief import Believed, Measured, believe, latency
-from experiments.charged import Charged, charged
-from experiments.summary import features
+from vlatency.agent.realtime.latency import ROOFLINE
+from vlatency.experiments.answer import rate
+from vlatency.experiments.belief import Believed, Measured, believe, latency
+from vlatency.experiments.charged import Charged, charged
+from vlatency.experiments.summary import features
 
 
 @dataclass(frozen=True)

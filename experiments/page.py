@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from experiments.answer import Answer
-from experiments.charts import strip
-from experiments.figures import figures
-from experiments.plan import show
-from experiments.report_data import Film, Study
-from experiments.report_tables import changed, falls, heads, lines, notes, said, verdict
+from vlatency.experiments.answer import Answer
+from vlatency.experiments.charts import strip
+from vlatency.experiments.figures import figures
+from vlatency.experiments.plan import show
+from vlatency.experiments.report_data import Film, Study
+from vlatency.experiments.report_tables import changed, falls, heads, lines, notes, said, verdict
 
 FILM_BYTES = 12_000_000
 """Films that a page holds at most [bytes]; base64 makes them a third larger."""
@@ -79,7 +79,7 @@ def html(studies: Sequence[tuple[Study, Answer]], command: str) -> str:
 
 
 def _policies(study: Study) -> str:
-    from experiments.summary import policy_line
+    from vlatency.experiments.summary import policy_line
 
     return ", ".join(map(policy_line, study.policies)) or "not measured"
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import mujoco
 
-from agent.realtime.driver import Policy
-from agent.realtime.requests import Act, Encode
-from experiments.trial import Job, stage
-from sim.cameras import CAMERA_ORDER, Eyes
+from vlatency.agent.realtime.driver import Policy
+from vlatency.agent.realtime.requests import Act, Encode
+from vlatency.experiments.trial import Job, stage
+from vlatency.sim.cameras import CAMERA_ORDER, Eyes
 
 if TYPE_CHECKING:
-    from envs.pick import PickEnv
+    from vlatency.envs.pick import PickEnv
 
 STEPS = 8
 """How many control steps are timed under MuJoCo's own drawing, which is slow without a GPU."""
@@ -47,7 +47,7 @@ def measure(jobs: list[Job]) -> Pace:
     _, policy = stage(setting, jobs[0].policy)
     import torch
 
-    from envs.pick import PickEnv
+    from vlatency.envs.pick import PickEnv
 
     torch.set_num_threads(cores)
 

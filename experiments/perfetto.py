@@ -9,8 +9,8 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from agent.realtime.trace import EpisodeTrace
-from sim.clock import ns_to_ms
+from vlatency.agent.realtime.trace import EpisodeTrace
+from vlatency.sim.clock import ns_to_ms
 
 LANES = ("cameras", "VL server", "head", "commands", "physics")
 """One thread each, in this order from the top."""

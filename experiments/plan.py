@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.cells import canonical
-from experiments.looks import MAX_LOOKS
-from experiments.run import Args, resolve
-from experiments.setting import Setting, check_range, crossed
-from sim.errors import UsageError
+from vlatency.experiments.cells import canonical
+from vlatency.experiments.looks import MAX_LOOKS
+from vlatency.experiments.run import Args, resolve
+from vlatency.experiments.setting import Setting, check_range, crossed
+from vlatency.sim.errors import UsageError
 
 if TYPE_CHECKING:
     import yaml
@@ -205,7 +205,7 @@ def make_plan(name: str, spec: dict[str, Any]) -> Plan:
 
 
 def _cell(place: Place, arm: str, options: dict[str, Any]) -> Cell:
-    from envs.tasks import check_speed, find_task
+    from vlatency.envs.tasks import check_speed, find_task
 
     try:
         setting, policy = resolve(Args(**{name: _typed(name, value) for name, value in options.items()}))

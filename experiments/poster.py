@@ -5,11 +5,11 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from experiments.answer import rate
-from experiments.charts import WIDTH, Bar, element, intervals, intervals_height
-from experiments.figures import kind
-from experiments.plan import show
-from experiments.report_data import Shown, Study
+from vlatency.experiments.answer import rate
+from vlatency.experiments.charts import WIDTH, Bar, element, intervals, intervals_height
+from vlatency.experiments.figures import kind
+from vlatency.experiments.plan import show
+from vlatency.experiments.report_data import Shown, Study
 
 STYLE = Path(__file__).parent / "templates" / "report.css"
 COLUMNS, GAP, HEAD = 2, 24, 44

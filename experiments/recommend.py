@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments import cli
+from vlatency.experiments import cli
 
 if TYPE_CHECKING:
-    from experiments.options import Option
+    from vlatency.experiments.options import Option
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,13 @@ def main(args: Args) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from envs.tasks import check_speed, find_task
-    from experiments import provenance
-    from experiments.advice import advice
-    from experiments.belief import read_cells
-    from experiments.options import dominated, make_options, rank
-    from experiments.setting import MAX_CONTROL_HZ, MIN_CONTROL_HZ, check_range, find_policy, hash_policy
-    from sim.errors import UsageError
+    from vlatency.envs.tasks import check_speed, find_task
+    from vlatency.experiments import provenance
+    from vlatency.experiments.advice import advice
+    from vlatency.experiments.belief import read_cells
+    from vlatency.experiments.options import dominated, make_options, rank
+    from vlatency.experiments.setting import MAX_CONTROL_HZ, MIN_CONTROL_HZ, check_range, find_policy, hash_policy
+    from vlatency.sim.errors import UsageError
 
     check_range("control-hz", args.control_hz, MIN_CONTROL_HZ, MAX_CONTROL_HZ)
     if not 0 < args.min_success < 1:
@@ -81,8 +81,8 @@ def main(args: Args) -> None:
 
 def find_device(name: str) -> str:
     """The latency model of that name, or of roofline:NAME. UsageError, naming what there is, otherwise."""
-    from experiments.belief import latency
-    from sim.errors import UsageError
+    from vlatency.experiments.belief import latency
+    from vlatency.sim.errors import UsageError
 
     complaint = None
     for found in (name, f"roofline:{name}"):
@@ -107,7 +107,7 @@ def _suits(setting: dict[str, Any], args: Args, at_speed: bool = True) -> bool:
 
 def _measure(args: Args) -> str:
     """What to type where nothing is measured."""
-    from experiments.plan import presets, read_plan
+    from vlatency.experiments.plan import presets, read_plan
 
     asked = [name for name in presets() if any(_suits(setting.as_json(), args) for setting in read_plan(name).settings)]
     if not asked:
@@ -116,8 +116,8 @@ def _measure(args: Args) -> str:
 
 
 def _line(option: "Option", args: Args, options: Sequence["Option"], beaten: int | None) -> str:
-    from experiments.advice import meets
-    from experiments.answer import rate
+    from vlatency.experiments.advice import meets
+    from vlatency.experiments.answer import rate
 
     width = max(len(each.name) for each in options)
     least = " at least" * option.at_best

@@ -15,14 +15,14 @@ import numpy as np
 import torch
 from scipy.optimize import nnls
 
-from agent.realtime.architectures import find_architecture
-from agent.realtime.devices import recognised
-from agent.realtime.roofline import encode_tflop
-from agent.realtime.schema import check_peak, check_profile
-from experiments import provenance
-from experiments.ladder import Row
-from experiments.stages import Measurement, Samples
-from sim.errors import UsageError
+from vlatency.agent.realtime.architectures import find_architecture
+from vlatency.agent.realtime.devices import recognised
+from vlatency.agent.realtime.roofline import encode_tflop
+from vlatency.agent.realtime.schema import check_peak, check_profile
+from vlatency.experiments import provenance
+from vlatency.experiments.ladder import Row
+from vlatency.experiments.stages import Measurement, Samples
+from vlatency.sim.errors import UsageError
 
 SLACK = 1.5
 """The peak of a device whose datasheet is not known here, over the rate of the best matrix product timed on it: on a

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from experiments import cli
+from vlatency.experiments import cli
 
 if TYPE_CHECKING:
-    from experiments.report_data import Study
+    from vlatency.experiments.report_data import Study
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,13 @@ class Args:
 
 def main(args: Args) -> None:
     """Print every study's table, and write the report."""
-    from experiments import provenance
-    from experiments.answer import answer
-    from experiments.page import html
-    from experiments.poster import poster
-    from experiments.report_tables import as_csv, latex, markdown
-    from experiments.store import CONFIG, SWEEP, check_writable, write_text
-    from sim.errors import UsageError
+    from vlatency.experiments import provenance
+    from vlatency.experiments.answer import answer
+    from vlatency.experiments.page import html
+    from vlatency.experiments.poster import poster
+    from vlatency.experiments.report_tables import as_csv, latex, markdown
+    from vlatency.experiments.store import CONFIG, SWEEP, check_writable, write_text
+    from vlatency.sim.errors import UsageError
 
     if not args.folders:
         raise UsageError("name at least one folder of a run or a sweep, such as runs/static-3v-224-7f3a")
@@ -67,9 +67,9 @@ def main(args: Args) -> None:
 
 def _told(path: Path) -> "Study":
     """The study in a folder, after its table is printed; a run's summary is written anew."""
-    from experiments.report_data import printed, read_run, read_study
-    from experiments.store import CONFIG, RunFolder
-    from experiments.summary import policy_line, text, write_summary
+    from vlatency.experiments.report_data import printed, read_run, read_study
+    from vlatency.experiments.store import CONFIG, RunFolder
+    from vlatency.experiments.summary import policy_line, text, write_summary
 
     if not (path / CONFIG).is_file():
         study = read_study(path)

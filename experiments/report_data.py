@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.break_even import BreakEven
-from experiments.charged import TIMING
-from experiments.plan import AS_IS, show
-from experiments.split import Split
-from experiments.stats import Interval, Paired
-from experiments.store import CONFIG, EPISODES, SUMMARY_JSON, SUMMARY_MD, SWEEP, VIDEOS, Row, RunFolder
-from sim.errors import UsageError
+from vlatency.experiments.break_even import BreakEven
+from vlatency.experiments.charged import TIMING
+from vlatency.experiments.plan import AS_IS, show
+from vlatency.experiments.split import Split
+from vlatency.experiments.stats import Interval, Paired
+from vlatency.experiments.store import CONFIG, EPISODES, SUMMARY_JSON, SUMMARY_MD, SWEEP, VIDEOS, Row, RunFolder
+from vlatency.sim.errors import UsageError
 
 Where = tuple[tuple[str, Any], ...]
 """The options that hold for all arms of a place, such as the task: `experiments.plan.Place`."""
@@ -176,10 +176,10 @@ def printed(sweep: Path) -> str:
 
 def read_run(run: RunFolder) -> Study:
     """A run as a study: its modes are the arms, pause the reference."""
-    from agent.realtime.episode import MODES
-    from experiments.judge import pace_ms
-    from experiments.summary import summary
-    from experiments.table import REFERENCE, compare
+    from vlatency.agent.realtime.episode import MODES
+    from vlatency.experiments.judge import pace_ms
+    from vlatency.experiments.summary import summary
+    from vlatency.experiments.table import REFERENCE, compare
 
     setting = run.setting
     where: Where = (("task", setting["task"]),)

@@ -5,11 +5,11 @@ import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from experiments.answer import Answer, rate
-from experiments.plan import show
-from experiments.report_data import Shown, Study
-from experiments.summary import features, policy_line
-from experiments.table import difference, milliseconds, outcome
+from vlatency.experiments.answer import Answer, rate
+from vlatency.experiments.plan import show
+from vlatency.experiments.report_data import Shown, Study
+from vlatency.experiments.summary import features, policy_line
+from vlatency.experiments.table import difference, milliseconds, outcome
 
 NO_FIGURE = "not measured"
 COLUMNS = (

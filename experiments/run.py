@@ -7,13 +7,13 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments import cli
+from vlatency.experiments import cli
 
 if TYPE_CHECKING:
-    from experiments.engine import Engine
-    from experiments.setting import Setting
-    from experiments.store import RunFolder
-    from experiments.trial import Facts
+    from vlatency.experiments.engine import Engine
+    from vlatency.experiments.setting import Setting
+    from vlatency.experiments.store import RunFolder
+    from vlatency.experiments.trial import Facts
 
 RUNS = Path("runs")
 FILM_ORDER = ("async", "sync", "pause")
@@ -126,11 +126,11 @@ class Args:
 def main(args: Args) -> None:
     """Check everything, run what is missing, write and print the summary."""
     # Imported here, so that --help answers at once.
-    from experiments import summary
-    from experiments.engine import open_engine
-    from experiments.screen import header
-    from experiments.store import RunFolder, find_run
-    from experiments.trial import Job, probe
+    from vlatency.experiments import summary
+    from vlatency.experiments.engine import open_engine
+    from vlatency.experiments.screen import header
+    from vlatency.experiments.store import RunFolder, find_run
+    from vlatency.experiments.trial import Job, probe
 
     setting, policy = resolve(args)
     out = Path(args.out) if args.out else None
@@ -153,14 +153,14 @@ def main(args: Args) -> None:
 
 def resolve(args: Args) -> tuple["Setting", Path]:
     """The setting that the options ask for, and the policy's folder. UsageError if one of them is wrong."""
-    from agent.config import Optimization, check_device, parse_res, with_preset
-    from agent.realtime.execution import parse_execution
-    from agent.realtime.latency import parse_latency
-    from agent.realtime.reuse import parse_reuse
-    from agent.realtime.rig import Rig
-    from agent.realtime.servers import parse_servers
-    from experiments import setting
-    from sim.errors import UsageError
+    from vlatency.agent.config import Optimization, check_device, parse_res, with_preset
+    from vlatency.agent.realtime.execution import parse_execution
+    from vlatency.agent.realtime.latency import parse_latency
+    from vlatency.agent.realtime.reuse import parse_reuse
+    from vlatency.agent.realtime.rig import Rig
+    from vlatency.agent.realtime.servers import parse_servers
+    from vlatency.experiments import setting
+    from vlatency.sim.errors import UsageError
 
     setting.check_range("episodes", args.episodes, 1)
     setting.check_range("batch", args.batch, 1)
@@ -222,8 +222,8 @@ def describe(setting: "Setting", policy: Path, facts: "Facts") -> dict[str, Any]
     """What config.json holds, beside the number of episodes."""
     from dataclasses import asdict
 
-    from experiments import provenance
-    from experiments.charged import charged
+    from vlatency.experiments import provenance
+    from vlatency.experiments.charged import charged
 
     return {
         "name": setting.name,
@@ -254,9 +254,9 @@ def _run_missing(
     workers: "Engine", folder: "RunFolder", setting: "Setting", policy: str, trace: bool, batch: int
 ) -> None:
     """Run the episodes that have no row yet, and append their rows in order: mode by mode, seed by seed."""
-    from experiments.screen import bars
-    from experiments.store import TRACES
-    from experiments.trial import Job, run_together
+    from vlatency.experiments.screen import bars
+    from vlatency.experiments.store import TRACES
+    from vlatency.experiments.trial import Job, run_together
 
     def job(mode: str, seed: int) -> Job:
         path = str(folder.path / TRACES / f"{mode}-{seed}.json") if trace else None
@@ -289,9 +289,9 @@ def choose_films(rows: list[dict[str, Any]], count: int) -> list[dict[str, Any]]
 
 def _film(workers: "Engine", folder: "RunFolder", setting: "Setting", policy: str, count: int) -> None:
     """Run the chosen episodes once more, from their seeds, under film."""
-    from experiments.screen import bars
-    from experiments.store import VIDEOS
-    from experiments.trial import Job, run
+    from vlatency.experiments.screen import bars
+    from vlatency.experiments.store import VIDEOS
+    from vlatency.experiments.trial import Job, run
 
     wanted = {}
     for row in choose_films(folder.rows, count):
@@ -312,8 +312,8 @@ def _film(workers: "Engine", folder: "RunFolder", setting: "Setting", policy: st
 
 def _closing(folder: "RunFolder") -> str:
     """Where the results are, and what to type next."""
-    from experiments import provenance
-    from experiments.store import EPISODES, SUMMARY_JSON, SUMMARY_MD, TRACES, VIDEOS
+    from vlatency.experiments import provenance
+    from vlatency.experiments.store import EPISODES, SUMMARY_JSON, SUMMARY_MD, TRACES, VIDEOS
 
     films = len(list((folder.path / VIDEOS).glob("*.mp4")))
     traces = len(list((folder.path / TRACES).glob("*.json")))

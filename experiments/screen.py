@@ -7,8 +7,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from experiments.summary import encode_lines, machinery, policy_line
-from sim.gl import is_software
+from vlatency.experiments.summary import encode_lines, machinery, policy_line
+from vlatency.sim.gl import is_software
 
 
 def header(config: dict[str, Any]) -> list[str]:

@@ -7,14 +7,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
-import assets
-from agent.config import CAMERA_ORDER, Head, Optimization, unusual
-from agent.realtime.episode import MODES
-from agent.realtime.execution import Execution, RealTimeChunking
-from agent.realtime.latency import LatencyModel, parse_latency
-from agent.realtime.reuse import Reuse, Stagger
-from agent.realtime.rig import Rig
-from sim.errors import UsageError
+from vlatency import assets
+from vlatency.agent.config import CAMERA_ORDER, Head, Optimization, unusual
+from vlatency.agent.realtime.episode import MODES
+from vlatency.agent.realtime.execution import Execution, RealTimeChunking
+from vlatency.agent.realtime.latency import LatencyModel, parse_latency
+from vlatency.agent.realtime.reuse import Reuse, Stagger
+from vlatency.agent.realtime.rig import Rig
+from vlatency.sim.errors import UsageError
 
 FIRST_TRAINING_SEED = 1_000_000
 """Policies are trained on the seeds from here on, and evaluated on those below."""
@@ -180,7 +180,7 @@ def find_policy(text: str) -> Path:
 
 def find_policy_of(model: str) -> Path:
     """The folder of the policy that ships for a model. UsageError if there is no such model, or no policy for it."""
-    from agent.vla.zoo import find_model
+    from vlatency.agent.vla.zoo import find_model
 
     name = find_model(model).name
     folder = assets.FOLDER / "policies" / name

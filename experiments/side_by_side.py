@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from experiments.cli import run
-from sim.errors import UsageError
+from vlatency.experiments.cli import run
+from vlatency.sim.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from agent.config import CAMERA_ORDER, Optimization
-from agent.realtime.architectures import find_architecture
-from agent.realtime.requests import Act, Encode
-from agent.realtime.roofline import Work, encode_work, visual_tokens
-from agent.vla.features import Features
-from agent.vla.heads import ViewBatch
-from agent.vla.model import VLA
-from agent.vla.policy import VLAPolicy, sensor_batch
-from agent.vla.tune import PLAIN, plain
-from agent.vla.views import resize, resize_on_device
-from experiments.stopwatch import Stopwatch
-from sim.errors import UsageError
+from vlatency.agent.config import CAMERA_ORDER, Optimization
+from vlatency.agent.realtime.architectures import find_architecture
+from vlatency.agent.realtime.requests import Act, Encode
+from vlatency.agent.realtime.roofline import Work, encode_work, visual_tokens
+from vlatency.agent.vla.features import Features
+from vlatency.agent.vla.heads import ViewBatch
+from vlatency.agent.vla.model import VLA
+from vlatency.agent.vla.policy import VLAPolicy, sensor_batch
+from vlatency.agent.vla.tune import PLAIN, plain
+from vlatency.agent.vla.views import resize, resize_on_device
+from vlatency.experiments.stopwatch import Stopwatch
+from vlatency.sim.errors import UsageError
 
 if TYPE_CHECKING:
-    from agent.vla.encoder import VLEncoder
+    from vlatency.agent.vla.encoder import VLEncoder
 
 INSTRUCTION = "Pick up the blue cube"
 CAMERA_PX = (640, 360)

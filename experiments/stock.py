@@ -14,15 +14,15 @@ from PIL import Image
 from transformers import AutoModelForImageTextToText, PreTrainedModel
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from agent.config import Optimization
-from agent.realtime.architectures import find_architecture
-from agent.realtime.roofline import encode_work, visual_tokens
-from agent.vla.model import VLA
-from agent.vla.stem import STRIDE, cut
-from agent.vla.text import Prompts
-from agent.vla.views import resize
-from experiments.stages import INSTRUCTION, Measurement, Samples, check_tokens, request_of
-from experiments.stopwatch import Stopwatch
+from vlatency.agent.config import Optimization
+from vlatency.agent.realtime.architectures import find_architecture
+from vlatency.agent.realtime.roofline import encode_work, visual_tokens
+from vlatency.agent.vla.model import VLA
+from vlatency.agent.vla.stem import STRIDE, cut
+from vlatency.agent.vla.text import Prompts
+from vlatency.agent.vla.views import resize
+from vlatency.experiments.stages import INSTRUCTION, Measurement, Samples, check_tokens, request_of
+from vlatency.experiments.stopwatch import Stopwatch
 
 Inputs = dict[str, torch.Tensor]
 

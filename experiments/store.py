@@ -9,8 +9,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from experiments.setting import differences
-from sim.errors import UsageError
+from vlatency.experiments.setting import differences
+from vlatency.sim.errors import UsageError
 
 CONFIG, EPISODES, SWEEP, SUMMARY_JSON, SUMMARY_MD, VIDEOS, TRACES = (
     "config.json",

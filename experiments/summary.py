@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from agent.config import unusual
+from vlatency.agent.config import unusual
 
 
 def summary(config: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -15,8 +15,8 @@ def summary(config: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any
         config: config.json of the run.
         rows: its episodes.jsonl.
     """
-    from experiments import ages
-    from experiments.table import compare, summarize
+    from vlatency.experiments import ages
+    from vlatency.experiments.table import compare, summarize
 
     return {
         **{key: config[key] for key in ("name", "hash", "setting", "policy", "latency", "command", "gl_renderer")},
@@ -28,15 +28,15 @@ def summary(config: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any
 
 
 def _histograms(rows: list[dict[str, Any]]) -> dict[str, list[int]]:
-    from agent.realtime.episode import MODES
-    from experiments.ages import total
+    from vlatency.agent.realtime.episode import MODES
+    from vlatency.experiments.ages import total
 
     return {mode: total(mine) for mode in MODES if (mine := [row for row in rows if row["mode"] == mode])}
 
 
 def conclusions(config: dict[str, Any], rows: list[dict[str, Any]]) -> list[str]:
     """The sentences under the table."""
-    from experiments.table import compare, swap_line, verdict
+    from vlatency.experiments.table import compare, swap_line, verdict
 
     against = compare(rows)
     lines = [verdict(mode, result) for mode, result in against.items()]
@@ -49,9 +49,9 @@ def conclusions(config: dict[str, Any], rows: list[dict[str, Any]]) -> list[str]
 
 def markdown(config: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     """What summary.md holds."""
-    from agent.realtime.episode import MODES
-    from experiments import ages
-    from experiments.table import markdown_table, summarize
+    from vlatency.agent.realtime.episode import MODES
+    from vlatency.experiments import ages
+    from vlatency.experiments.table import markdown_table, summarize
 
     setting, optimization = config["setting"], config["setting"]["optimization"]
     lines = [f"# {config['name']}", "", *markdown_table(summarize(rows, setting["vl_ms"])), ""]
@@ -82,7 +82,7 @@ def encode_lines(config: dict[str, Any]) -> list[str]:
 
 def machinery(setting: dict[str, Any]) -> list[str]:
     """What surrounds the model, one line at most: only what is not as it is by default, or nothing at all."""
-    from agent.realtime.rig import Rig
+    from vlatency.agent.realtime.rig import Rig
 
     usual = {"head": "regression", "execution": "hold", "servers": "two", "perf_factor": 1.0}
     said = [f"{key.replace('_', ' ')} {setting[key]}" for key in usual if setting.get(key, usual[key]) != usual[key]]
@@ -116,7 +116,7 @@ def _meaning(policy: dict[str, Any]) -> str:
 
 def write_summary(folder: Path, config: dict[str, Any], rows: list[dict[str, Any]]) -> None:
     """Write summary.json and summary.md."""
-    from experiments.store import SUMMARY_JSON, SUMMARY_MD, write_text
+    from vlatency.experiments.store import SUMMARY_JSON, SUMMARY_MD, write_text
 
     write_text(folder / SUMMARY_JSON, json.dumps(summary(config, rows), indent=2, ensure_ascii=False) + "\n")
     write_text(folder / SUMMARY_MD, markdown(config, rows))
@@ -124,7 +124,7 @@ def write_summary(folder: Path, config: dict[str, Any], rows: list[dict[str, Any
 
 def text(config: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     """The table and the sentences under it, for a terminal."""
-    from experiments.table import summarize, text_table
+    from vlatency.experiments.table import summarize, text_table
 
     lines = text_table(summarize(rows, config["setting"]["vl_ms"])) + conclusions(config, rows)
     return "\n".join(f"  {line}" for line in lines)

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from experiments import cli
+from vlatency.experiments import cli
 
 if TYPE_CHECKING:
-    from experiments.cells import Cells
-    from experiments.plan import Cell, Plan
-    from experiments.setting import Setting
-    from experiments.store import Row
-    from experiments.trial import Job
+    from vlatency.experiments.cells import Cells
+    from vlatency.experiments.plan import Cell, Plan
+    from vlatency.experiments.setting import Setting
+    from vlatency.experiments.store import Row
+    from vlatency.experiments.trial import Job
 
 RUNS = Path("runs")
 
@@ -53,16 +53,16 @@ class Args:
 
 def main(args: Args) -> None:
     """Say what is about to be measured, measure it, write and print the tables."""
-    from experiments import provenance
-    from experiments.cells import Cells
-    from experiments.engine import open_engine
-    from experiments.plan import FIRST_SEED, read_plan
-    from experiments.run import describe
-    from experiments.setting import check_range
-    from experiments.store import check_writable
-    from experiments.sweep_films import film
-    from experiments.sweep_table import text
-    from experiments.trial import Job, probe, run
+    from vlatency.experiments import provenance
+    from vlatency.experiments.cells import Cells
+    from vlatency.experiments.engine import open_engine
+    from vlatency.experiments.plan import FIRST_SEED, read_plan
+    from vlatency.experiments.run import describe
+    from vlatency.experiments.setting import check_range
+    from vlatency.experiments.store import check_writable
+    from vlatency.experiments.sweep_films import film
+    from vlatency.experiments.sweep_table import text
+    from vlatency.experiments.trial import Job, probe, run
 
     for name in ("episodes", "looks", "videos"):
         check_range(name, getattr(args, name), 0)
@@ -118,7 +118,7 @@ def forecast(plan: "Plan", cells: "Cells", workers: int) -> list[str]:
 
 def _tells(plan: "Plan") -> list[str]:
     """Which differences the sweep finds with a power of 80 %."""
-    from experiments.stats import LEVEL, detectable
+    from vlatency.experiments.stats import LEVEL, detectable
 
     found = {}
     shares = {0.5: ", if two arms differ on half of the seeds", 0.2: ", if they differ on a fifth of them"}
@@ -168,9 +168,9 @@ def measure(
     """
     from functools import partial
 
-    from experiments.looks import sizes
-    from experiments.screen import bars
-    from experiments.trial import Job
+    from vlatency.experiments.looks import sizes
+    from vlatency.experiments.screen import bars
+    from vlatency.experiments.trial import Job
 
     with bars() as progress:
         for look, size in enumerate(sizes(plan.episodes, plan.looks), 1):
@@ -186,7 +186,7 @@ def measure(
 
 def _wanted(plan: "Plan", cells: "Cells") -> "list[Cell]":
     """One cell of each setting that is still undecided; the reference is needed as long as another arm is."""
-    from experiments.judge import decided
+    from vlatency.experiments.judge import decided
 
     rows = {setting: cells.rows(setting, plan.episodes) for setting in plan.settings}
     wanted: dict[Setting, Cell] = {}
@@ -204,10 +204,10 @@ def write(plan: "Plan", cells: "Cells") -> Path:
     """Write sweep.json (which cells), summary.json and summary.md (what they say) to the sweep's folder."""
     import json
 
-    from experiments import provenance
-    from experiments.judge import as_json
-    from experiments.store import SUMMARY_JSON, SUMMARY_MD, SWEEP, write_text
-    from experiments.sweep_table import text
+    from vlatency.experiments import provenance
+    from vlatency.experiments.judge import as_json
+    from vlatency.experiments.store import SUMMARY_JSON, SUMMARY_MD, SWEEP, write_text
+    from vlatency.experiments.sweep_table import text
 
     rows = {setting: cells.rows(setting, plan.episodes) for setting in plan.settings}
     folder = cells.root.parent / f"sweep-{plan.name}-{plan.hash[:4]}"

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from experiments.cells import Cells
-from experiments.plan import Place, Plan
-from experiments.store import VIDEOS, Row
-from experiments.trial import Job
+from vlatency.experiments.cells import Cells
+from vlatency.experiments.plan import Place, Plan
+from vlatency.experiments.store import VIDEOS, Row
+from vlatency.experiments.trial import Job
 
 
 def scenes(plan: Plan, cells: Cells, place: Place, count: int) -> list[int]:
@@ -29,7 +29,7 @@ def film(plan: Plan, cells: Cells, run_jobs: Callable[[Sequence[Job]], Iterator[
 
     Returns a line for each episode that did not repeat.
     """
-    from experiments.screen import bars
+    from vlatency.experiments.screen import bars
 
     jobs: dict[str, Job] = {}
     rows: dict[str, Row] = {}

@@ -1,9 +1,9 @@
 """A sweep's results as a person reads them."""
 
-from experiments.judge import Rows, break_evens, letters, loop_ms, outcomes, splits, used, verdicts
-from experiments.plan import Cell, Place, Plan, show
-from experiments.stats import Paired, wilson
-from experiments.table import divide, milliseconds, outcome, percent
+from vlatency.experiments.judge import Rows, break_evens, letters, loop_ms, outcomes, splits, used, verdicts
+from vlatency.experiments.plan import Cell, Place, Plan, show
+from vlatency.experiments.stats import Paired, wilson
+from vlatency.experiments.table import divide, milliseconds, outcome, percent
 
 
 def text(plan: Plan, rows: Rows) -> list[str]:

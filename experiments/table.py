@@ -4,10 +4,10 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from agent.realtime.episode import MODES
-from experiments.split import Split
-from experiments.stats import Interval, Paired, holm, paired, wilson
-from experiments.store import Row
+from vlatency.agent.realtime.episode import MODES
+from vlatency.experiments.split import Split
+from vlatency.experiments.stats import Interval, Paired, holm, paired, wilson
+from vlatency.experiments.store import Row
 
 Cell = dict[str, Any]
 REFERENCE = "pause"

@@ -10,16 +10,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.cli import run
-from sim.errors import UsageError
+from vlatency.experiments.cli import run
+from vlatency.sim.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from agent.config import Encoding, Pool
-    from agent.vla.model import VLA
-    from experiments.lessons import Demonstrations
+    from vlatency.agent.config import Encoding, Pool
+    from vlatency.agent.vla.model import VLA
+    from vlatency.experiments.lessons import Demonstrations
 
 STAGES = ("vision", "joint")
 SIZES, SIZES_P = ((224, 224), (112, 112), (448, 252), (640, 360)), (0.7, 0.1, 0.06, 0.14)
@@ -69,7 +69,7 @@ class Draw:
     @classmethod
     def random(cls, rng: "np.random.Generator") -> "Draw":
         """Three views at 224x224 most of the time, any one to five, at any of four sizes, otherwise."""
-        from sim.cameras import CAMERA_ORDER
+        from vlatency.sim.cameras import CAMERA_ORDER
 
         cameras = CAMERA_ORDER[:3]
         if rng.random() < 0.35:
@@ -88,12 +88,12 @@ def main(config: Config) -> None:
     """Run the stages that are not finished."""
     import torch
 
-    from agent.config import Optimization
-    from agent.vla.config import QWEN
-    from agent.vla.model import VLA
-    from agent.vla.policy import VLAPolicy
-    from agent.vla.zoo import tiny_policy_config
-    from experiments.lessons import Demonstrations
+    from vlatency.agent.config import Optimization
+    from vlatency.agent.vla.config import QWEN
+    from vlatency.agent.vla.model import VLA
+    from vlatency.agent.vla.policy import VLAPolicy
+    from vlatency.agent.vla.zoo import tiny_policy_config
+    from vlatency.experiments.lessons import Demonstrations
 
     shape = tiny_policy_config(config.size, config.vision_encoder or QWEN, config.vision_weights)
     if min(config.vision_steps, config.joint_steps) < 0 or config.batch < 2:
@@ -127,9 +127,9 @@ def with_vision_encoder(model: "VLA", name: str, weights: str) -> "VLA":
     Raises:
         UsageError: there is no such encoder, or its weights cannot be loaded.
     """
-    from agent.vla import zoo
-    from agent.vla.config import QWEN
-    from agent.vla.model import VLA
+    from vlatency.agent.vla import zoo
+    from vlatency.agent.vla.config import QWEN
+    from vlatency.agent.vla.model import VLA
 
     if name == QWEN:
         raise UsageError(f"--start-from a {model.config.vision_encoder} policy does not lead back to {QWEN}")
@@ -145,8 +145,8 @@ def early_layers(model: "VLA") -> list["torch.nn.Parameter"]:
 
     Edges and textures are the same everywhere, and their gradients would take three quarters of a step on a CPU.
     """
-    from agent.vla.mobilenets import MobileNet
-    from agent.vla.towers import LightTower
+    from vlatency.agent.vla.mobilenets import MobileNet
+    from vlatency.agent.vla.towers import LightTower
 
     tower = model.encoder.backbone.visual
     if not (isinstance(tower, LightTower) and isinstance(tower.network, MobileNet) and tower.fixed_statistics):
@@ -159,7 +159,7 @@ def early_layers(model: "VLA") -> list["torch.nn.Parameter"]:
 
 def history(before: Path | None, config: Any, moments: int, score: dict[str, float]) -> list[dict[str, Any]]:
     """The history of the policy that a training started from, in the file `before` if any, and that training."""
-    from experiments import provenance
+    from vlatency.experiments import provenance
 
     entry = {
         "command": provenance.command_line(sys.argv),
@@ -185,8 +185,8 @@ def _run_stage(config: Config, model: "VLA", demos: "Demonstrations", stage: str
     import numpy as np
     import torch
 
-    from experiments import checkpoint
-    from experiments.screen import bars
+    from vlatency.experiments import checkpoint
+    from vlatency.experiments.screen import bars
 
     parts = {"vision": model.encoder, "joint": model}
     for parameter in model.parameters():
@@ -234,9 +234,9 @@ def _lesson(
     import numpy as np
     import torch
 
-    from agent.vla.heads import Past, ViewBatch
-    from agent.vla.views import token_grid
-    from experiments.lessons import MAX_AGE_TICKS, dense_loss, head_loss, view_loss
+    from vlatency.agent.vla.heads import Past, ViewBatch
+    from vlatency.agent.vla.views import token_grid
+    from vlatency.experiments.lessons import MAX_AGE_TICKS, dense_loss, head_loss, view_loss
 
     draw = Draw.random(rng)
     encoder, views = model.encoder, model.config.view_ids(draw.cameras)
@@ -305,8 +305,8 @@ def evaluate(model: "VLA", demos: "Demonstrations", limit: int = 320) -> dict[st
     import numpy as np
     import torch
 
-    from agent.vla.heads import Past, ViewBatch
-    from sim.cameras import CAMERA_ORDER
+    from vlatency.agent.vla.heads import Past, ViewBatch
+    from vlatency.sim.cameras import CAMERA_ORDER
 
     cameras = CAMERA_ORDER[:3]
     seen = demos.validation[:: max(1, len(demos.validation) // limit)]

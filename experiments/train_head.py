@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.config import Head
-from experiments.cli import run
-from sim.errors import UsageError
+from vlatency.agent.config import Head
+from vlatency.experiments.cli import run
+from vlatency.sim.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from agent.vla.config import Sense
-    from agent.vla.model import VLA
-    from experiments.encoded import Encoded, Lesson
-    from experiments.lessons import Demonstrations
+    from vlatency.agent.vla.config import Sense
+    from vlatency.agent.vla.model import VLA
+    from vlatency.experiments.encoded import Encoded, Lesson
+    from vlatency.experiments.lessons import Demonstrations
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,10 @@ def main(config: Config) -> None:
     """Encode what is not yet encoded, train the head, write the policy."""
     import torch
 
-    from agent.vla.policy import VLAPolicy
-    from experiments.encoded import encode, examination, folder_of
-    from experiments.lessons import Demonstrations
-    from experiments.train import HISTORY_FILE, history
+    from vlatency.agent.vla.policy import VLAPolicy
+    from vlatency.experiments.encoded import encode, examination, folder_of
+    from vlatency.experiments.lessons import Demonstrations
+    from vlatency.experiments.train import HISTORY_FILE, history
 
     if config.steps < 1 or config.batch < 2:
         raise UsageError("steps are whole numbers from 1, batch from 2")
@@ -81,7 +81,7 @@ def main(config: Config) -> None:
 
 
 def _senses(config: Config) -> "tuple[Sense, ...]":
-    from agent.vla.config import SENSES
+    from vlatency.agent.vla.config import SENSES
 
     for name in config.without:
         if name not in SENSES:
@@ -96,10 +96,10 @@ def train(config: Config, model: "VLA", demos: "Demonstrations", encoded: "Encod
     import numpy as np
     import torch
 
-    from experiments import checkpoint
-    from experiments.encoded import draw
-    from experiments.screen import bars
-    from experiments.train import set_rate
+    from vlatency.experiments import checkpoint
+    from vlatency.experiments.encoded import draw
+    from vlatency.experiments.screen import bars
+    from vlatency.experiments.train import set_rate
 
     trained = model.head if config.head == "regression" else model.flow
     assert trained is not None
@@ -137,7 +137,7 @@ def train(config: Config, model: "VLA", demos: "Demonstrations", encoded: "Encod
 def _loss(head: Head, model: "VLA", lesson: "Lesson", rng: "np.random.Generator") -> "torch.Tensor":
     import torch
 
-    from experiments.lessons import head_loss
+    from vlatency.experiments.lessons import head_loss
 
     inputs = lesson.looks, lesson.sensors, lesson.age_s, lesson.pool, lesson.past
     if head == "regression":
@@ -152,7 +152,7 @@ def chunk_of(lesson: "Lesson") -> "torch.Tensor":
     """(B, chunk, 6) the expert's chunk as a head says it: units of its step, cosine and sine, gripper -1 or 1."""
     import torch
 
-    from agent.vla.heads import STEP_SCALE
+    from vlatency.agent.vla.heads import STEP_SCALE
 
     labels = lesson.labels
     return torch.cat([labels.chunk_xyz / STEP_SCALE, labels.chunk_yaw, 2 * labels.gripper.unsqueeze(-1) - 1], dim=-1)
@@ -162,8 +162,8 @@ def evaluate(model: "VLA", lesson: "Lesson") -> dict[str, float]:
     """Every head the policy has: errors of set-points [cm], and the share of right fingers."""
     import torch
 
-    from agent.vla.flow import CHANNELS, sample
-    from agent.vla.heads import STEP_SCALE
+    from vlatency.agent.vla.flow import CHANNELS, sample
+    from vlatency.agent.vla.heads import STEP_SCALE
 
     truth = chunk_of(lesson)
     inputs = lesson.looks, lesson.sensors, lesson.age_s, lesson.pool, lesson.past

@@ -11,25 +11,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from agent.realtime.driver import Policy, run_episodes
-from agent.realtime.episode import Episode, episode
-from agent.realtime.execution import parse_execution
-from agent.realtime.requests import Act, Encode, Request
-from agent.realtime.reuse import parse_reuse
-from agent.realtime.servers import parse_servers
-from agent.realtime.trace import EpisodeTrace
-from experiments.ages import HISTOGRAM, histogram
-from experiments.cli import RunError
-from experiments.perfetto import write_chrome_trace
-from experiments.setting import Setting
-from experiments.store import Row
-from sim.clock import ns_to_ms, ns_to_s
-from sim.errors import UsageError
+from vlatency.agent.realtime.driver import Policy, run_episodes
+from vlatency.agent.realtime.episode import Episode, episode
+from vlatency.agent.realtime.execution import parse_execution
+from vlatency.agent.realtime.requests import Act, Encode, Request
+from vlatency.agent.realtime.reuse import parse_reuse
+from vlatency.agent.realtime.servers import parse_servers
+from vlatency.agent.realtime.trace import EpisodeTrace
+from vlatency.experiments.ages import HISTOGRAM, histogram
+from vlatency.experiments.cli import RunError
+from vlatency.experiments.perfetto import write_chrome_trace
+from vlatency.experiments.setting import Setting
+from vlatency.experiments.store import Row
+from vlatency.sim.clock import ns_to_ms, ns_to_s
+from vlatency.sim.errors import UsageError
 
 if TYPE_CHECKING:
-    from agent.vla.policy import VLAPolicy
-    from envs.pick import PickEnv
-    from sim.plant import Plant
+    from vlatency.agent.vla.policy import VLAPolicy
+    from vlatency.envs.pick import PickEnv
+    from vlatency.sim.plant import Plant
 
 LATENCY_STREAM, SWAP_STREAM = 1, 2
 """What a setting adds to an episode is drawn apart from its scene, so that all settings meet the same scenes."""
@@ -80,11 +80,11 @@ def probe(job: Job) -> Facts:
     """Open the world and load the policy as an episode would. UsageError for what the user can mend."""
     envs, policy = stage(job.setting, job.policy)
     env = envs[0]
-    from agent.vla.config import TINY
-    from envs.tasks import instruct
-    from sim.cameras import HEIGHT, WIDTH
-    from sim.gl import renderer_name
-    from sim.world import Thing
+    from vlatency.agent.vla.config import TINY
+    from vlatency.envs.tasks import instruct
+    from vlatency.sim.cameras import HEIGHT, WIDTH
+    from vlatency.sim.gl import renderer_name
+    from vlatency.sim.world import Thing
 
     env.reset(seed=job.seed)
     return Facts(
@@ -99,8 +99,8 @@ def probe(job: Job) -> Facts:
 
 def _feature_error(job: Job, policy: "VLAPolicy", env: "PickEnv") -> float | None:
     """Of the first look in `env`."""
-    from agent.vla.policy import VLAPolicy
-    from agent.vla.tune import feature_distance, plain
+    from vlatency.agent.vla.policy import VLAPolicy
+    from vlatency.agent.vla.tune import feature_distance, plain
 
     optimization = policy.optimization
     if optimization == plain(optimization):
@@ -116,14 +116,14 @@ def stage(setting: Setting, policy: str) -> tuple[list["PickEnv"], "VLAPolicy"]:
 
     UsageError for what the user can mend.
     """
-    from sim import gl
+    from vlatency.sim import gl
 
     gl.configure()
     # The world first: what is wrong with it is found long before torch is loaded.
     envs = [_open_world(setting)]
     import torch
 
-    from agent.vla.policy import VLAPolicy
+    from vlatency.agent.vla.policy import VLAPolicy
 
     torch.set_num_threads(1)
     if setting.device == "cuda" and not torch.cuda.is_available():
@@ -132,7 +132,7 @@ def stage(setting: Setting, policy: str) -> tuple[list["PickEnv"], "VLAPolicy"]:
 
 
 def _open_world(setting: Setting) -> "PickEnv":
-    from envs.pick import PickEnv
+    from vlatency.envs.pick import PickEnv
 
     return PickEnv(setting.task, setting.optimization.cameras, setting.control_hz, speed=setting.speed)
 
@@ -177,9 +177,9 @@ def _played(job: Job, idle: list["PickEnv"]) -> Generator[Request, Any, Row]:
 
 
 def _told(job: Job, env: "PickEnv") -> Generator[Request, Any, Row]:
-    from experiments.film import FilmedPlant
-    from experiments.video import Caption, write_video
-    from sim.cameras import CAMERA_ORDER
+    from vlatency.experiments.film import FilmedPlant
+    from vlatency.experiments.video import Caption, write_video
+    from vlatency.sim.cameras import CAMERA_ORDER
 
     setting = job.setting
     lay_out(job, env)

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageEnhance, ImageFont
 
-from agent.realtime.trace import EpisodeTrace, Span
-from experiments.film import COLUMNS, FPS, ROWS, TILE, Film, place_of
-from sim.clock import NS_PER_S, ns_to_ms, ns_to_s
+from vlatency.agent.realtime.trace import EpisodeTrace, Span
+from vlatency.experiments.film import COLUMNS, FPS, ROWS, TILE, Film, place_of
+from vlatency.sim.clock import NS_PER_S, ns_to_ms, ns_to_s
 
 WINDOW_NS = 2 * NS_PER_S
 STRIP_PX = 44

@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from agent.realtime.driver import Policy
-from agent.realtime.latency import LatencyStream
-from agent.realtime.requests import Act, Encode
-from agent.realtime.reuse import Latest
-from agent.realtime.trace import CommandRecord, EpisodeTrace, Span, control_ticks
-from sim.clock import hz_to_period_ns
-from sim.plant import STEP_NS
+from vlatency.agent.realtime.driver import Policy
+from vlatency.agent.realtime.latency import LatencyStream
+from vlatency.agent.realtime.requests import Act, Encode
+from vlatency.agent.realtime.reuse import Latest
+from vlatency.agent.realtime.trace import CommandRecord, EpisodeTrace, Span, control_ticks
+from vlatency.sim.clock import hz_to_period_ns
+from vlatency.sim.plant import STEP_NS
 
 if TYPE_CHECKING:
-    from sim.plant import Plant
+    from vlatency.sim.plant import Plant
 
 REUSE = Latest()
 

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from agent.config import check_device
-from agent.vla.model import VLA
-from agent.vla.policy import VLAPolicy
-from agent.vla.tune import PLAIN
-from agent.vla.zoo import Tiny, find_model
-from experiments import cli, provenance, record, setting, stages, stopwatch
-from experiments.ladder import Row
-from experiments.stages import Measurement
-from experiments.stock import measure_stock
-from experiments.stopwatch import Stopwatch, median_ratio, quantiles
-from sim.errors import UsageError
+from vlatency.agent.config import check_device
+from vlatency.agent.vla.model import VLA
+from vlatency.agent.vla.policy import VLAPolicy
+from vlatency.agent.vla.tune import PLAIN
+from vlatency.agent.vla.zoo import Tiny, find_model
+from vlatency.experiments import cli, provenance, record, setting, stages, stopwatch
+from vlatency.experiments.ladder import Row
+from vlatency.experiments.stages import Measurement
+from vlatency.experiments.stock import measure_stock
+from vlatency.experiments.stopwatch import Stopwatch, median_ratio, quantiles
+from vlatency.sim.errors import UsageError
 
 if TYPE_CHECKING:
-    from experiments.measure import Args
+    from vlatency.experiments.measure import Args
 
 LADDER_S = {"cuda": 450.0, "cpu": 180.0}
 """What a ladder may take [s] once its first model is built."""

@@ -9,8 +9,8 @@ from pathlib import Path
 import mujoco
 import numpy as np
 
-from sim.errors import UsageError
-from sim.meshes import decimate_visuals
+from vlatency.sim.errors import UsageError
+from vlatency.sim.meshes import decimate_visuals
 
 GRIPPER = "gripper/"
 TCP = GRIPPER + "pinch"

@@ -10,8 +10,8 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from sim import gl
-from sim.errors import UsageError
+from vlatency.sim import gl
+from vlatency.sim.errors import UsageError
 
 WIDTH, HEIGHT = 640, 360
 

@@ -10,7 +10,7 @@ import math
 from operator import index
 from typing import Generic, TypeVar
 
-from sim.errors import UsageError
+from vlatency.sim.errors import UsageError
 
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000

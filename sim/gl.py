@@ -2,7 +2,7 @@
 
 `configure` must run before the first renderer is created; nothing happens on import. MuJoCo picks its back end from
 `MUJOCO_GL` while it is imported, and its Linux default (glfw) fails without a display. Run as a program
-(`python -m sim.gl`), this prints the back end, or the error with exit status 2.
+(`python -m vlatency.sim.gl`), this prints the back end, or the error with exit status 2.
 """
 
 import ctypes
@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 
-from sim.errors import UsageError
+from vlatency.sim.errors import UsageError
 
 # Names of a back end that `MUJOCO_GL` may hold, per `sys.platform`; MuJoCo's other accepted spellings name no back end.
 BACKENDS: Mapping[str, tuple[str, ...]] = {

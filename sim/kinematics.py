@@ -5,7 +5,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.arm import ARM_JOINTS, ELBOW_UP_QPOS, TCP, arm_spec
+from vlatency.sim.arm import ARM_JOINTS, ELBOW_UP_QPOS, TCP, arm_spec
 
 _TOLERANCE_M = 1e-4
 _MAX_ITERATIONS = 20

@@ -9,12 +9,12 @@ import mujoco
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sim.arm import ARM_JOINTS, GRIPPER, GRIPPER_CLOSED_CTRL, SERVO_LAG_S, TCP
-from sim.cameras import Eyes
-from sim.kinematics import ArmKinematics
-from sim.sensors import Readings, SensorReader
-from sim.stage import PLAIN, STILL, Scenery, Stage
-from sim.world import Thing, World
+from vlatency.sim.arm import ARM_JOINTS, GRIPPER, GRIPPER_CLOSED_CTRL, SERVO_LAG_S, TCP
+from vlatency.sim.cameras import Eyes
+from vlatency.sim.kinematics import ArmKinematics
+from vlatency.sim.sensors import Readings, SensorReader
+from vlatency.sim.stage import PLAIN, STILL, Scenery, Stage
+from vlatency.sim.world import Thing, World
 
 STEP_NS = 2_000_000
 """Physics step: 2 ms."""

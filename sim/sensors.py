@@ -6,7 +6,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.arm import ARM_JOINTS, GRIPPER, GRIPPER_CLOSED_RAD, GRIPPER_JOINT, TCP
+from vlatency.sim.arm import ARM_JOINTS, GRIPPER, GRIPPER_CLOSED_RAD, GRIPPER_JOINT, TCP
 
 WRENCH_SAMPLES = 50
 """100 ms at 500 Hz: one sample a physics step."""

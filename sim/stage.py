@@ -7,7 +7,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.cameras import CAMERAS
+from vlatency.sim.cameras import CAMERAS
 
 TABLE, BELT, TURNTABLE = "table", "belt", "turntable"
 BELT_HALF_M = (0.19, 0.60)

@@ -7,9 +7,9 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.arm import arm_spec
-from sim.cameras import add_cameras
-from sim.stage import PLAIN, STILL, Scenery, Stage, furnish, set_scenery, surface_velocity
+from vlatency.sim.arm import arm_spec
+from vlatency.sim.cameras import add_cameras
+from vlatency.sim.stage import PLAIN, STILL, Scenery, Stage, furnish, set_scenery, surface_velocity
 
 COLOURS: dict[str, tuple[float, float, float]] = {
     "red": (0.85, 0.10, 0.10),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from sim.errors import UsageError
+from vlatency.sim.errors import UsageError
 
 
 @dataclass(frozen=True)

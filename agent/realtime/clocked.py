@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from agent.realtime.execution import Chunk, Execution, remember
-from agent.realtime.latency import LatencyStream
-from agent.realtime.requests import Act, Encode, Request
-from agent.realtime.reuse import OnEvent, Reuse, Stagger
-from agent.realtime.rig import Rig
-from agent.realtime.servers import Servers
-from agent.realtime.trace import CommandRecord, EpisodeTrace, Span, control_ticks
-from sim.clock import EventQueue
+from vlatency.agent.realtime.execution import Chunk, Execution, remember
+from vlatency.agent.realtime.latency import LatencyStream
+from vlatency.agent.realtime.requests import Act, Encode, Request
+from vlatency.agent.realtime.reuse import OnEvent, Reuse, Stagger
+from vlatency.agent.realtime.rig import Rig
+from vlatency.agent.realtime.servers import Servers
+from vlatency.agent.realtime.trace import CommandRecord, EpisodeTrace, Span, control_ticks
+from vlatency.sim.clock import EventQueue
 
 if TYPE_CHECKING:
-    from sim.plant import Plant
-    from sim.sensors import Readings
+    from vlatency.sim.plant import Plant
+    from vlatency.sim.sensors import Readings
 
 Requests: TypeAlias = Generator[Request, Any, None]
 

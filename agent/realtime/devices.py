@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sim.errors import UsageError
+from vlatency.sim.errors import UsageError
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from agent.realtime.requests import Act, Encode, Request
+from vlatency.agent.realtime.requests import Act, Encode, Request
 
 T = TypeVar("T")
 

@@ -16,19 +16,19 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from agent.realtime.clocked import Clocked
-from agent.realtime.execution import Chunk, Execution, Hold, remember
-from agent.realtime.latency import LatencyStream
-from agent.realtime.requests import Act, Encode, Request
-from agent.realtime.reuse import Reuse
-from agent.realtime.rig import Rig
-from agent.realtime.servers import Apart, Servers
-from agent.realtime.trace import CommandRecord, EpisodeTrace, Span, control_ticks
-from sim.clock import hz_to_period_ns
-from sim.errors import UsageError
+from vlatency.agent.realtime.clocked import Clocked
+from vlatency.agent.realtime.execution import Chunk, Execution, Hold, remember
+from vlatency.agent.realtime.latency import LatencyStream
+from vlatency.agent.realtime.requests import Act, Encode, Request
+from vlatency.agent.realtime.reuse import Reuse
+from vlatency.agent.realtime.rig import Rig
+from vlatency.agent.realtime.servers import Apart, Servers
+from vlatency.agent.realtime.trace import CommandRecord, EpisodeTrace, Span, control_ticks
+from vlatency.sim.clock import hz_to_period_ns
+from vlatency.sim.errors import UsageError
 
 if TYPE_CHECKING:
-    from sim.plant import Plant
+    from vlatency.sim.plant import Plant
 
 MODES = ("pause", "sync", "async")
 

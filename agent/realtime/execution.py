@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 import numpy as np
 
-from sim.errors import UsageError
+from vlatency.sim.errors import UsageError
 
 if TYPE_CHECKING:
-    from agent.realtime.requests import Act
+    from vlatency.agent.realtime.requests import Act
 
 STEP_NS = 100_000_000
 """Between two set-points of a chunk [ns]."""

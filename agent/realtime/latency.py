@@ -11,13 +11,13 @@ from typing import Protocol, TypeAlias
 
 import numpy as np
 
-from agent.config import Optimization
-from agent.realtime.devices import DEVICES, find_device
-from agent.realtime.distribution import Distribution, Steady
-from agent.realtime.profile import CONTENTION, Profile, available_profiles, load_profile
-from agent.realtime.roofline import encode_work
-from sim.clock import ms_to_ns
-from sim.errors import UsageError
+from vlatency.agent.config import Optimization
+from vlatency.agent.realtime.devices import DEVICES, find_device
+from vlatency.agent.realtime.distribution import Distribution, Steady
+from vlatency.agent.realtime.profile import CONTENTION, Profile, available_profiles, load_profile
+from vlatency.agent.realtime.roofline import encode_work
+from vlatency.sim.clock import ms_to_ns
+from vlatency.sim.errors import UsageError
 
 MAX_MS = 3_600_000.0  # an hour: beyond any episode
 MAX_FACTOR = 100.0

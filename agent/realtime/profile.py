@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import assets
-from agent.config import Optimization
-from agent.realtime.architectures import ARCHITECTURES, QWEN2_5_VL_3B
-from agent.realtime.distribution import Distribution, Steady, read_distribution
-from agent.realtime.roofline import encode_tflop
-from agent.realtime.schema import OPTIONAL, check_profile
-from sim.errors import UsageError
+from vlatency import assets
+from vlatency.agent.config import Optimization
+from vlatency.agent.realtime.architectures import ARCHITECTURES, QWEN2_5_VL_3B
+from vlatency.agent.realtime.distribution import Distribution, Steady, read_distribution
+from vlatency.agent.realtime.roofline import encode_tflop
+from vlatency.agent.realtime.schema import OPTIONAL, check_profile
+from vlatency.sim.errors import UsageError
 
 CONTENTION = 2.0
 """Assumed where a profile does not say: two jobs share a GPU evenly."""

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from sim.errors import UsageError
+from vlatency.sim.errors import UsageError
 
 if TYPE_CHECKING:
-    from sim.sensors import Readings
+    from vlatency.sim.sensors import Readings
 
 FORCE_JUMP_N = 10.0
 FINGERS_MOVE_PER_S = 0.1

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from sim.clock import NS_PER_S, ms_to_ns
-from sim.errors import UsageError
+from vlatency.sim.clock import NS_PER_S, ms_to_ns
+from vlatency.sim.errors import UsageError
 
 MAX_MS = 10_000.0
 LATE = ("apply", "drop")

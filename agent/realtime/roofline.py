@@ -12,9 +12,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agent.realtime.architectures import QWEN2_5_VL_3B, Architecture
-from agent.realtime.devices import FASTER, WEIGHT_BYTES, Device
-from sim.errors import UsageError
+from vlatency.agent.realtime.architectures import QWEN2_5_VL_3B, Architecture
+from vlatency.agent.realtime.devices import FASTER, WEIGHT_BYTES, Device
+from vlatency.sim.errors import UsageError
 
 ENCODINGS = ("joint", "batched", "separate", "streams")
 ONE_CALL = ("joint", "batched")

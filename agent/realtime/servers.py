@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from sim.errors import UsageError
+from vlatency.sim.errors import UsageError
 
 
 @dataclass(frozen=True)

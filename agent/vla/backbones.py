@@ -11,14 +11,14 @@ from torch.nn import functional as F
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel, Qwen2_5_VLConfig, Qwen2_5_VLModel
 from transformers.initialization import no_init_weights
 
-from agent.vla.attention import GroupedVisionAttention, register
-from agent.vla.config import QWEN, PolicyConfig
-from agent.vla.families import FAMILIES, family_of
-from agent.vla.stem import STRIDE
-from agent.vla.towers import LightTower
-from agent.vla.views import Colour, normalisation
-from agent.vla.zoo import MODELS, Published
-from sim.errors import UsageError
+from vlatency.agent.vla.attention import GroupedVisionAttention, register
+from vlatency.agent.vla.config import QWEN, PolicyConfig
+from vlatency.agent.vla.families import FAMILIES, family_of
+from vlatency.agent.vla.stem import STRIDE
+from vlatency.agent.vla.towers import LightTower
+from vlatency.agent.vla.views import Colour, normalisation
+from vlatency.agent.vla.zoo import MODELS, Published
+from vlatency.sim.errors import UsageError
 
 
 class PatchProjection(nn.Module):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel
 
-from sim.errors import UsageError
+from vlatency.sim.errors import UsageError
 
 Launch = Callable[..., torch.Tensor]
 """A function of tensors (or None) whose shapes decide what is computed."""

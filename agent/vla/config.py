@@ -6,8 +6,8 @@ import json
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
-from agent.config import CAMERA_ORDER
-from sim.errors import UsageError
+from vlatency.agent.config import CAMERA_ORDER
+from vlatency.sim.errors import UsageError
 
 COLOURS = ("red", "green", "blue", "yellow", "magenta", "cyan")
 SHAPES = ("cube", "cylinder", "ball", "bar")

@@ -11,15 +11,15 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from agent.config import Encoding, Quant
-from agent.vla.config import QWEN, PolicyConfig
-from agent.vla.families import family_of
-from agent.vla.layout import Layout, Layouts
-from agent.vla.prefix import Prefixes, Recall
-from agent.vla.stem import STRIDE, Stem, cut
-from agent.vla.streams import on_streams
-from agent.vla.text import Prompts
-from agent.vla.views import pack
+from vlatency.agent.config import Encoding, Quant
+from vlatency.agent.vla.config import QWEN, PolicyConfig
+from vlatency.agent.vla.families import family_of
+from vlatency.agent.vla.layout import Layout, Layouts
+from vlatency.agent.vla.prefix import Prefixes, Recall
+from vlatency.agent.vla.stem import STRIDE, Stem, cut
+from vlatency.agent.vla.streams import on_streams
+from vlatency.agent.vla.text import Prompts
+from vlatency.agent.vla.views import pack
 
 POINT_WIDTH = 4
 """What a view's features hold beside a hidden state: two coordinates and two probabilities."""

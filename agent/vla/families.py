@@ -12,9 +12,9 @@ from transformers.vision_utils import (
     get_vision_window_index,
 )
 
-from agent.vla.layout import Layout
-from agent.vla.zoo import CLIP_NORMALISATION, PLAIN_NORMALISATION
-from sim.errors import UsageError
+from vlatency.agent.vla.layout import Layout
+from vlatency.agent.vla.zoo import CLIP_NORMALISATION, PLAIN_NORMALISATION
+from vlatency.sim.errors import UsageError
 
 
 class Qwen2VL:

@@ -9,10 +9,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
-from agent.vla.backbones import config_for_backbone, pretrained_backbone, with_eyes
-from agent.vla.config import QWEN, TINY, PolicyConfig
-from agent.vla.model import VLA
-from sim.errors import UsageError
+from vlatency.agent.vla.backbones import config_for_backbone, pretrained_backbone, with_eyes
+from vlatency.agent.vla.config import QWEN, TINY, PolicyConfig
+from vlatency.agent.vla.model import VLA
+from vlatency.sim.errors import UsageError
 
 CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE = "config.json", "model.safetensors", "tokenizer.json"
 _BACKBONE, _EYES = "encoder.backbone.", "encoder.backbone.visual."

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from agent.config import Pool
-from agent.vla.config import PolicyConfig
-from agent.vla.encoder import POINT_WIDTH
+from vlatency.agent.config import Pool
+from vlatency.agent.vla.config import PolicyConfig
+from vlatency.agent.vla.encoder import POINT_WIDTH
 
 WORKSPACE_CENTRE = (0.5, 0.0, 0.1)
 WORKSPACE_SCALE = 0.2

@@ -11,8 +11,8 @@ from typing import Protocol
 import torch
 from torch.nn import functional as F
 
-from agent.config import Attention
-from sim.errors import UsageError
+from vlatency.agent.config import Attention
+from vlatency.sim.errors import UsageError
 
 
 class Kernel(Protocol):

@@ -11,8 +11,8 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
-from agent.config import Encoding
-from agent.vla.text import Prompts, Row
+from vlatency.agent.config import Encoding
+from vlatency.agent.vla.text import Prompts, Row
 
 K = TypeVar("K")
 

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import torch
 
-from agent.config import Head, Optimization
-from agent.vla import folder
-from agent.vla.features import Features, Look, earlier_looks, renewed
-from agent.vla.flow import absolute, guide_of, noise_of, sample
-from agent.vla.heads import HeadOutput, Past, SensorBatch, ViewBatch
-from agent.vla.model import VLA
-from agent.vla.tune import PLAIN, tune
-from agent.vla.views import resize, resize_on_device
-from sim.errors import UsageError
+from vlatency.agent.config import Head, Optimization
+from vlatency.agent.vla import folder
+from vlatency.agent.vla.features import Features, Look, earlier_looks, renewed
+from vlatency.agent.vla.flow import absolute, guide_of, noise_of, sample
+from vlatency.agent.vla.heads import HeadOutput, Past, SensorBatch, ViewBatch
+from vlatency.agent.vla.model import VLA
+from vlatency.agent.vla.tune import PLAIN, tune
+from vlatency.agent.vla.views import resize, resize_on_device
+from vlatency.sim.errors import UsageError
 
 if TYPE_CHECKING:
-    from agent.realtime.requests import Act, Encode
-    from sim.sensors import Readings
+    from vlatency.agent.realtime.requests import Act, Encode
+    from vlatency.sim.sensors import Readings
 
 R = TypeVar("R")
 

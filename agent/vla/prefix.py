@@ -7,9 +7,9 @@ from collections import OrderedDict
 import torch
 from transformers import PreTrainedModel
 
-from agent.config import Encoding
-from agent.vla.families import Qwen2VL
-from agent.vla.layout import Layout, Layouts
+from vlatency.agent.config import Encoding
+from vlatency.agent.vla.families import Qwen2VL
+from vlatency.agent.vla.layout import Layout, Layouts
 
 
 class _Record:

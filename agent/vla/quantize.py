@@ -20,8 +20,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from agent.config import Quant
-from sim.errors import UsageError
+from vlatency.agent.config import Quant
+from vlatency.sim.errors import UsageError
 
 FP8_CAPABILITY = (8, 9)
 """The least compute capability of an NVIDIA GPU that multiplies float8: Ada and Hopper."""

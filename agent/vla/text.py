@@ -14,9 +14,9 @@ from functools import lru_cache
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from agent.config import CAMERA_ORDER, Encoding
-from agent.vla.config import COLOURS, SHAPES, PolicyConfig
-from sim.errors import UsageError
+from vlatency.agent.config import CAMERA_ORDER, Encoding
+from vlatency.agent.vla.config import COLOURS, SHAPES, PolicyConfig
+from vlatency.sim.errors import UsageError
 
 IMAGE_PAD = "<|image_pad|>"
 SPECIAL_TOKENS = (

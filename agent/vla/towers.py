@@ -11,11 +11,11 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional as F
 
-from agent.vla.config import PolicyConfig
-from agent.vla.mobilenets import NETWORKS, MobileNet
-from agent.vla.views import normalisation
-from agent.vla.zoo import find_light_encoder
-from sim.errors import UsageError
+from vlatency.agent.vla.config import PolicyConfig
+from vlatency.agent.vla.mobilenets import NETWORKS, MobileNet
+from vlatency.agent.vla.views import normalisation
+from vlatency.agent.vla.zoo import find_light_encoder
+from vlatency.sim.errors import UsageError
 
 WEIGHTS_FILE = "model.safetensors"
 

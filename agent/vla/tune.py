@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from agent.config import Optimization, check_device
-from agent.vla.attention import use_kernel
-from agent.vla.compiled import CudaGraphs, compile_layers
-from agent.vla.fused import fuse
-from agent.vla.prefix import Prefixes
-from agent.vla.quantize import quantize
+from vlatency.agent.config import Optimization, check_device
+from vlatency.agent.vla.attention import use_kernel
+from vlatency.agent.vla.compiled import CudaGraphs, compile_layers
+from vlatency.agent.vla.fused import fuse
+from vlatency.agent.vla.prefix import Prefixes
+from vlatency.agent.vla.quantize import quantize
 
 if TYPE_CHECKING:
-    from agent.realtime.requests import Encode
-    from agent.vla.encoder import VLEncoder
-    from agent.vla.policy import VLAPolicy
+    from vlatency.agent.realtime.requests import Encode
+    from vlatency.agent.vla.encoder import VLEncoder
+    from vlatency.agent.vla.policy import VLAPolicy
 
 
 def tune(encoder: VLEncoder, optimization: Optimization) -> None:
@@ -71,7 +71,7 @@ def feature_distance(policy: VLAPolicy, reference: VLAPolicy, requests: Sequence
 def feature_error(policy: VLAPolicy, optimization: Optimization, requests: Sequence[Encode]) -> float:
     """`feature_distance` of the same model under `optimization` from itself at the same precision with nothing
     approximated; `policy`, whose weights must not be quantized or fused, stays as it is."""
-    from agent.vla.policy import VLAPolicy
+    from vlatency.agent.vla.policy import VLAPolicy
 
     tuned, reference = (
         VLAPolicy(copy.deepcopy(policy.model), chosen) for chosen in (optimization, plain(optimization))

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from agent.vla.config import QWEN, TINY, PolicyConfig, TextDims, VisionDims
-from sim.errors import UsageError
+from vlatency.agent.vla.config import QWEN, TINY, PolicyConfig, TextDims, VisionDims
+from vlatency.sim.errors import UsageError
 
 
 @dataclass(frozen=True)

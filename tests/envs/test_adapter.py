@@ -7,15 +7,15 @@ import gymnasium
 import numpy as np
 import pytest
 
-from agent.realtime.driver import run_episodes
-from agent.realtime.episode import episode
-from agent.realtime.latency import Constant
-from agent.realtime.requests import Act, Encode
-from agent.realtime.reuse import Every
-from envs.adapter import GymPlant
-from sim import gl
-from sim.clock import ms_to_ns
-from sim.errors import UsageError
+from vlatency.agent.realtime.driver import run_episodes
+from vlatency.agent.realtime.episode import episode
+from vlatency.agent.realtime.latency import Constant
+from vlatency.agent.realtime.requests import Act, Encode
+from vlatency.agent.realtime.reuse import Every
+from vlatency.envs.adapter import GymPlant
+from vlatency.sim import gl
+from vlatency.sim.clock import ms_to_ns
+from vlatency.sim.errors import UsageError
 
 Rule = Callable[[np.ndarray], np.ndarray]
 

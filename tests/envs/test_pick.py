@@ -11,10 +11,10 @@ import pytest
 from gymnasium import spaces
 from gymnasium.utils.env_checker import check_env
 
-from envs.expert import expert, look
-from envs.pick import HOLD_NS, PickEnv
-from sim.errors import UsageError
-from sim.plant import STEP_NS
+from vlatency.envs.expert import expert, look
+from vlatency.envs.pick import HOLD_NS, PickEnv
+from vlatency.sim.errors import UsageError
+from vlatency.sim.plant import STEP_NS
 
 ALLOWED_WARNINGS = (
     "minimum value is -infinity",
@@ -39,7 +39,7 @@ def run_expert(env: PickEnv, ticks: int) -> None:
 
 def test_make_finds_the_environment_without_an_import_of_ours() -> None:
     code = (
-        "import gymnasium; env = gymnasium.make('envs:vlatency/Pick-v0', cameras=('wrist',));"
+        "import gymnasium; env = gymnasium.make('vlatency.envs:vlatency/Pick-v0', cameras=('wrist',));"
         "obs, info = env.reset(seed=1); print(obs['pixels']['wrist'].shape, env.unwrapped.task_description)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
@@ -47,7 +47,7 @@ def test_make_finds_the_environment_without_an_import_of_ours() -> None:
 
 
 def test_check_env_is_silent_but_for_unbounded_readings(recwarn: pytest.WarningsRecorder) -> None:
-    env = gymnasium.make("envs:vlatency/Pick-v0", cameras=("top",), render_mode="rgb_array")
+    env = gymnasium.make("vlatency.envs:vlatency/Pick-v0", cameras=("top",), render_mode="rgb_array")
     # The render check would open a window, which a machine without a screen cannot.
     check_env(env.unwrapped, skip_render_check=True)
     picture = env.unwrapped.render()

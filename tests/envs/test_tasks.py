@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from envs.events import PUSH_NS, Push, Switch
-from envs.expert import expert, look
-from envs.pick import PickEnv
-from envs.script import PUSH_M, draw_script
-from envs.tasks import TASKS
-from sim.cameras import CAMERA_ORDER
-from sim.clock import NS_PER_S
-from sim.errors import UsageError
-from sim.plant import STEP_NS
 from tests.envs.test_pick import ALLOWED_WARNINGS
+from vlatency.envs.events import PUSH_NS, Push, Switch
+from vlatency.envs.expert import expert, look
+from vlatency.envs.pick import PickEnv
+from vlatency.envs.script import PUSH_M, draw_script
+from vlatency.envs.tasks import TASKS
+from vlatency.sim.cameras import CAMERA_ORDER
+from vlatency.sim.clock import NS_PER_S
+from vlatency.sim.errors import UsageError
+from vlatency.sim.plant import STEP_NS
 
 TICK_NS = 100_000_000
 STATIC_10000 = [("cube", "blue"), ("cube", "red"), ("cube", "green")]
@@ -246,7 +246,7 @@ def test_a_speed_that_a_task_cannot_have_is_refused(task: str, speed: float, say
 
 
 def test_reset_changes_the_task_and_with_it_the_world() -> None:
-    env = gymnasium.make("envs:vlatency/Pick-v0", cameras=("top",)).unwrapped
+    env = gymnasium.make("vlatency.envs:vlatency/Pick-v0", cameras=("top",)).unwrapped
     assert isinstance(env, PickEnv)
     for task in ("clutter", "turntable", "static"):
         env.reset(seed=1, options={"task": task})

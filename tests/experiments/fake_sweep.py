@@ -3,9 +3,9 @@
 import random
 import time
 
-from experiments import cli, sweep, trial
-from experiments.store import Row
-from experiments.trial import Facts, Job
+from vlatency.experiments import cli, sweep, trial
+from vlatency.experiments.store import Row
+from vlatency.experiments.trial import Facts, Job
 
 
 def probe(job: Job) -> Facts:

@@ -7,13 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from experiments import sweep
-from experiments.ages import HISTOGRAM, histogram
-from experiments.cells import Cells
-from experiments.charged import charged
-from experiments.plan import Cell, make_plan
-from experiments.store import VIDEOS, Row
-from experiments.trial import Job
+from vlatency.experiments import sweep
+from vlatency.experiments.ages import HISTOGRAM, histogram
+from vlatency.experiments.cells import Cells
+from vlatency.experiments.charged import charged
+from vlatency.experiments.plan import Cell, make_plan
+from vlatency.experiments.store import VIDEOS, Row
+from vlatency.experiments.trial import Job
 
 SOFTWARE = {"versions": {"mujoco": "3.17.0"}, "gl_renderer": "fake", "source_sha256": "ab"}
 POLICY = {"folder": "assets/policies/tiny", "parameters": 1_800_000, "stand_in": True}
@@ -118,7 +118,7 @@ def write_films(root: Path, name: str, spec: dict[str, Any], seed: int, frames: 
     """Film one seed in every arm of the first place; the second arm's film is longer."""
     import numpy as np
 
-    from experiments.video import write_frames
+    from vlatency.experiments.video import write_frames
 
     plan, cells = make_plan(name, spec), Cells(root / "cells", SOFTWARE)
     for place, arm in enumerate(plan.arms):

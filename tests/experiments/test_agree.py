@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agent.config import CAMERA_ORDER, Optimization
-from agent.realtime.latency import Constant, FixedLatency, parse_latency
-from agent.realtime.requests import Encode
-from agent.realtime.trace import EpisodeTrace
-from experiments.agree import LIMIT, Args, Arm, agree, conclusions, ks_distance, main, spread
-from experiments.stats import paired
-from experiments.wall import Late, WallClock, WallLoop
-from sim.clock import ms_to_ns
-from sim.errors import UsageError
 from tests.realtime.fakes import CAMERAS, FakePlant, FakePolicy, Jitter, play
+from vlatency.agent.config import CAMERA_ORDER, Optimization
+from vlatency.agent.realtime.latency import Constant, FixedLatency, parse_latency
+from vlatency.agent.realtime.requests import Encode
+from vlatency.agent.realtime.trace import EpisodeTrace
+from vlatency.experiments.agree import LIMIT, Args, Arm, agree, conclusions, ks_distance, main, spread
+from vlatency.experiments.stats import paired
+from vlatency.experiments.wall import Late, WallClock, WallLoop
+from vlatency.sim.clock import ms_to_ns
+from vlatency.sim.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from experiments.answer import Answer, answer
-from experiments.report_data import read_study
-from experiments.trial import Job
 from tests.experiments import studies
+from vlatency.experiments.answer import Answer, answer
+from vlatency.experiments.report_data import read_study
+from vlatency.experiments.trial import Job
 
 Chance = Callable[[Job], float]
 ASYNC = {"latency": "fixed:100,11", "mode": "async", "res": 224}

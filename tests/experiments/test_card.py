@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from agent.vla.config import PolicyConfig
-from experiments import card
-from experiments.setting import hash_policy
-from experiments.train import HISTORY_FILE
-from sim.errors import UsageError
+from vlatency.agent.vla.config import PolicyConfig
+from vlatency.experiments import card
+from vlatency.experiments.setting import hash_policy
+from vlatency.experiments.train import HISTORY_FILE
+from vlatency.sim.errors import UsageError
 
 BEGINNING = {
     "command": "python experiments/train.py",

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from experiments.cli import RunError
-from experiments.engine import Engine, Workers, open_engine
-from sim.errors import UsageError
 from tests.experiments.sabotage import children
+from vlatency.experiments.cli import RunError
+from vlatency.experiments.engine import Engine, Workers, open_engine
+from vlatency.sim.errors import UsageError
 
 needs_ray = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="Ray is not installed: pip install -e '.[ray]'"
@@ -183,7 +183,7 @@ def test_leaving_early_stops_the_workers() -> None:
 
 PARENT = """
 import os
-from experiments.engine import Workers
+from vlatency.experiments.engine import Workers
 from tests.experiments.test_engine import own_pid, square
 if __name__ == "__main__":
     with Workers(1) as workers:

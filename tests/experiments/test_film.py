@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import ArrayLike, NDArray
 
-from agent.realtime.trace import CommandRecord, EpisodeTrace, Span
-from experiments.film import FPS, FilmedPlant
-from experiments.video import HOLD_FRAMES, SIZE, Caption, feature_age_ns, write_video
-from sim.sensors import Readings
+from vlatency.agent.realtime.trace import CommandRecord, EpisodeTrace, Span
+from vlatency.experiments.film import FPS, FilmedPlant
+from vlatency.experiments.video import HOLD_FRAMES, SIZE, Caption, feature_age_ns, write_video
+from vlatency.sim.sensors import Readings
 
 MS = 1_000_000
 STEP_NS = 2 * MS

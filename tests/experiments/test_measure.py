@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 import torch
 
-from agent.config import CAMERA_ORDER, Optimization
-from agent.realtime.latency import ProfileLatency, parse_latency
-from agent.realtime.profile import load_profile
-from agent.realtime.roofline import Work
-from agent.vla.model import VLA
-from agent.vla.policy import VLAPolicy
-from experiments import measure, record, stages
-from experiments.ladder import Row, ladder, name_of
-from experiments.stages import Measurement, check_tokens, request_of, seen
-from experiments.stock import measure_stock, stock_model
-from experiments.stopwatch import Stopwatch, quantiles
-from experiments.workbench import Workbench
-from sim.errors import UsageError
+from vlatency.agent.config import CAMERA_ORDER, Optimization
+from vlatency.agent.realtime.latency import ProfileLatency, parse_latency
+from vlatency.agent.realtime.profile import load_profile
+from vlatency.agent.realtime.roofline import Work
+from vlatency.agent.vla.model import VLA
+from vlatency.agent.vla.policy import VLAPolicy
+from vlatency.experiments import measure, record, stages
+from vlatency.experiments.ladder import Row, ladder, name_of
+from vlatency.experiments.stages import Measurement, check_tokens, request_of, seen
+from vlatency.experiments.stock import measure_stock, stock_model
+from vlatency.experiments.stopwatch import Stopwatch, quantiles
+from vlatency.experiments.workbench import Workbench
+from vlatency.sim.errors import UsageError
 
 CPU = torch.device("cpu")
 WATCH = Stopwatch(CPU, reps=3)

@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agent.config import Optimization
-from agent.realtime.latency import parse_latency
-from agent.realtime.profile import CONTENTION
-from experiments.advice import needed
-from experiments.belief import Measured, believe, cliff, read_cells
-from experiments.charged import Charged, charged
-from experiments.options import dominated, make_options, rank
-from experiments.recommend import Args, find_device, main
-from experiments.stats import wilson
-from sim.errors import UsageError
 from tests.experiments.studies import FAST, LATE, SHIP, write_sweep
+from vlatency.agent.config import Optimization
+from vlatency.agent.realtime.latency import parse_latency
+from vlatency.agent.realtime.profile import CONTENTION
+from vlatency.experiments.advice import needed
+from vlatency.experiments.belief import Measured, believe, cliff, read_cells
+from vlatency.experiments.charged import Charged, charged
+from vlatency.experiments.options import dominated, make_options, rank
+from vlatency.experiments.recommend import Args, find_device, main
+from vlatency.experiments.stats import wilson
+from vlatency.sim.errors import UsageError
 
 PROFILE: dict[str, Any] = {
     "device": "a made-up GPU",

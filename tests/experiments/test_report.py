@@ -15,21 +15,21 @@ from xml.etree import ElementTree
 
 import pytest
 
-from experiments.answer import CANNOT_TELL, NOT_MEASURED, answer, rate
-from experiments.charts import Point, curve, pareto
-from experiments.figures import figures, front
-from experiments.page import html as page
-from experiments.plan import show
-from experiments.report import Args, main
-from experiments.report_data import Study, read_study
-from experiments.report_tables import as_csv, heads, latex, markdown, wide
-from experiments.stats import wilson
-from experiments.store import RunFolder
-from sim.errors import UsageError
 from tests.experiments import browser
 from tests.experiments.studies import FAST, LATE, SHIP, SPLIT, write_films, write_sweep
 from tests.experiments.test_summary import CONFIG
 from tests.experiments.test_table import ROWS
+from vlatency.experiments.answer import CANNOT_TELL, NOT_MEASURED, answer, rate
+from vlatency.experiments.charts import Point, curve, pareto
+from vlatency.experiments.figures import figures, front
+from vlatency.experiments.page import html as page
+from vlatency.experiments.plan import show
+from vlatency.experiments.report import Args, main
+from vlatency.experiments.report_data import Study, read_study
+from vlatency.experiments.report_tables import as_csv, heads, latex, markdown, wide
+from vlatency.experiments.stats import wilson
+from vlatency.experiments.store import RunFolder
+from vlatency.sim.errors import UsageError
 
 HOSTILE = '<script>alert("x")</script> & 50 % _of_ | it'
 

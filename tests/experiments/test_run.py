@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from experiments import cli, provenance
-from experiments.run import Args, choose_films, resolve
-from sim.errors import UsageError
+from vlatency.experiments import cli, provenance
+from vlatency.experiments.run import Args, choose_films, resolve
+from vlatency.sim.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -158,8 +158,8 @@ def test_the_next_command_continues_this_run() -> None:
 @pytest.fixture(scope="module")
 def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a policy that has learnt nothing: all that these tests need of it is its presence."""
-    from agent.vla.model import VLA
-    from agent.vla.policy import VLAPolicy
+    from vlatency.agent.vla.model import VLA
+    from vlatency.agent.vla.policy import VLAPolicy
 
     folder = tmp_path_factory.mktemp("untrained")
     VLAPolicy(VLA.tiny()).save_pretrained(folder)

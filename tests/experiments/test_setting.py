@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from agent.config import Optimization
-from agent.realtime.rig import Rig
-from experiments.setting import (
+from vlatency.agent.config import Optimization
+from vlatency.agent.realtime.rig import Rig
+from vlatency.experiments.setting import (
     Setting,
     crossed,
     differences,
@@ -17,7 +17,7 @@ from experiments.setting import (
     parse_cameras,
     parse_modes,
 )
-from sim.errors import UsageError
+from vlatency.sim.errors import UsageError
 
 SETTING = Setting(
     task="static",

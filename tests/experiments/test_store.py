@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from experiments.store import CONFIG, EPISODES, RunFolder, find_run
-from sim.errors import UsageError
+from vlatency.experiments.store import CONFIG, EPISODES, RunFolder, find_run
+from vlatency.sim.errors import UsageError
 
 SETTING: dict[str, Any] = {"task": "static", "modes": ["pause"], "optimization": {"width": 224, "cameras": ["top"]}}
 CONFIGURATION = {"setting": SETTING, "episodes": 4}

@@ -4,11 +4,11 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from agent.realtime.rig import Rig
-from experiments.screen import header
-from experiments.summary import machinery, summary
 from tests.experiments.test_setting import SETTING
 from tests.experiments.test_table import ROWS
+from vlatency.agent.realtime.rig import Rig
+from vlatency.experiments.screen import header
+from vlatency.experiments.summary import machinery, summary
 
 CONFIG: dict[str, Any] = {
     "name": "static-3v-224-7f3a",

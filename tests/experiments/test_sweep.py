@@ -13,18 +13,18 @@ from typing import Any
 
 import pytest
 
-from agent.realtime.rig import Rig
-from experiments import sweep
-from experiments.cells import Cells, address, canonical
-from experiments.judge import as_json, break_evens, decided, letters, splits, verdicts
-from experiments.plan import LATE, WRONG, Cell, Plan, make_plan, presets, read_plan
-from experiments.setting import Setting
-from experiments.store import EPISODES, Row
-from experiments.sweep_films import film, scenes
-from experiments.sweep_table import text
-from experiments.trial import Job
-from sim.errors import UsageError
 from tests.experiments.test_setting import SETTING
+from vlatency.agent.realtime.rig import Rig
+from vlatency.experiments import sweep
+from vlatency.experiments.cells import Cells, address, canonical
+from vlatency.experiments.judge import as_json, break_evens, decided, letters, splits, verdicts
+from vlatency.experiments.plan import LATE, WRONG, Cell, Plan, make_plan, presets, read_plan
+from vlatency.experiments.setting import Setting
+from vlatency.experiments.store import EPISODES, Row
+from vlatency.experiments.sweep_films import film, scenes
+from vlatency.experiments.sweep_table import text
+from vlatency.experiments.trial import Job
+from vlatency.sim.errors import UsageError
 
 SOFTWARE = {"versions": {"mujoco": "3.17.0"}, "gl_renderer": "fake", "source_sha256": "ab"}
 SPEC: dict[str, Any] = {

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from agent.config import Head
-from agent.vla.model import VLA
-from agent.vla.policy import VLAPolicy
-from experiments.collect import Config as Collect
-from experiments.collect import Job, write
-from experiments.encoded import draw_size
-from experiments.train import HISTORY_FILE
-from experiments.train_head import Config, main
-from sim.errors import UsageError
+from vlatency.agent.config import Head
+from vlatency.agent.vla.model import VLA
+from vlatency.agent.vla.policy import VLAPolicy
+from vlatency.experiments.collect import Config as Collect
+from vlatency.experiments.collect import Job, write
+from vlatency.experiments.encoded import draw_size
+from vlatency.experiments.train import HISTORY_FILE
+from vlatency.experiments.train_head import Config, main
+from vlatency.sim.errors import UsageError
 
 
 @pytest.fixture(scope="module")

@@ -9,16 +9,16 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from agent.vla.mobilenets import MobileNet
-from agent.vla.model import VLA
-from agent.vla.towers import LightTower, published_name
-from envs.expert import Scene, chunk, expert
-from experiments import checkpoint
-from experiments.collect import Config, Job, write
-from experiments.demos import read_shards, shard_path
-from experiments.lessons import Demonstrations
-from experiments.train import early_layers, with_vision_encoder
-from sim.errors import UsageError
+from vlatency.agent.vla.mobilenets import MobileNet
+from vlatency.agent.vla.model import VLA
+from vlatency.agent.vla.towers import LightTower, published_name
+from vlatency.envs.expert import Scene, chunk, expert
+from vlatency.experiments import checkpoint
+from vlatency.experiments.collect import Config, Job, write
+from vlatency.experiments.demos import read_shards, shard_path
+from vlatency.experiments.lessons import Demonstrations
+from vlatency.experiments.train import early_layers, with_vision_encoder
+from vlatency.sim.errors import UsageError
 
 
 @pytest.fixture(scope="module")

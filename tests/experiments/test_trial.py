@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agent.config import Optimization
-from agent.realtime.requests import Act, Encode
-from envs.pick import PickEnv
-from experiments import trial
-from experiments.setting import Setting
-from experiments.trial import Job, run, run_together
+from vlatency.agent.config import Optimization
+from vlatency.agent.realtime.requests import Act, Encode
+from vlatency.envs.pick import PickEnv
+from vlatency.experiments import trial
+from vlatency.experiments.setting import Setting
+from vlatency.experiments.trial import Job, run, run_together
 
 SETTING = Setting(
     task="static",

@@ -4,7 +4,17 @@ SEEDS = (10_000, 10_001, 10_002)
 
 TASKS = ("static", "shape", "small", "clutter", "occluded", "conveyor", "turntable", "disturbed", "switched")
 MODES = ("pause", "sync", "async")
-EXECUTIONS = ("hold", "chunk", "chunk:3", "switch", "switch:4", "delay-aware", "delay-aware:2", "ensemble", "roll-forward")
+EXECUTIONS = (
+    "hold",
+    "chunk",
+    "chunk:3",
+    "switch",
+    "switch:4",
+    "delay-aware",
+    "delay-aware:2",
+    "ensemble",
+    "roll-forward",
+)
 REUSES = ("3", "event", "event:4", "deadline", "deadline:30", "stagger", "stagger:2")
 BELT = "--task conveyor --speed 0.05 --mode async"
 SLOW = f"{BELT} --latency fixed:250,30"

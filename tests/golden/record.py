@@ -13,9 +13,9 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from experiments import cli, run, trial
-from experiments.engine import SINGLE_THREADED
 from tests.golden.cases import CASES, SEEDS
+from vlatency.experiments import cli, run, trial
+from vlatency.experiments.engine import SINGLE_THREADED
 
 FILE = Path(__file__).with_name("trajectories.json")
 PACKAGES = ("mujoco", "numpy", "torch", "transformers", "pillow", "mink", "daqp", "scipy")
@@ -26,7 +26,7 @@ KEPT = ("trajectory_hash", "success", "ticks", "missed", "overruns", "dropped", 
 
 def machine() -> dict[str, Any]:
     """What else decides the bits: CPU kernels, packages, and who draws."""
-    from sim import gl
+    from vlatency.sim import gl
 
     gl.configure()
     import mujoco

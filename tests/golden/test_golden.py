@@ -7,9 +7,9 @@ import pytest
 
 from tests.golden import record
 from tests.golden.cases import CASES
+from tests.realtime.fakes import play
 from tests.realtime.test_combinations import drawn
 from tests.realtime.test_execution import Sloping
-from tests.realtime.fakes import play
 
 CLOCK = record.FILE.with_name("clock.json")
 

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from agent.realtime.driver import Policy, run_episodes
-from agent.realtime.episode import episode
-from agent.realtime.latency import Constant, LatencyStream
-from agent.realtime.requests import Act, Encode
-from agent.realtime.reuse import Latest, Reuse
-from agent.realtime.trace import EpisodeTrace
-from sim.clock import ms_to_ns, s_to_ns
+from vlatency.agent.realtime.driver import Policy, run_episodes
+from vlatency.agent.realtime.episode import episode
+from vlatency.agent.realtime.latency import Constant, LatencyStream
+from vlatency.agent.realtime.requests import Act, Encode
+from vlatency.agent.realtime.reuse import Latest, Reuse
+from vlatency.agent.realtime.trace import EpisodeTrace
+from vlatency.sim.clock import ms_to_ns, s_to_ns
 
 STEP_NS = ms_to_ns(2)
 CAMERAS = ("top", "wrist")

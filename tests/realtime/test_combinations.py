@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from agent.realtime.reuse import Deadline, Every, Latest, OnEvent, Stagger
-from agent.realtime.rig import Rig
-from agent.realtime.servers import Apart, Shared
-from experiments.perfetto import chrome_trace
 from tests.realtime.fakes import STEP_NS, Jitter, play
 from tests.realtime.test_execution import ALL, Sloping
+from vlatency.agent.realtime.reuse import Deadline, Every, Latest, OnEvent, Stagger
+from vlatency.agent.realtime.rig import Rig
+from vlatency.agent.realtime.servers import Apart, Shared
+from vlatency.experiments.perfetto import chrome_trace
 
 
 def drawn(seed: int) -> dict[str, Any]:

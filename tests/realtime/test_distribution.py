@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from agent.config import CAMERA_ORDER, Optimization
-from agent.realtime.distribution import Lognormal, Samples, Steady
-from agent.realtime.latency import LatencyModel, parse_latency
-from sim.clock import ms_to_ns
-from sim.errors import UsageError
+from vlatency.agent.config import CAMERA_ORDER, Optimization
+from vlatency.agent.realtime.distribution import Lognormal, Samples, Steady
+from vlatency.agent.realtime.latency import LatencyModel, parse_latency
+from vlatency.sim.clock import ms_to_ns
+from vlatency.sim.errors import UsageError
 
 PROFILE = {
     "device": "a test",

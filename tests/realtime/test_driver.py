@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from agent.realtime.driver import run_episodes
-from agent.realtime.episode import episode
-from agent.realtime.requests import Request
-from agent.realtime.reuse import Latest
-from agent.realtime.trace import EpisodeTrace
 from tests.realtime.fakes import CAMERAS, FakePlant, FakePolicy, Jitter
+from vlatency.agent.realtime.driver import run_episodes
+from vlatency.agent.realtime.episode import episode
+from vlatency.agent.realtime.requests import Request
+from vlatency.agent.realtime.reuse import Latest
+from vlatency.agent.realtime.trace import EpisodeTrace
 
 LENGTHS = (1.0, 0.3, 2.0, 0.0, 1.4)
 

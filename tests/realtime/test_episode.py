@@ -7,13 +7,13 @@ from itertools import pairwise
 
 import pytest
 
-from agent.realtime.episode import MODES, episode
-from agent.realtime.latency import Constant
-from agent.realtime.reuse import Every, Latest, Reuse
-from agent.realtime.trace import EpisodeTrace, Span
-from sim.clock import ms_to_ns
-from sim.errors import UsageError
 from tests.realtime.fakes import CAMERAS, NO_LATENCY, STEP_NS, FakePlant, Jitter, play
+from vlatency.agent.realtime.episode import MODES, episode
+from vlatency.agent.realtime.latency import Constant
+from vlatency.agent.realtime.reuse import Every, Latest, Reuse
+from vlatency.agent.realtime.trace import EpisodeTrace, Span
+from vlatency.sim.clock import ms_to_ns
+from vlatency.sim.errors import UsageError
 
 CLOCKED = ("sync", "async")
 REUSES = (Latest(), Every(1), Every(4))
@@ -182,7 +182,7 @@ def test_an_episode_that_is_over_before_it_begins_asks_for_nothing(mode: str) ->
 
 def test_the_clock_needs_neither_torch_nor_a_physics_engine_nor_the_environments() -> None:
     modules = "clocked distribution driver episode execution latency profile requests reuse rig roofline servers trace"
-    code = f"import sys, {', '.join('agent.realtime.' + module for module in modules.split())}; print(*sys.modules)"
+    code = f"import sys, {', '.join('vlatency.agent.realtime.' + module for module in modules.split())}; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"torch", "transformers", "mujoco", "gymnasium", "envs"} & set(loaded)
 

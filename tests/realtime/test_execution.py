@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agent.realtime.execution import (
+from tests.realtime.fakes import NO_LATENCY, STEP_NS, FakePlant, FakePolicy, Felt, Jitter, play
+from vlatency.agent.realtime.execution import (
     Chunk,
     DelayAware,
     Ensemble,
@@ -17,12 +18,11 @@ from agent.realtime.execution import (
     Switch,
     parse_execution,
 )
-from agent.realtime.latency import Constant
-from agent.realtime.requests import Act
-from agent.realtime.reuse import Every, Latest, Reuse
-from sim.clock import ms_to_ns
-from sim.errors import UsageError
-from tests.realtime.fakes import NO_LATENCY, STEP_NS, FakePlant, FakePolicy, Felt, Jitter, play
+from vlatency.agent.realtime.latency import Constant
+from vlatency.agent.realtime.requests import Act
+from vlatency.agent.realtime.reuse import Every, Latest, Reuse
+from vlatency.sim.clock import ms_to_ns
+from vlatency.sim.errors import UsageError
 
 ALL: tuple[Execution, ...] = (
     *(Hold(), OpenLoop(), OpenLoop(3), Switch(), Switch(4), DelayAware(), DelayAware(3)),

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-import assets
-from agent.config import CAMERA_ORDER, Optimization
-from agent.realtime.latency import FixedLatency, LatencyModel, NoLatency, parse_latency
-from agent.realtime.profile import available_profiles, load_profile
-from agent.realtime.roofline import encode_tflop
-from sim.errors import UsageError
+from vlatency import assets
+from vlatency.agent.config import CAMERA_ORDER, Optimization
+from vlatency.agent.realtime.latency import FixedLatency, LatencyModel, NoLatency, parse_latency
+from vlatency.agent.realtime.profile import available_profiles, load_profile
+from vlatency.agent.realtime.roofline import encode_tflop
+from vlatency.sim.errors import UsageError
 
 PROFILE = assets.FOLDER / "latency" / "insertion_vla.json"
 

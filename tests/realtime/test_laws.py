@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from agent.realtime.latency import Constant
-from agent.realtime.reuse import Every, Latest
-from experiments.engine import Workers
-from sim.clock import ms_to_ns
 from tests.realtime.fakes import FakePlant, Jitter, play
+from vlatency.agent.realtime.latency import Constant
+from vlatency.agent.realtime.reuse import Every, Latest
+from vlatency.experiments.engine import Workers
+from vlatency.sim.clock import ms_to_ns
 
 ALPHA = 0.01
 """Of the Kolmogorov-Smirnov tests; the seeds are fixed, so that they pass or fail for ever."""

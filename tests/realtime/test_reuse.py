@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agent.realtime.latency import Constant
-from agent.realtime.reuse import Deadline, Every, Latest, OnEvent, Reuse, Stagger, parse_reuse
-from sim.clock import ms_to_ns
-from sim.errors import UsageError
 from tests.realtime.fakes import FakePlant, Felt, play
+from vlatency.agent.realtime.latency import Constant
+from vlatency.agent.realtime.reuse import Deadline, Every, Latest, OnEvent, Reuse, Stagger, parse_reuse
+from vlatency.sim.clock import ms_to_ns
+from vlatency.sim.errors import UsageError
 
 
 def test_names_and_numbers_become_policies() -> None:

@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from agent.realtime.latency import Constant
-from agent.realtime.reuse import Every, Latest, Reuse
-from agent.realtime.rig import Rig
-from agent.realtime.trace import Span
-from sim.clock import ms_to_ns
-from sim.errors import UsageError
 from tests.realtime.fakes import STEP_NS, FakePlant, Jitter, play
+from vlatency.agent.realtime.latency import Constant
+from vlatency.agent.realtime.reuse import Every, Latest, Reuse
+from vlatency.agent.realtime.rig import Rig
+from vlatency.agent.realtime.trace import Span
+from vlatency.sim.clock import ms_to_ns
+from vlatency.sim.errors import UsageError
 
 FREE_RUNNING = (Rig(camera_hz=30), Rig(camera_hz=30, camera_phase_ms=7, camera_delay_ms=50), Rig(15, 3.3, 150))
 SEEDS = range(4)

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-import assets
-from agent.config import CAMERA_ORDER, Optimization
-from agent.realtime.latency import parse_latency
-from agent.realtime.profile import load_profile
-from sim.errors import UsageError
+from vlatency import assets
+from vlatency.agent.config import CAMERA_ORDER, Optimization
+from vlatency.agent.realtime.latency import parse_latency
+from vlatency.agent.realtime.profile import load_profile
+from vlatency.sim.errors import UsageError
 
 POINT: dict[str, Any] = {
     "views": 3,

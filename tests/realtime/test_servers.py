@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from agent.realtime.latency import Constant
-from agent.realtime.reuse import Every, Latest
-from agent.realtime.servers import Apart, Servers, Shared, parse_servers
-from agent.realtime.trace import EpisodeTrace
-from sim.errors import UsageError
 from tests.realtime.fakes import Jitter, play
+from vlatency.agent.realtime.latency import Constant
+from vlatency.agent.realtime.reuse import Every, Latest
+from vlatency.agent.realtime.servers import Apart, Servers, Shared, parse_servers
+from vlatency.agent.realtime.trace import EpisodeTrace
+from vlatency.sim.errors import UsageError
 
 
 def lasting_ms(trace: EpisodeTrace, name: str) -> list[float]:

@@ -5,17 +5,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agent.config import CAMERA_ORDER
-from agent.realtime.latency import Constant
-from agent.realtime.requests import Act, Encode
-from agent.realtime.reuse import WRIST, Latest, Stagger
-from agent.realtime.rig import Rig
-from agent.realtime.servers import Shared
-from agent.realtime.trace import EpisodeTrace, Span
-from experiments.perfetto import chrome_trace
-from sim.clock import ms_to_ns
 from tests.realtime.fakes import FakePlant, Jitter, play
 from tests.realtime.test_reuse import Eventful
+from vlatency.agent.config import CAMERA_ORDER
+from vlatency.agent.realtime.latency import Constant
+from vlatency.agent.realtime.requests import Act, Encode
+from vlatency.agent.realtime.reuse import WRIST, Latest, Stagger
+from vlatency.agent.realtime.rig import Rig
+from vlatency.agent.realtime.servers import Shared
+from vlatency.agent.realtime.trace import EpisodeTrace, Span
+from vlatency.experiments.perfetto import chrome_trace
+from vlatency.sim.clock import ms_to_ns
 
 RIGS = (Rig(), Rig(camera_delay_ms=33), Rig(camera_hz=30, camera_delay_ms=120), Rig(actuation_ms=40, late="drop"))
 SUBSETS = (CAMERA_ORDER, CAMERA_ORDER[:2], ("wrist", "left", "front"), ("wrist",), ("top", "front"), ("top",))

@@ -5,8 +5,8 @@ import sys
 
 import numpy as np
 
-from sim.plant import ArmPlant
-from sim.world import Thing
+from vlatency.sim.plant import ArmPlant
+from vlatency.sim.world import Thing
 
 POSE = np.array([0.45, 0.0, 0.35, 0.0])
 

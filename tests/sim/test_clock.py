@@ -5,8 +5,8 @@ import math
 
 import pytest
 
-from sim.clock import EventQueue, hz_to_period_ns, ms_to_ns, ns_to_ms, ns_to_s, s_to_ns
-from sim.errors import UsageError
+from vlatency.sim.clock import EventQueue, hz_to_period_ns, ms_to_ns, ns_to_ms, ns_to_s, s_to_ns
+from vlatency.sim.errors import UsageError
 
 
 def test_events_come_in_order_of_time_then_priority_then_push() -> None:

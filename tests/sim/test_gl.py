@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from sim.errors import UsageError
-from sim.gl import NO_LIBRARY, choose_backend, has_library, is_software
+from vlatency.sim.errors import UsageError
+from vlatency.sim.gl import NO_LIBRARY, choose_backend, has_library, is_software
 
 MESA_EGL = ("libEGL.so.1", "libOpenGL.so.0", "libEGL_mesa.so.0", "swrast_dri.so")
 NVIDIA_EGL = ("libEGL.so.1", "libOpenGL.so.0", "libEGL_nvidia.so.0")
@@ -89,7 +89,7 @@ def test_a_library_that_does_not_exist_is_not_found() -> None:
 
 
 def test_the_driver_is_found_in_the_users_folder(tmp_path: os.PathLike[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sim.gl._LIBRARY_FOLDERS", ())
+    monkeypatch.setattr("vlatency.sim.gl._LIBRARY_FOLDERS", ())
     monkeypatch.setenv("LIBGL_DRIVERS_PATH", str(tmp_path))
     assert not has_library("swrast_dri.so")
     open(os.path.join(tmp_path, "swrast_dri.so"), "w").close()
@@ -112,7 +112,7 @@ def test_software_renderers_are_told_from_hardware(name: str, software: bool) ->
 
 RENDER = """
 import mujoco
-from sim import gl
+from vlatency.sim import gl
 backend = gl.configure()
 model = mujoco.MjModel.from_xml_string('<mujoco><worldbody><geom size=".1"/></worldbody></mujoco>')
 data = mujoco.MjData(model)
@@ -137,20 +137,23 @@ def test_rendering_works_whatever_back_end_mujoco_was_imported_with(imported_wit
 
 
 def test_configure_sets_the_environment_and_keeps_the_users_threads() -> None:
-    code = "import os; from sim import gl; gl.configure(); print(os.environ['MUJOCO_GL'], os.environ['LP_NUM_THREADS'])"
+    code = "import os; from vlatency.sim import gl; gl.configure(); print(os.environ['MUJOCO_GL'], os.environ['LP_NUM_THREADS'])"
     backend = choose_backend({}, sys.platform, has_library)
     assert in_new_python(code).stdout.split() == [backend, "0"]
     assert in_new_python(code, LP_NUM_THREADS="3").stdout.split() == [backend, "3"]
 
 
 def test_the_renderer_has_no_name_without_a_context() -> None:
-    code = "from sim import gl; gl.configure(); import mujoco; gl.renderer_name()"
+    code = "from vlatency.sim import gl; gl.configure(); import mujoco; gl.renderer_name()"
     assert "RuntimeError: no OpenGL context is current" in in_new_python(code).stderr
 
 
 def test_the_module_as_a_program_prints_one_line_and_exits_with_2_on_error() -> None:
     run = subprocess.run(
-        [sys.executable, "-m", "sim.gl"], env=os.environ | {"MUJOCO_GL": "vulkan"}, capture_output=True, text=True
+        [sys.executable, "-m", "vlatency.sim.gl"],
+        env=os.environ | {"MUJOCO_GL": "vulkan"},
+        capture_output=True,
+        text=True,
     )
     assert run.returncode == 2
     assert run.stderr.startswith("error: MUJOCO_GL=vulkan") and run.stderr.count("\n") == 1

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sim import meshes
-from sim.arm import arm_spec
+from vlatency.sim import meshes
+from vlatency.sim.arm import arm_spec
 
 
 def test_the_robot_weighs_the_same_without_its_decimation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from sim.arm import TCP
-from sim.cameras import CAMERA_ORDER, CAMERAS, check_cameras, project
-from sim.errors import UsageError
-from sim.kinematics import ArmKinematics
-from sim.plant import STEP_NS, WORKSPACE_LOW, ArmPlant
-from sim.world import COLOURS, SHAPES, Thing
+from vlatency.sim.arm import TCP
+from vlatency.sim.cameras import CAMERA_ORDER, CAMERAS, check_cameras, project
+from vlatency.sim.errors import UsageError
+from vlatency.sim.kinematics import ArmKinematics
+from vlatency.sim.plant import STEP_NS, WORKSPACE_LOW, ArmPlant
+from vlatency.sim.world import COLOURS, SHAPES, Thing
 
 HOME = np.array([0.40, 0.0, 0.28, 0.0])
 LAYOUT = tuple(
@@ -35,7 +35,7 @@ def advance(arm: ArmPlant, seconds: float) -> None:
 def test_inverse_kinematics_reaches_the_pose_with_the_hand_down(pose: tuple[float, ...]) -> None:
     import mujoco
 
-    from sim.arm import arm_spec
+    from vlatency.sim.arm import arm_spec
 
     joints = ArmKinematics().solve(np.array(pose))
     model = arm_spec().compile()

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from agent.realtime.requests import Encode
-from agent.vla.model import VLA
-from agent.vla.policy import VLAPolicy
-from sim.sensors import Readings
+from vlatency.agent.realtime.requests import Encode
+from vlatency.agent.vla.model import VLA
+from vlatency.agent.vla.policy import VLAPolicy
+from vlatency.sim.sensors import Readings
 
 
 @pytest.fixture(scope="session")

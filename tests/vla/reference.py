@@ -3,9 +3,9 @@
 import torch
 from transformers import PreTrainedModel
 
-from agent.config import Encoding
-from agent.vla.model import VLA
-from agent.vla.text import Prompts
+from vlatency.agent.config import Encoding
+from vlatency.agent.vla.model import VLA
+from vlatency.agent.vla.text import Prompts
 
 
 def hidden_states(

@@ -7,19 +7,19 @@ import pytest
 import torch
 from transformers import Qwen2_5_VLModel
 
-from agent.config import Encoding
-from agent.vla.attention import GroupedVisionAttention
-from agent.vla.backbones import pretrained_backbone, tiny_config
-from agent.vla.config import PolicyConfig
-from agent.vla.encoder import VLEncoder
-from agent.vla.kernels import sdpa
-from agent.vla.model import VLA
-from agent.vla.policy import VLAPolicy
-from agent.vla.stem import Stem, cut
-from agent.vla.text import instruction_corpus, train_tokenizer
-from agent.vla.views import normalisation, patchify
-from sim.errors import UsageError
 from tests.vla.reference import hidden_states
+from vlatency.agent.config import Encoding
+from vlatency.agent.vla.attention import GroupedVisionAttention
+from vlatency.agent.vla.backbones import pretrained_backbone, tiny_config
+from vlatency.agent.vla.config import PolicyConfig
+from vlatency.agent.vla.encoder import VLEncoder
+from vlatency.agent.vla.kernels import sdpa
+from vlatency.agent.vla.model import VLA
+from vlatency.agent.vla.policy import VLAPolicy
+from vlatency.agent.vla.stem import Stem, cut
+from vlatency.agent.vla.text import instruction_corpus, train_tokenizer
+from vlatency.agent.vla.views import normalisation, patchify
+from vlatency.sim.errors import UsageError
 
 CAMERAS = ("top", "wrist", "front", "left", "right")
 

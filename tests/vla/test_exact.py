@@ -10,16 +10,16 @@ import pytest
 import torch
 from torch import nn
 
-from agent.config import CAMERA_ORDER, PRESETS, Encoding, Optimization, check_device, with_preset
-from agent.realtime.requests import Encode
-from agent.vla.config import PolicyConfig
-from agent.vla.fused import fuse
-from agent.vla.kernels import KERNELS, eager, sdpa
-from agent.vla.model import VLA
-from agent.vla.policy import VLAPolicy
-from agent.vla.tune import feature_error, tune
-from agent.vla.views import RESIZE_TOLERANCE, resize, resize_on_device
-from sim.errors import UsageError
+from vlatency.agent.config import CAMERA_ORDER, PRESETS, Encoding, Optimization, check_device, with_preset
+from vlatency.agent.realtime.requests import Encode
+from vlatency.agent.vla.config import PolicyConfig
+from vlatency.agent.vla.fused import fuse
+from vlatency.agent.vla.kernels import KERNELS, eager, sdpa
+from vlatency.agent.vla.model import VLA
+from vlatency.agent.vla.policy import VLAPolicy
+from vlatency.agent.vla.tune import feature_error, tune
+from vlatency.agent.vla.views import RESIZE_TOLERANCE, resize, resize_on_device
+from vlatency.sim.errors import UsageError
 
 LIMIT = 1e-5
 BASE = Optimization(CAMERA_ORDER[:3], 112, 112)

@@ -8,20 +8,20 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from agent.config import CAMERA_ORDER, Encoding, Optimization
-from agent.realtime.requests import Act, Encode
-from agent.vla.attention import register
-from agent.vla.backbones import config_for_backbone, published_config, random_backbone, with_eyes
-from agent.vla.families import FAMILIES, family_of
-from agent.vla.model import VLA
-from agent.vla.policy import VLAPolicy
-from agent.vla.text import instruction_corpus, train_tokenizer
-from agent.vla.tune import tune
-from agent.vla.views import patchify
-from agent.vla.zoo import Published, with_vision_encoder
-from sim.errors import UsageError
-from sim.sensors import Readings
 from tests.vla.reference import hidden_states
+from vlatency.agent.config import CAMERA_ORDER, Encoding, Optimization
+from vlatency.agent.realtime.requests import Act, Encode
+from vlatency.agent.vla.attention import register
+from vlatency.agent.vla.backbones import config_for_backbone, published_config, random_backbone, with_eyes
+from vlatency.agent.vla.families import FAMILIES, family_of
+from vlatency.agent.vla.model import VLA
+from vlatency.agent.vla.policy import VLAPolicy
+from vlatency.agent.vla.text import instruction_corpus, train_tokenizer
+from vlatency.agent.vla.tune import tune
+from vlatency.agent.vla.views import patchify
+from vlatency.agent.vla.zoo import Published, with_vision_encoder
+from vlatency.sim.errors import UsageError
+from vlatency.sim.sensors import Readings
 
 TEXT = dict(
     vocab_size=512,

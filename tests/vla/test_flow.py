@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-from agent.realtime.execution import DelayAware, RealTimeChunking
-from agent.realtime.latency import Constant
-from agent.realtime.requests import Act, Encode
-from agent.realtime.reuse import Every
-from agent.vla.flow import Guide, absolute, guide_of, noise_of, relative, sample, soft_mask
-from agent.vla.model import VLA
-from agent.vla.policy import VLAPolicy
-from sim.errors import UsageError
-from sim.sensors import Readings
 from tests.realtime.fakes import FakePlant, FakePolicy, play
+from vlatency.agent.realtime.execution import DelayAware, RealTimeChunking
+from vlatency.agent.realtime.latency import Constant
+from vlatency.agent.realtime.requests import Act, Encode
+from vlatency.agent.realtime.reuse import Every
+from vlatency.agent.vla.flow import Guide, absolute, guide_of, noise_of, relative, sample, soft_mask
+from vlatency.agent.vla.model import VLA
+from vlatency.agent.vla.policy import VLAPolicy
+from vlatency.sim.errors import UsageError
+from vlatency.sim.sensors import Readings
 
 ROWS = 8
 MEAN = torch.linspace(-1, 1, 48).view(1, ROWS, 6)
@@ -70,8 +70,8 @@ def test_a_certain_model_is_sampled_exactly_whatever_the_noise() -> None:
 
 
 def test_a_flow_head_learns_two_modes_and_samples_both() -> None:
-    from agent.vla.config import PolicyConfig
-    from agent.vla.flow import FlowHead
+    from vlatency.agent.vla.config import PolicyConfig
+    from vlatency.agent.vla.flow import FlowHead
 
     torch.manual_seed(0)
     head = FlowHead(PolicyConfig(flow_width=64), 3)

@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from agent.config import Pool
-from agent.vla.config import SENSES, PolicyConfig, Sense
-from agent.vla.encoder import Readout, cell_centres
-from agent.vla.heads import ActionHead, Past, SensorBatch, ViewBatch
-from agent.vla.model import VLA
-from agent.vla.policy import set_points
+from vlatency.agent.config import Pool
+from vlatency.agent.vla.config import SENSES, PolicyConfig, Sense
+from vlatency.agent.vla.encoder import Readout, cell_centres
+from vlatency.agent.vla.heads import ActionHead, Past, SensorBatch, ViewBatch
+from vlatency.agent.vla.model import VLA
+from vlatency.agent.vla.policy import set_points
 
 POOLS = ("mean", "max", "attention")
 

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 import torch
 
-from agent.config import CAMERA_ORDER, Encoding, Optimization, parse_res
-from agent.realtime.requests import Act, Encode
-from agent.vla.config import PolicyConfig
-from agent.vla.features import Features
-from agent.vla.heads import Past, ViewBatch
-from agent.vla.model import VLA
-from agent.vla.policy import VLAPolicy, sensor_batch
-from sim.errors import UsageError
-from sim.sensors import Readings
+from vlatency.agent.config import CAMERA_ORDER, Encoding, Optimization, parse_res
+from vlatency.agent.realtime.requests import Act, Encode
+from vlatency.agent.vla.config import PolicyConfig
+from vlatency.agent.vla.features import Features
+from vlatency.agent.vla.heads import Past, ViewBatch
+from vlatency.agent.vla.model import VLA
+from vlatency.agent.vla.policy import VLAPolicy, sensor_batch
+from vlatency.sim.errors import UsageError
+from vlatency.sim.sensors import Readings
 
 Requests = Callable[..., Encode]
 
@@ -259,7 +259,7 @@ def test_bad_optimizations_are_refused(values: dict[str, Any]) -> None:
 
 
 def test_the_policy_knows_the_cameras_of_the_simulation_in_their_order() -> None:
-    cameras = pytest.importorskip("sim.cameras")
+    cameras = pytest.importorskip("vlatency.sim.cameras")
     assert cameras.CAMERA_ORDER == CAMERA_ORDER == PolicyConfig().cameras
 
 

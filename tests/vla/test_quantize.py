@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import nn
 
-from agent.config import CAMERA_ORDER, Optimization, Quant
-from agent.realtime.requests import Encode
-from agent.vla.model import VLA
-from agent.vla.policy import VLAPolicy
-from agent.vla.quantize import ScaledLinear, quantize
-from agent.vla.tune import feature_error
-from sim.errors import UsageError
+from vlatency.agent.config import CAMERA_ORDER, Optimization, Quant
+from vlatency.agent.realtime.requests import Encode
+from vlatency.agent.vla.model import VLA
+from vlatency.agent.vla.policy import VLAPolicy
+from vlatency.agent.vla.quantize import ScaledLinear, quantize
+from vlatency.agent.vla.tune import feature_error
+from vlatency.sim.errors import UsageError
 
 BASE = Optimization(CAMERA_ORDER[:2], 112, 112)
 

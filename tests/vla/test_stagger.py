@@ -6,16 +6,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agent.config import CAMERA_ORDER, Optimization
-from agent.realtime.latency import Constant
-from agent.realtime.requests import Act, Encode
-from agent.realtime.reuse import Stagger
-from agent.vla.features import Features
-from agent.vla.model import VLA
-from agent.vla.policy import VLAPolicy
-from sim.clock import NS_PER_S, ms_to_ns
-from sim.sensors import Readings
 from tests.realtime.fakes import FakePlant, play
+from vlatency.agent.config import CAMERA_ORDER, Optimization
+from vlatency.agent.realtime.latency import Constant
+from vlatency.agent.realtime.requests import Act, Encode
+from vlatency.agent.realtime.reuse import Stagger
+from vlatency.agent.vla.features import Features
+from vlatency.agent.vla.model import VLA
+from vlatency.agent.vla.policy import VLAPolicy
+from vlatency.sim.clock import NS_PER_S, ms_to_ns
+from vlatency.sim.sensors import Readings
 
 Requests = Callable[..., Encode]
 CAMERAS = CAMERA_ORDER[:3]

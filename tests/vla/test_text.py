@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from agent.config import Encoding
-from agent.vla.model import VLA
-from agent.vla.text import IMAGE_PAD, Prompts
+from vlatency.agent.config import Encoding
+from vlatency.agent.vla.model import VLA
+from vlatency.agent.vla.text import IMAGE_PAD, Prompts
 
 CAMERAS = ("top", "wrist", "front")
 

@@ -11,18 +11,18 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModel, EfficientNetConfig, EfficientNetModel
 
-from agent.config import CAMERA_ORDER, Encoding, Optimization
-from agent.realtime.requests import Act, Encode
-from agent.vla.config import PolicyConfig
-from agent.vla.mobilenets import NETWORKS, MobileNet
-from agent.vla.model import VLA
-from agent.vla.policy import VLAPolicy
-from agent.vla.towers import Clip, LightTower, load_published, published_name
-from agent.vla.views import rounded_size, token_grid
-from agent.vla.zoo import LIGHT_ENCODERS, tiny_policy_config
-from experiments import convert
-from sim.errors import UsageError
-from sim.sensors import Readings
+from vlatency.agent.config import CAMERA_ORDER, Encoding, Optimization
+from vlatency.agent.realtime.requests import Act, Encode
+from vlatency.agent.vla.config import PolicyConfig
+from vlatency.agent.vla.mobilenets import NETWORKS, MobileNet
+from vlatency.agent.vla.model import VLA
+from vlatency.agent.vla.policy import VLAPolicy
+from vlatency.agent.vla.towers import Clip, LightTower, load_published, published_name
+from vlatency.agent.vla.views import rounded_size, token_grid
+from vlatency.agent.vla.zoo import LIGHT_ENCODERS, tiny_policy_config
+from vlatency.experiments import convert
+from vlatency.sim.errors import UsageError
+from vlatency.sim.sensors import Readings
 
 ENCODERS = list(LIGHT_ENCODERS)
 Requests = Callable[..., Encode]

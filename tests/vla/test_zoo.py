@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from agent.vla.backbones import config_for_backbone, published_config, random_backbone
-from agent.vla.config import PolicyConfig
-from agent.vla.families import family_of
-from agent.vla.model import VLA
-from agent.vla.zoo import MODELS, Published, find_light_encoder, find_model, tiny_policy_config
-from sim.errors import UsageError
+from vlatency.agent.vla.backbones import config_for_backbone, published_config, random_backbone
+from vlatency.agent.vla.config import PolicyConfig
+from vlatency.agent.vla.families import family_of
+from vlatency.agent.vla.model import VLA
+from vlatency.agent.vla.zoo import MODELS, Published, find_light_encoder, find_model, tiny_policy_config
+from vlatency.sim.errors import UsageError
 
 PARAMETERS = {
     "qwen2-vl-2b": 2_208_985_600,

@@ -137,7 +137,10 @@ def test_rendering_works_whatever_back_end_mujoco_was_imported_with(imported_wit
 
 
 def test_configure_sets_the_environment_and_keeps_the_users_threads() -> None:
-    code = "import os; from vlatency.sim import gl; gl.configure(); print(os.environ['MUJOCO_GL'], os.environ['LP_NUM_THREADS'])"
+    code = (
+        "import os; from vlatency.sim import gl; gl.configure(); "
+        "print(os.environ['MUJOCO_GL'], os.environ['LP_NUM_THREADS'])"
+    )
     backend = choose_backend({}, sys.platform, has_library)
     assert in_new_python(code).stdout.split() == [backend, "0"]
     assert in_new_python(code, LP_NUM_THREADS="3").stdout.split() == [backend, "3"]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from vlatency.experiments import cli
 
 if TYPE_CHECKING:
-    from vlatency.agent.realtime.latency import LatencyModel, LatencyStream
+    from vlatency.agent.realtime.cost.latency import LatencyModel, LatencyStream
     from vlatency.agent.realtime.trace import EpisodeTrace
     from vlatency.agent.vla.policy import VLAPolicy
     from vlatency.envs.pick import PickEnv
@@ -137,8 +137,8 @@ def _as_run(args: Args) -> "RunArgs":
 
 def spread(model: "LatencyModel", ratio: float) -> "LatencyModel":
     """The same latencies; constant encodes become log-normal around their value, with p95 = `ratio` x median."""
-    from vlatency.agent.realtime.distribution import Lognormal, Steady
-    from vlatency.agent.realtime.latency import ProfileLatency
+    from vlatency.agent.realtime.cost.distribution import Lognormal, Steady
+    from vlatency.agent.realtime.cost.latency import ProfileLatency
 
     def around(ms: float) -> Lognormal:
         z95, z99 = (NormalDist().inv_cdf(q) for q in (0.95, 0.99))

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from vlatency.agent.realtime.rig import Rig
+from vlatency.agent.realtime.robot_timing import Rig
 from vlatency.experiments.setting import Setting
 from vlatency.experiments.store import CONFIG, Row, RunFolder
 from vlatency.sim.errors import UsageError

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from vlatency.agent.realtime.distribution import Distribution, Lognormal, Samples
-from vlatency.agent.realtime.latency import LatencyModel, ProfileLatency
+from vlatency.agent.realtime.cost.distribution import Distribution, Lognormal, Samples
+from vlatency.agent.realtime.cost.latency import LatencyModel, ProfileLatency
 
 TIMING = ("latency", "vl_ms", "head_ms", "perf_factor", "latency_of", "seed")
 """Fields of a setting that say how long things take, or which episodes were run."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vlatency.agent.realtime.roofline import resized, sequences, visual_tokens
+from vlatency.agent.realtime.cost.roofline import resized, sequences, visual_tokens
 from vlatency.experiments.evidence import (
     CLAIMS,
     NATIVE,

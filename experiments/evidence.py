@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from vlatency.agent.realtime.architectures import find_architecture
-from vlatency.agent.realtime.devices import DEVICES
-from vlatency.agent.realtime.distribution import read_distribution
-from vlatency.agent.realtime.profile import available_profiles, load_profile
-from vlatency.agent.realtime.roofline import encode_work
-from vlatency.agent.realtime.schema import OPTIONAL
+from vlatency.agent.realtime.cost.architectures import find_architecture
+from vlatency.agent.realtime.cost.devices import DEVICES
+from vlatency.agent.realtime.cost.distribution import read_distribution
+from vlatency.agent.realtime.cost.profile import available_profiles, load_profile
+from vlatency.agent.realtime.cost.roofline import encode_work
+from vlatency.agent.realtime.cost.schema import OPTIONAL
 
 MODEL = "qwen2.5-vl-3b"
 LADDER = f"python experiments/measure.py --model {MODEL} --ladder --out assets/latency/NAME.json"

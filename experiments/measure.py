@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from vlatency.experiments import cli
 
 if TYPE_CHECKING:
-    from vlatency.agent.realtime.devices import Device
+    from vlatency.agent.realtime.cost.devices import Device
     from vlatency.experiments.ladder import Row
 
 ROW_REPS = 30
@@ -85,7 +85,7 @@ def _rows(args: Args) -> "list[Row]":
     from dataclasses import replace
 
     from vlatency.agent.config import Optimization, parse_res, with_preset
-    from vlatency.agent.realtime.architectures import find_architecture
+    from vlatency.agent.realtime.cost.architectures import find_architecture
     from vlatency.agent.vla.config import QWEN
     from vlatency.agent.vla.zoo import find_model
     from vlatency.experiments import ladder, setting
@@ -122,8 +122,8 @@ def _roofline_lines(profile: dict[str, Any]) -> list[str]:
     """How far below measurement the roofline is, of the profile just made and of those that ship."""
     import json
 
-    from vlatency.agent.realtime.devices import recognised
-    from vlatency.agent.realtime.profile import available_profiles
+    from vlatency.agent.realtime.cost.devices import recognised
+    from vlatency.agent.realtime.cost.profile import available_profiles
 
     lines = ["", "roofline over measurement (1 would be a device at its peak throughout):"]
     shipped = {name: json.loads(path.read_text()) for name, path in available_profiles().items()}
@@ -139,7 +139,7 @@ def _roofline_lines(profile: dict[str, Any]) -> list[str]:
 def _roofline_errors(profile: dict[str, Any], device: "Device") -> list[str]:
     import numpy as np
 
-    from vlatency.agent.realtime.devices import FASTER
+    from vlatency.agent.realtime.cost.devices import FASTER
 
     lines = []
     for point in profile["encode"]:

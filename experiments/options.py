@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vlatency.agent.realtime.latency import ROOFLINE
+from vlatency.agent.realtime.cost.latency import ROOFLINE
 from vlatency.experiments.answer import rate
 from vlatency.experiments.belief import Believed, Measured, believe, latency
 from vlatency.experiments.charged import Charged, charged

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from scipy.optimize import nnls
 
-from vlatency.agent.realtime.architectures import find_architecture
-from vlatency.agent.realtime.devices import recognised
-from vlatency.agent.realtime.roofline import encode_tflop
-from vlatency.agent.realtime.schema import check_peak, check_profile
+from vlatency.agent.realtime.cost.architectures import find_architecture
+from vlatency.agent.realtime.cost.devices import recognised
+from vlatency.agent.realtime.cost.roofline import encode_tflop
+from vlatency.agent.realtime.cost.schema import check_peak, check_profile
 from vlatency.experiments import provenance
 from vlatency.experiments.ladder import Row
 from vlatency.experiments.stages import Measurement, Samples

@@ -154,10 +154,10 @@ def main(args: Args) -> None:
 def resolve(args: Args) -> tuple["Setting", Path]:
     """The setting that the options ask for, and the policy's folder. UsageError if one of them is wrong."""
     from vlatency.agent.config import Optimization, check_device, parse_res, with_preset
+    from vlatency.agent.realtime.cost.latency import parse_latency
     from vlatency.agent.realtime.execution import parse_execution
-    from vlatency.agent.realtime.latency import parse_latency
     from vlatency.agent.realtime.reuse import parse_reuse
-    from vlatency.agent.realtime.rig import Rig
+    from vlatency.agent.realtime.robot_timing import Rig
     from vlatency.agent.realtime.servers import parse_servers
     from vlatency.experiments import setting
     from vlatency.sim.errors import UsageError

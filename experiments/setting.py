@@ -9,11 +9,11 @@ from typing import Any, get_args
 
 from vlatency import assets
 from vlatency.agent.config import CAMERA_ORDER, Head, Optimization, unusual
+from vlatency.agent.realtime.cost.latency import LatencyModel, parse_latency
 from vlatency.agent.realtime.episode import MODES
 from vlatency.agent.realtime.execution import Execution, RealTimeChunking
-from vlatency.agent.realtime.latency import LatencyModel, parse_latency
 from vlatency.agent.realtime.reuse import Reuse, Stagger
-from vlatency.agent.realtime.rig import Rig
+from vlatency.agent.realtime.robot_timing import Rig
 from vlatency.sim.errors import UsageError
 
 FIRST_TRAINING_SEED = 1_000_000

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from vlatency.agent.config import CAMERA_ORDER, Optimization
-from vlatency.agent.realtime.architectures import find_architecture
+from vlatency.agent.realtime.cost.architectures import find_architecture
+from vlatency.agent.realtime.cost.roofline import Work, encode_work, visual_tokens
 from vlatency.agent.realtime.requests import Act, Encode
-from vlatency.agent.realtime.roofline import Work, encode_work, visual_tokens
 from vlatency.agent.vla.features import Features
 from vlatency.agent.vla.heads import ViewBatch
 from vlatency.agent.vla.model import VLA

@@ -15,8 +15,8 @@ from transformers import AutoModelForImageTextToText, PreTrainedModel
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from vlatency.agent.config import Optimization
-from vlatency.agent.realtime.architectures import find_architecture
-from vlatency.agent.realtime.roofline import encode_work, visual_tokens
+from vlatency.agent.realtime.cost.architectures import find_architecture
+from vlatency.agent.realtime.cost.roofline import encode_work, visual_tokens
 from vlatency.agent.vla.model import VLA
 from vlatency.agent.vla.stem import STRIDE, cut
 from vlatency.agent.vla.text import Prompts

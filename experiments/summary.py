@@ -82,7 +82,7 @@ def encode_lines(config: dict[str, Any]) -> list[str]:
 
 def machinery(setting: dict[str, Any]) -> list[str]:
     """What surrounds the model, one line at most: only what is not as it is by default, or nothing at all."""
-    from vlatency.agent.realtime.rig import Rig
+    from vlatency.agent.realtime.robot_timing import Rig
 
     usual = {"head": "regression", "execution": "hold", "servers": "two", "perf_factor": 1.0}
     said = [f"{key.replace('_', ' ')} {setting[key]}" for key in usual if setting.get(key, usual[key]) != usual[key]]

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from vlatency.agent.realtime.cost.latency import LatencyStream
 from vlatency.agent.realtime.driver import Policy
-from vlatency.agent.realtime.latency import LatencyStream
 from vlatency.agent.realtime.requests import Act, Encode
 from vlatency.agent.realtime.reuse import Latest
 from vlatency.agent.realtime.trace import CommandRecord, EpisodeTrace, Span, control_ticks

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from vlatency.agent.realtime.clocked import Clocked
+from vlatency.agent.realtime.cost.latency import LatencyStream
+from vlatency.agent.realtime.event_loop import Clocked
 from vlatency.agent.realtime.execution import Chunk, Execution, Hold, remember
-from vlatency.agent.realtime.latency import LatencyStream
 from vlatency.agent.realtime.requests import Act, Encode, Request
 from vlatency.agent.realtime.reuse import Reuse
-from vlatency.agent.realtime.rig import Rig
+from vlatency.agent.realtime.robot_timing import Rig
 from vlatency.agent.realtime.servers import Apart, Servers
 from vlatency.agent.realtime.trace import CommandRecord, EpisodeTrace, Span, control_ticks
 from vlatency.sim.clock import hz_to_period_ns

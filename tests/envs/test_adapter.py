@@ -7,9 +7,9 @@ import gymnasium
 import numpy as np
 import pytest
 
+from vlatency.agent.realtime.cost.latency import Constant
 from vlatency.agent.realtime.driver import run_episodes
 from vlatency.agent.realtime.episode import episode
-from vlatency.agent.realtime.latency import Constant
 from vlatency.agent.realtime.requests import Act, Encode
 from vlatency.agent.realtime.reuse import Every
 from vlatency.envs.adapter import GymPlant

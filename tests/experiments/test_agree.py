@@ -13,7 +13,7 @@ import pytest
 
 from tests.realtime.fakes import CAMERAS, FakePlant, FakePolicy, Jitter, play
 from vlatency.agent.config import CAMERA_ORDER, Optimization
-from vlatency.agent.realtime.latency import Constant, FixedLatency, parse_latency
+from vlatency.agent.realtime.cost.latency import Constant, FixedLatency, parse_latency
 from vlatency.agent.realtime.requests import Encode
 from vlatency.agent.realtime.trace import EpisodeTrace
 from vlatency.experiments.agree import LIMIT, Args, Arm, agree, conclusions, ks_distance, main, spread

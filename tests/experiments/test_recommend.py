@@ -12,8 +12,8 @@ import pytest
 
 from tests.experiments.studies import FAST, LATE, SHIP, write_sweep
 from vlatency.agent.config import Optimization
-from vlatency.agent.realtime.latency import parse_latency
-from vlatency.agent.realtime.profile import CONTENTION
+from vlatency.agent.realtime.cost.latency import parse_latency
+from vlatency.agent.realtime.cost.profile import CONTENTION
 from vlatency.experiments.advice import needed
 from vlatency.experiments.belief import Measured, believe, cliff, read_cells
 from vlatency.experiments.charged import Charged, charged

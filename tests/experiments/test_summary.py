@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.experiments.test_setting import SETTING
 from tests.experiments.test_table import ROWS
-from vlatency.agent.realtime.rig import Rig
+from vlatency.agent.realtime.robot_timing import Rig
 from vlatency.experiments.screen import header
 from vlatency.experiments.summary import machinery, summary
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.experiments.test_setting import SETTING
-from vlatency.agent.realtime.rig import Rig
+from vlatency.agent.realtime.robot_timing import Rig
 from vlatency.experiments import sweep
 from vlatency.experiments.cells import Cells, address, canonical
 from vlatency.experiments.judge import as_json, break_evens, decided, letters, splits, verdicts

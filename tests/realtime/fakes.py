@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from vlatency.agent.realtime.cost.latency import Constant, LatencyStream
 from vlatency.agent.realtime.driver import Policy, run_episodes
 from vlatency.agent.realtime.episode import episode
-from vlatency.agent.realtime.latency import Constant, LatencyStream
 from vlatency.agent.realtime.requests import Act, Encode
 from vlatency.agent.realtime.reuse import Latest, Reuse
 from vlatency.agent.realtime.trace import EpisodeTrace

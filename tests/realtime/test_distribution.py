@@ -10,8 +10,8 @@ import pytest
 from scipy import stats
 
 from vlatency.agent.config import CAMERA_ORDER, Optimization
-from vlatency.agent.realtime.distribution import Lognormal, Samples, Steady
-from vlatency.agent.realtime.latency import LatencyModel, parse_latency
+from vlatency.agent.realtime.cost.distribution import Lognormal, Samples, Steady
+from vlatency.agent.realtime.cost.latency import LatencyModel, parse_latency
 from vlatency.sim.clock import ms_to_ns
 from vlatency.sim.errors import UsageError
 

@@ -8,8 +8,8 @@ from itertools import pairwise
 import pytest
 
 from tests.realtime.fakes import CAMERAS, NO_LATENCY, STEP_NS, FakePlant, Jitter, play
+from vlatency.agent.realtime.cost.latency import Constant
 from vlatency.agent.realtime.episode import MODES, episode
-from vlatency.agent.realtime.latency import Constant
 from vlatency.agent.realtime.reuse import Every, Latest, Reuse
 from vlatency.agent.realtime.trace import EpisodeTrace, Span
 from vlatency.sim.clock import ms_to_ns

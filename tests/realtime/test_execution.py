@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.realtime.fakes import NO_LATENCY, STEP_NS, FakePlant, FakePolicy, Felt, Jitter, play
+from vlatency.agent.realtime.cost.latency import Constant
 from vlatency.agent.realtime.execution import (
     Chunk,
     DelayAware,
@@ -18,7 +19,6 @@ from vlatency.agent.realtime.execution import (
     Switch,
     parse_execution,
 )
-from vlatency.agent.realtime.latency import Constant
 from vlatency.agent.realtime.requests import Act
 from vlatency.agent.realtime.reuse import Every, Latest, Reuse
 from vlatency.sim.clock import ms_to_ns

@@ -9,9 +9,9 @@ import pytest
 
 from vlatency import assets
 from vlatency.agent.config import CAMERA_ORDER, Optimization
-from vlatency.agent.realtime.latency import FixedLatency, LatencyModel, NoLatency, parse_latency
-from vlatency.agent.realtime.profile import available_profiles, load_profile
-from vlatency.agent.realtime.roofline import encode_tflop
+from vlatency.agent.realtime.cost.latency import FixedLatency, LatencyModel, NoLatency, parse_latency
+from vlatency.agent.realtime.cost.profile import available_profiles, load_profile
+from vlatency.agent.realtime.cost.roofline import encode_tflop
 from vlatency.sim.errors import UsageError
 
 PROFILE = assets.FOLDER / "latency" / "insertion_vla.json"

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from tests.realtime.fakes import STEP_NS, FakePlant, Jitter, play
-from vlatency.agent.realtime.latency import Constant
+from vlatency.agent.realtime.cost.latency import Constant
 from vlatency.agent.realtime.reuse import Every, Latest, Reuse
-from vlatency.agent.realtime.rig import Rig
+from vlatency.agent.realtime.robot_timing import Rig
 from vlatency.agent.realtime.trace import Span
 from vlatency.sim.clock import ms_to_ns
 from vlatency.sim.errors import UsageError

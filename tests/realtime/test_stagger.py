@@ -8,10 +8,10 @@ import pytest
 from tests.realtime.fakes import FakePlant, Jitter, play
 from tests.realtime.test_reuse import Eventful
 from vlatency.agent.config import CAMERA_ORDER
-from vlatency.agent.realtime.latency import Constant
+from vlatency.agent.realtime.cost.latency import Constant
 from vlatency.agent.realtime.requests import Act, Encode
 from vlatency.agent.realtime.reuse import WRIST, Latest, Stagger
-from vlatency.agent.realtime.rig import Rig
+from vlatency.agent.realtime.robot_timing import Rig
 from vlatency.agent.realtime.servers import Shared
 from vlatency.agent.realtime.trace import EpisodeTrace, Span
 from vlatency.experiments.perfetto import chrome_trace

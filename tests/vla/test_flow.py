@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from tests.realtime.fakes import FakePlant, FakePolicy, play
+from vlatency.agent.realtime.cost.latency import Constant
 from vlatency.agent.realtime.execution import DelayAware, RealTimeChunking
-from vlatency.agent.realtime.latency import Constant
 from vlatency.agent.realtime.requests import Act, Encode
 from vlatency.agent.realtime.reuse import Every
 from vlatency.agent.vla.flow import Guide, absolute, guide_of, noise_of, relative, sample, soft_mask

@@ -9,10 +9,10 @@ from typing import Any
 
 from vlatency import assets
 from vlatency.agent.config import Optimization
-from vlatency.agent.realtime.architectures import ARCHITECTURES, QWEN2_5_VL_3B
-from vlatency.agent.realtime.distribution import Distribution, Steady, read_distribution
-from vlatency.agent.realtime.roofline import encode_tflop
-from vlatency.agent.realtime.schema import OPTIONAL, check_profile
+from vlatency.agent.realtime.cost.architectures import ARCHITECTURES, QWEN2_5_VL_3B
+from vlatency.agent.realtime.cost.distribution import Distribution, Steady, read_distribution
+from vlatency.agent.realtime.cost.roofline import encode_tflop
+from vlatency.agent.realtime.cost.schema import OPTIONAL, check_profile
 from vlatency.sim.errors import UsageError
 
 CONTENTION = 2.0

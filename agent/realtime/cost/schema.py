@@ -10,10 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 from vlatency.agent.config import CHOICES, MAX_SIDE
-from vlatency.agent.realtime.architectures import ARCHITECTURES, EYES, find_architecture
-from vlatency.agent.realtime.devices import FASTER
-from vlatency.agent.realtime.distribution import read_distribution
-from vlatency.agent.realtime.roofline import visual_tokens
+from vlatency.agent.realtime.cost.architectures import ARCHITECTURES, EYES, find_architecture
+from vlatency.agent.realtime.cost.devices import FASTER
+from vlatency.agent.realtime.cost.distribution import read_distribution
+from vlatency.agent.realtime.cost.roofline import visual_tokens
 
 Check = Callable[[Any, str], object]
 MAX_VIEWS = 5

@@ -12,8 +12,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vlatency.agent.realtime.architectures import QWEN2_5_VL_3B, Architecture
-from vlatency.agent.realtime.devices import FASTER, WEIGHT_BYTES, Device
+from vlatency.agent.realtime.cost.architectures import QWEN2_5_VL_3B, Architecture
+from vlatency.agent.realtime.cost.devices import FASTER, WEIGHT_BYTES, Device
 from vlatency.sim.errors import UsageError
 
 ENCODINGS = ("joint", "batched", "separate", "streams")

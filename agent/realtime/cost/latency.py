@@ -12,10 +12,10 @@ from typing import Protocol, TypeAlias
 import numpy as np
 
 from vlatency.agent.config import Optimization
-from vlatency.agent.realtime.devices import DEVICES, find_device
-from vlatency.agent.realtime.distribution import Distribution, Steady
-from vlatency.agent.realtime.profile import CONTENTION, Profile, available_profiles, load_profile
-from vlatency.agent.realtime.roofline import encode_work
+from vlatency.agent.realtime.cost.devices import DEVICES, find_device
+from vlatency.agent.realtime.cost.distribution import Distribution, Steady
+from vlatency.agent.realtime.cost.profile import CONTENTION, Profile, available_profiles, load_profile
+from vlatency.agent.realtime.cost.roofline import encode_work
 from vlatency.sim.clock import ms_to_ns
 from vlatency.sim.errors import UsageError
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from vlatency.agent.realtime.cost.latency import LatencyStream
 from vlatency.agent.realtime.execution import Chunk, Execution, remember
-from vlatency.agent.realtime.latency import LatencyStream
 from vlatency.agent.realtime.requests import Act, Encode, Request
 from vlatency.agent.realtime.reuse import OnEvent, Reuse, Stagger
-from vlatency.agent.realtime.rig import Rig
+from vlatency.agent.realtime.robot_timing import Rig
 from vlatency.agent.realtime.servers import Servers
 from vlatency.agent.realtime.trace import CommandRecord, EpisodeTrace, Span, control_ticks
 from vlatency.sim.clock import EventQueue

@@ -1,0 +1,1 @@
+"""What the clock charges: latency profiles, distributions, rooflines."""

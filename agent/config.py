@@ -60,9 +60,9 @@ class Optimization:
     attention: Attention = "sdpa"
     """The kernel, in vision tower and language model."""
     quant: Quant = "none"
-    """What becomes of the linear layers of vision tower and language model, see `agent.vla.quantize`."""
+    """What becomes of the linear layers of vision tower and language model, see `agent.vla.speed.quantize`."""
     compile: Compile = "none"
-    """How the encode is launched, see `agent.vla.compiled`."""
+    """How the encode is launched, see `agent.vla.speed.compiled`."""
     shortcuts: tuple[Shortcut, ...] = ()
     """Work saved without changing what is computed: `prefix` keeps the keys and values of the text before the views,
     `fused` computes projections of the same input as one product, `device-views` resizes views on the device."""

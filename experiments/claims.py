@@ -107,9 +107,9 @@ def _eyes(name: str) -> Callable[[Evidence], list[Finding]]:
     def find(evidence: Evidence) -> list[Finding]:
         import torch
 
-        from vlatency.agent.vla.config import PolicyConfig
-        from vlatency.agent.vla.towers import LightTower
-        from vlatency.agent.vla.zoo import with_vision_encoder
+        from vlatency.agent.vla.model.config import PolicyConfig
+        from vlatency.agent.vla.model.towers import LightTower
+        from vlatency.agent.vla.model.zoo import with_vision_encoder
 
         with torch.device("meta"):
             network = LightTower(with_vision_encoder(PolicyConfig(), name), 2048).network

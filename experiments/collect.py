@@ -217,7 +217,7 @@ class Recorder:
         """Note the present moment."""
         import numpy as np
 
-        from vlatency.agent.vla.views import resample
+        from vlatency.agent.vla.model.views import resample
         from vlatency.envs.expert import riding_velocity
         from vlatency.experiments.demos import MOST_OBJECTS
         from vlatency.sim.cameras import project

@@ -33,8 +33,8 @@ def main(config: Config) -> None:
     """Write `config.out`/model.safetensors."""
     from safetensors.torch import save_file
 
-    from vlatency.agent.vla.mobilenets import MobileNet
-    from vlatency.agent.vla.towers import WEIGHTS_FILE, published_name
+    from vlatency.agent.vla.model.mobilenets import MobileNet
+    from vlatency.agent.vla.model.towers import WEIGHTS_FILE, published_name
 
     tensors = _read(config.weights or _packaged())
     network = MobileNet("efficientnet-lite0")

@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 
 from vlatency.agent.config import Pool
-from vlatency.agent.vla.heads import Past, SensorBatch, ViewBatch
-from vlatency.agent.vla.model import VLA
-from vlatency.agent.vla.views import token_grid
+from vlatency.agent.vla.model.heads import Past, SensorBatch, ViewBatch
+from vlatency.agent.vla.model.views import token_grid
+from vlatency.agent.vla.model.vla import VLA
 from vlatency.experiments.lessons import MAX_AGE_TICKS, Demonstrations, Labels
 from vlatency.experiments.screen import bars
 from vlatency.experiments.train import SIZES, SIZES_P, Draw

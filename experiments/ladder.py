@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from vlatency.agent.config import CAMERA_ORDER, CHOICES, Optimization, with_preset
-from vlatency.agent.vla.config import QWEN
-from vlatency.agent.vla.zoo import LIGHT_ENCODERS, MODELS, Tiny
+from vlatency.agent.vla.model.config import QWEN
+from vlatency.agent.vla.model.zoo import LIGHT_ENCODERS, MODELS, Tiny
 
 NATIVE, LESS, SQUARE = (640, 360), (480, 270), (224, 224)
 

@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from vlatency.agent.vla.config import PolicyConfig
-from vlatency.agent.vla.encoder import Grid, ViewReadout
-from vlatency.agent.vla.heads import HeadOutput, SensorBatch
-from vlatency.agent.vla.views import resize
+from vlatency.agent.vla.model.config import PolicyConfig
+from vlatency.agent.vla.model.encoder import Grid, ViewReadout
+from vlatency.agent.vla.model.heads import HeadOutput, SensorBatch
+from vlatency.agent.vla.model.views import resize
 from vlatency.envs.expert import Scene, chunk
 from vlatency.envs.tasks import instruct
 from vlatency.experiments.demos import read_shards

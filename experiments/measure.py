@@ -86,8 +86,8 @@ def _rows(args: Args) -> "list[Row]":
 
     from vlatency.agent.config import Optimization, parse_res, with_preset
     from vlatency.agent.realtime.cost.architectures import find_architecture
-    from vlatency.agent.vla.config import QWEN
-    from vlatency.agent.vla.zoo import find_model
+    from vlatency.agent.vla.model.config import QWEN
+    from vlatency.agent.vla.model.zoo import find_model
     from vlatency.experiments import ladder, setting
     from vlatency.sim.errors import UsageError
 

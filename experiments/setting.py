@@ -180,7 +180,7 @@ def find_policy(text: str) -> Path:
 
 def find_policy_of(model: str) -> Path:
     """The folder of the policy that ships for a model. UsageError if there is no such model, or no policy for it."""
-    from vlatency.agent.vla.zoo import find_model
+    from vlatency.agent.vla.model.zoo import find_model
 
     name = find_model(model).name
     folder = assets.FOLDER / "policies" / name

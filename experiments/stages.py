@@ -15,17 +15,17 @@ from vlatency.agent.config import CAMERA_ORDER, Optimization
 from vlatency.agent.realtime.cost.architectures import find_architecture
 from vlatency.agent.realtime.cost.roofline import Work, encode_work, visual_tokens
 from vlatency.agent.realtime.requests import Act, Encode
-from vlatency.agent.vla.features import Features
-from vlatency.agent.vla.heads import ViewBatch
-from vlatency.agent.vla.model import VLA
+from vlatency.agent.vla.model.features import Features
+from vlatency.agent.vla.model.heads import ViewBatch
+from vlatency.agent.vla.model.views import resize, resize_on_device
+from vlatency.agent.vla.model.vla import VLA
 from vlatency.agent.vla.policy import VLAPolicy, sensor_batch
-from vlatency.agent.vla.tune import PLAIN, plain
-from vlatency.agent.vla.views import resize, resize_on_device
+from vlatency.agent.vla.speed.apply_optimization import PLAIN, plain
 from vlatency.experiments.stopwatch import Stopwatch
 from vlatency.sim.errors import UsageError
 
 if TYPE_CHECKING:
-    from vlatency.agent.vla.encoder import VLEncoder
+    from vlatency.agent.vla.model.encoder import VLEncoder
 
 INSTRUCTION = "Pick up the blue cube"
 CAMERA_PX = (640, 360)

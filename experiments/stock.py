@@ -17,10 +17,10 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from vlatency.agent.config import Optimization
 from vlatency.agent.realtime.cost.architectures import find_architecture
 from vlatency.agent.realtime.cost.roofline import encode_work, visual_tokens
-from vlatency.agent.vla.model import VLA
-from vlatency.agent.vla.stem import STRIDE, cut
-from vlatency.agent.vla.text import Prompts
-from vlatency.agent.vla.views import resize
+from vlatency.agent.vla.model.stem import STRIDE, cut
+from vlatency.agent.vla.model.text import Prompts
+from vlatency.agent.vla.model.views import resize
+from vlatency.agent.vla.model.vla import VLA
 from vlatency.experiments.stages import INSTRUCTION, Measurement, Samples, check_tokens, request_of
 from vlatency.experiments.stopwatch import Stopwatch
 

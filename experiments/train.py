@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from vlatency.agent.config import Encoding, Pool
-    from vlatency.agent.vla.model import VLA
+    from vlatency.agent.vla.model.vla import VLA
     from vlatency.experiments.lessons import Demonstrations
 
 STAGES = ("vision", "joint")
@@ -89,10 +89,10 @@ def main(config: Config) -> None:
     import torch
 
     from vlatency.agent.config import Optimization
-    from vlatency.agent.vla.config import QWEN
-    from vlatency.agent.vla.model import VLA
+    from vlatency.agent.vla.model.config import QWEN
+    from vlatency.agent.vla.model.vla import VLA
+    from vlatency.agent.vla.model.zoo import tiny_policy_config
     from vlatency.agent.vla.policy import VLAPolicy
-    from vlatency.agent.vla.zoo import tiny_policy_config
     from vlatency.experiments.lessons import Demonstrations
 
     shape = tiny_policy_config(config.size, config.vision_encoder or QWEN, config.vision_weights)
@@ -127,9 +127,9 @@ def with_vision_encoder(model: "VLA", name: str, weights: str) -> "VLA":
     Raises:
         UsageError: there is no such encoder, or its weights cannot be loaded.
     """
-    from vlatency.agent.vla import zoo
-    from vlatency.agent.vla.config import QWEN
-    from vlatency.agent.vla.model import VLA
+    from vlatency.agent.vla.model import zoo
+    from vlatency.agent.vla.model.config import QWEN
+    from vlatency.agent.vla.model.vla import VLA
 
     if name == QWEN:
         raise UsageError(f"--start-from a {model.config.vision_encoder} policy does not lead back to {QWEN}")
@@ -145,8 +145,8 @@ def early_layers(model: "VLA") -> list["torch.nn.Parameter"]:
 
     Edges and textures are the same everywhere, and their gradients would take three quarters of a step on a CPU.
     """
-    from vlatency.agent.vla.mobilenets import MobileNet
-    from vlatency.agent.vla.towers import LightTower
+    from vlatency.agent.vla.model.mobilenets import MobileNet
+    from vlatency.agent.vla.model.towers import LightTower
 
     tower = model.encoder.backbone.visual
     if not (isinstance(tower, LightTower) and isinstance(tower.network, MobileNet) and tower.fixed_statistics):
@@ -234,8 +234,8 @@ def _lesson(
     import numpy as np
     import torch
 
-    from vlatency.agent.vla.heads import Past, ViewBatch
-    from vlatency.agent.vla.views import token_grid
+    from vlatency.agent.vla.model.heads import Past, ViewBatch
+    from vlatency.agent.vla.model.views import token_grid
     from vlatency.experiments.lessons import MAX_AGE_TICKS, dense_loss, head_loss, view_loss
 
     draw = Draw.random(rng)
@@ -305,7 +305,7 @@ def evaluate(model: "VLA", demos: "Demonstrations", limit: int = 320) -> dict[st
     import numpy as np
     import torch
 
-    from vlatency.agent.vla.heads import Past, ViewBatch
+    from vlatency.agent.vla.model.heads import Past, ViewBatch
     from vlatency.sim.cameras import CAMERA_ORDER
 
     cameras = CAMERA_ORDER[:3]

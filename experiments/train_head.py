@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from vlatency.agent.vla.config import Sense
-    from vlatency.agent.vla.model import VLA
+    from vlatency.agent.vla.model.config import Sense
+    from vlatency.agent.vla.model.vla import VLA
     from vlatency.experiments.encoded import Encoded, Lesson
     from vlatency.experiments.lessons import Demonstrations
 
@@ -81,7 +81,7 @@ def main(config: Config) -> None:
 
 
 def _senses(config: Config) -> "tuple[Sense, ...]":
-    from vlatency.agent.vla.config import SENSES
+    from vlatency.agent.vla.model.config import SENSES
 
     for name in config.without:
         if name not in SENSES:
@@ -152,7 +152,7 @@ def chunk_of(lesson: "Lesson") -> "torch.Tensor":
     """(B, chunk, 6) the expert's chunk as a head says it: units of its step, cosine and sine, gripper -1 or 1."""
     import torch
 
-    from vlatency.agent.vla.heads import STEP_SCALE
+    from vlatency.agent.vla.model.heads import STEP_SCALE
 
     labels = lesson.labels
     return torch.cat([labels.chunk_xyz / STEP_SCALE, labels.chunk_yaw, 2 * labels.gripper.unsqueeze(-1) - 1], dim=-1)
@@ -162,8 +162,8 @@ def evaluate(model: "VLA", lesson: "Lesson") -> dict[str, float]:
     """Every head the policy has: errors of set-points [cm], and the share of right fingers."""
     import torch
 
-    from vlatency.agent.vla.flow import CHANNELS, sample
-    from vlatency.agent.vla.heads import STEP_SCALE
+    from vlatency.agent.vla.model.flow import CHANNELS, sample
+    from vlatency.agent.vla.model.heads import STEP_SCALE
 
     truth = chunk_of(lesson)
     inputs = lesson.looks, lesson.sensors, lesson.age_s, lesson.pool, lesson.past

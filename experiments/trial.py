@@ -80,7 +80,7 @@ def probe(job: Job) -> Facts:
     """Open the world and load the policy as an episode would. UsageError for what the user can mend."""
     envs, policy = stage(job.setting, job.policy)
     env = envs[0]
-    from vlatency.agent.vla.config import TINY
+    from vlatency.agent.vla.model.config import TINY
     from vlatency.envs.tasks import instruct
     from vlatency.sim.cameras import HEIGHT, WIDTH
     from vlatency.sim.gl import renderer_name
@@ -100,7 +100,7 @@ def probe(job: Job) -> Facts:
 def _feature_error(job: Job, policy: "VLAPolicy", env: "PickEnv") -> float | None:
     """Of the first look in `env`."""
     from vlatency.agent.vla.policy import VLAPolicy
-    from vlatency.agent.vla.tune import feature_distance, plain
+    from vlatency.agent.vla.speed.apply_optimization import feature_distance, plain
 
     optimization = policy.optimization
     if optimization == plain(optimization):

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from vlatency.agent.config import check_device
-from vlatency.agent.vla.model import VLA
+from vlatency.agent.vla.model.vla import VLA
+from vlatency.agent.vla.model.zoo import Tiny, find_model
 from vlatency.agent.vla.policy import VLAPolicy
-from vlatency.agent.vla.tune import PLAIN
-from vlatency.agent.vla.zoo import Tiny, find_model
+from vlatency.agent.vla.speed.apply_optimization import PLAIN
 from vlatency.experiments import cli, provenance, record, setting, stages, stopwatch
 from vlatency.experiments.ladder import Row
 from vlatency.experiments.stages import Measurement

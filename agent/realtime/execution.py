@@ -168,7 +168,7 @@ class RealTimeChunking(DelayAware):
 
     Real-Time Chunking (Black et al. 2025, arXiv 2506.07339): the head is told what is left of the chunk in force and
     how much of that will be carried out before it answers, and samples a chunk that agrees with it. That takes a head
-    that samples, see `agent.vla.flow`. The delay is taken to be that of the last run.
+    that samples, see `agent.vla.model.vla.flow`. The delay is taken to be that of the last run.
     """
 
     def think_ns(self, chunk: Chunk, period_ns: int) -> int:

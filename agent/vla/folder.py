@@ -9,9 +9,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
-from vlatency.agent.vla.backbones import config_for_backbone, pretrained_backbone, with_eyes
-from vlatency.agent.vla.config import QWEN, TINY, PolicyConfig
-from vlatency.agent.vla.model import VLA
+from vlatency.agent.vla.model.backbones import config_for_backbone, pretrained_backbone, with_eyes
+from vlatency.agent.vla.model.config import QWEN, TINY, PolicyConfig
+from vlatency.agent.vla.model.vla import VLA
 from vlatency.sim.errors import UsageError
 
 CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE = "config.json", "model.safetensors", "tokenizer.json"

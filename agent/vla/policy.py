@@ -12,12 +12,12 @@ import torch
 
 from vlatency.agent.config import Head, Optimization
 from vlatency.agent.vla import folder
-from vlatency.agent.vla.features import Features, Look, earlier_looks, renewed
-from vlatency.agent.vla.flow import absolute, guide_of, noise_of, sample
-from vlatency.agent.vla.heads import HeadOutput, Past, SensorBatch, ViewBatch
-from vlatency.agent.vla.model import VLA
-from vlatency.agent.vla.tune import PLAIN, tune
-from vlatency.agent.vla.views import resize, resize_on_device
+from vlatency.agent.vla.model.features import Features, Look, earlier_looks, renewed
+from vlatency.agent.vla.model.flow import absolute, guide_of, noise_of, sample
+from vlatency.agent.vla.model.heads import HeadOutput, Past, SensorBatch, ViewBatch
+from vlatency.agent.vla.model.views import resize, resize_on_device
+from vlatency.agent.vla.model.vla import VLA
+from vlatency.agent.vla.speed.apply_optimization import PLAIN, tune
 from vlatency.sim.errors import UsageError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from vlatency.agent.vla.config import PolicyConfig
+from vlatency.agent.vla.model.config import PolicyConfig
 from vlatency.experiments import card
 from vlatency.experiments.setting import hash_policy
 from vlatency.experiments.train import HISTORY_FILE

@@ -15,7 +15,7 @@ from vlatency.agent.config import CAMERA_ORDER, Optimization
 from vlatency.agent.realtime.cost.latency import ProfileLatency, parse_latency
 from vlatency.agent.realtime.cost.profile import load_profile
 from vlatency.agent.realtime.cost.roofline import Work
-from vlatency.agent.vla.model import VLA
+from vlatency.agent.vla.model.vla import VLA
 from vlatency.agent.vla.policy import VLAPolicy
 from vlatency.experiments import measure, record, stages
 from vlatency.experiments.ladder import Row, ladder, name_of

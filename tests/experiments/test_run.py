@@ -158,7 +158,7 @@ def test_the_next_command_continues_this_run() -> None:
 @pytest.fixture(scope="module")
 def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a policy that has learnt nothing: all that these tests need of it is its presence."""
-    from vlatency.agent.vla.model import VLA
+    from vlatency.agent.vla.model.vla import VLA
     from vlatency.agent.vla.policy import VLAPolicy
 
     folder = tmp_path_factory.mktemp("untrained")

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vlatency.agent.config import Head
-from vlatency.agent.vla.model import VLA
+from vlatency.agent.vla.model.vla import VLA
 from vlatency.agent.vla.policy import VLAPolicy
 from vlatency.experiments.collect import Config as Collect
 from vlatency.experiments.collect import Job, write

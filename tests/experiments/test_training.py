@@ -9,9 +9,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from vlatency.agent.vla.mobilenets import MobileNet
-from vlatency.agent.vla.model import VLA
-from vlatency.agent.vla.towers import LightTower, published_name
+from vlatency.agent.vla.model.mobilenets import MobileNet
+from vlatency.agent.vla.model.towers import LightTower, published_name
+from vlatency.agent.vla.model.vla import VLA
 from vlatency.envs.expert import Scene, chunk, expert
 from vlatency.experiments import checkpoint
 from vlatency.experiments.collect import Config, Job, write

@@ -6,7 +6,7 @@ from vlatency.agent.config import CAMERA_ORDER, Encoding
 from vlatency.agent.realtime.cost.architectures import ARCHITECTURES, find_architecture
 from vlatency.agent.realtime.cost.devices import DEVICES, Device, find_device, recognised
 from vlatency.agent.realtime.cost.roofline import Work, encode_tflop, encode_work, resized, sequences, visual_tokens
-from vlatency.agent.vla.zoo import MODELS, Published
+from vlatency.agent.vla.model.zoo import MODELS, Published
 from vlatency.sim.errors import UsageError
 
 
@@ -141,7 +141,7 @@ def test_a_driver_s_name_is_recognised_and_a_similar_one_is_not() -> None:
 
 @pytest.mark.parametrize("name", [name for name, row in MODELS.items() if isinstance(row, Published)])
 def test_the_table_of_architectures_is_that_of_transformers(name: str) -> None:
-    from vlatency.agent.vla.backbones import published_config
+    from vlatency.agent.vla.model.backbones import published_config
 
     row, ours = MODELS[name], ARCHITECTURES[name]
     assert isinstance(row, Published)
@@ -173,7 +173,7 @@ def test_the_arithmetic_of_a_tiny_model_is_what_torch_counts(name: str, encoding
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from vlatency.agent.vla.model import VLA
+    from vlatency.agent.vla.model.vla import VLA
 
     model = VLA.random(name).eval()
     pixels = torch.zeros(1, 3, 364, 644, 3, dtype=torch.uint8)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vlatency.agent.realtime.requests import Encode
-from vlatency.agent.vla.model import VLA
+from vlatency.agent.vla.model.vla import VLA
 from vlatency.agent.vla.policy import VLAPolicy
 from vlatency.sim.sensors import Readings
 

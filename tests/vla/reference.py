@@ -4,8 +4,8 @@ import torch
 from transformers import PreTrainedModel
 
 from vlatency.agent.config import Encoding
-from vlatency.agent.vla.model import VLA
-from vlatency.agent.vla.text import Prompts
+from vlatency.agent.vla.model.text import Prompts
+from vlatency.agent.vla.model.vla import VLA
 
 
 def hidden_states(

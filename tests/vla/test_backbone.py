@@ -9,16 +9,16 @@ from transformers import Qwen2_5_VLModel
 
 from tests.vla.reference import hidden_states
 from vlatency.agent.config import Encoding
-from vlatency.agent.vla.attention import GroupedVisionAttention
-from vlatency.agent.vla.backbones import pretrained_backbone, tiny_config
-from vlatency.agent.vla.config import PolicyConfig
-from vlatency.agent.vla.encoder import VLEncoder
-from vlatency.agent.vla.kernels import sdpa
-from vlatency.agent.vla.model import VLA
+from vlatency.agent.vla.model.backbones import pretrained_backbone, tiny_config
+from vlatency.agent.vla.model.config import PolicyConfig
+from vlatency.agent.vla.model.encoder import VLEncoder
+from vlatency.agent.vla.model.stem import Stem, cut
+from vlatency.agent.vla.model.text import instruction_corpus, train_tokenizer
+from vlatency.agent.vla.model.views import normalisation, patchify
+from vlatency.agent.vla.model.vla import VLA
 from vlatency.agent.vla.policy import VLAPolicy
-from vlatency.agent.vla.stem import Stem, cut
-from vlatency.agent.vla.text import instruction_corpus, train_tokenizer
-from vlatency.agent.vla.views import normalisation, patchify
+from vlatency.agent.vla.speed.attention import GroupedVisionAttention
+from vlatency.agent.vla.speed.kernels import sdpa
 from vlatency.sim.errors import UsageError
 
 CAMERAS = ("top", "wrist", "front", "left", "right")

@@ -12,13 +12,13 @@ from torch import nn
 
 from vlatency.agent.config import CAMERA_ORDER, PRESETS, Encoding, Optimization, check_device, with_preset
 from vlatency.agent.realtime.requests import Encode
-from vlatency.agent.vla.config import PolicyConfig
-from vlatency.agent.vla.fused import fuse
-from vlatency.agent.vla.kernels import KERNELS, eager, sdpa
-from vlatency.agent.vla.model import VLA
+from vlatency.agent.vla.model.config import PolicyConfig
+from vlatency.agent.vla.model.views import RESIZE_TOLERANCE, resize, resize_on_device
+from vlatency.agent.vla.model.vla import VLA
 from vlatency.agent.vla.policy import VLAPolicy
-from vlatency.agent.vla.tune import feature_error, tune
-from vlatency.agent.vla.views import RESIZE_TOLERANCE, resize, resize_on_device
+from vlatency.agent.vla.speed.apply_optimization import feature_error, tune
+from vlatency.agent.vla.speed.fused import fuse
+from vlatency.agent.vla.speed.kernels import KERNELS, eager, sdpa
 from vlatency.sim.errors import UsageError
 
 LIMIT = 1e-5

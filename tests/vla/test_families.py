@@ -11,15 +11,15 @@ from transformers import PreTrainedModel
 from tests.vla.reference import hidden_states
 from vlatency.agent.config import CAMERA_ORDER, Encoding, Optimization
 from vlatency.agent.realtime.requests import Act, Encode
-from vlatency.agent.vla.attention import register
-from vlatency.agent.vla.backbones import config_for_backbone, published_config, random_backbone, with_eyes
-from vlatency.agent.vla.families import FAMILIES, family_of
-from vlatency.agent.vla.model import VLA
+from vlatency.agent.vla.model.backbones import config_for_backbone, published_config, random_backbone, with_eyes
+from vlatency.agent.vla.model.families import FAMILIES, family_of
+from vlatency.agent.vla.model.text import instruction_corpus, train_tokenizer
+from vlatency.agent.vla.model.views import patchify
+from vlatency.agent.vla.model.vla import VLA
+from vlatency.agent.vla.model.zoo import Published, with_vision_encoder
 from vlatency.agent.vla.policy import VLAPolicy
-from vlatency.agent.vla.text import instruction_corpus, train_tokenizer
-from vlatency.agent.vla.tune import tune
-from vlatency.agent.vla.views import patchify
-from vlatency.agent.vla.zoo import Published, with_vision_encoder
+from vlatency.agent.vla.speed.apply_optimization import tune
+from vlatency.agent.vla.speed.attention import register
 from vlatency.sim.errors import UsageError
 from vlatency.sim.sensors import Readings
 

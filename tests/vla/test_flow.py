@@ -15,8 +15,8 @@ from vlatency.agent.realtime.cost.latency import Constant
 from vlatency.agent.realtime.execution import DelayAware, RealTimeChunking
 from vlatency.agent.realtime.requests import Act, Encode
 from vlatency.agent.realtime.reuse import Every
-from vlatency.agent.vla.flow import Guide, absolute, guide_of, noise_of, relative, sample, soft_mask
-from vlatency.agent.vla.model import VLA
+from vlatency.agent.vla.model.flow import Guide, absolute, guide_of, noise_of, relative, sample, soft_mask
+from vlatency.agent.vla.model.vla import VLA
 from vlatency.agent.vla.policy import VLAPolicy
 from vlatency.sim.errors import UsageError
 from vlatency.sim.sensors import Readings
@@ -70,8 +70,8 @@ def test_a_certain_model_is_sampled_exactly_whatever_the_noise() -> None:
 
 
 def test_a_flow_head_learns_two_modes_and_samples_both() -> None:
-    from vlatency.agent.vla.config import PolicyConfig
-    from vlatency.agent.vla.flow import FlowHead
+    from vlatency.agent.vla.model.config import PolicyConfig
+    from vlatency.agent.vla.model.flow import FlowHead
 
     torch.manual_seed(0)
     head = FlowHead(PolicyConfig(flow_width=64), 3)

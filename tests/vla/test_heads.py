@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from vlatency.agent.config import Pool
-from vlatency.agent.vla.config import SENSES, PolicyConfig, Sense
-from vlatency.agent.vla.encoder import Readout, cell_centres
-from vlatency.agent.vla.heads import ActionHead, Past, SensorBatch, ViewBatch
-from vlatency.agent.vla.model import VLA
+from vlatency.agent.vla.model.config import SENSES, PolicyConfig, Sense
+from vlatency.agent.vla.model.encoder import Readout, cell_centres
+from vlatency.agent.vla.model.heads import ActionHead, Past, SensorBatch, ViewBatch
+from vlatency.agent.vla.model.vla import VLA
 from vlatency.agent.vla.policy import set_points
 
 POOLS = ("mean", "max", "attention")

@@ -13,10 +13,10 @@ import torch
 
 from vlatency.agent.config import CAMERA_ORDER, Encoding, Optimization, parse_res
 from vlatency.agent.realtime.requests import Act, Encode
-from vlatency.agent.vla.config import PolicyConfig
-from vlatency.agent.vla.features import Features
-from vlatency.agent.vla.heads import Past, ViewBatch
-from vlatency.agent.vla.model import VLA
+from vlatency.agent.vla.model.config import PolicyConfig
+from vlatency.agent.vla.model.features import Features
+from vlatency.agent.vla.model.heads import Past, ViewBatch
+from vlatency.agent.vla.model.vla import VLA
 from vlatency.agent.vla.policy import VLAPolicy, sensor_batch
 from vlatency.sim.errors import UsageError
 from vlatency.sim.sensors import Readings

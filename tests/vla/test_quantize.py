@@ -12,10 +12,10 @@ from torch import nn
 
 from vlatency.agent.config import CAMERA_ORDER, Optimization, Quant
 from vlatency.agent.realtime.requests import Encode
-from vlatency.agent.vla.model import VLA
+from vlatency.agent.vla.model.vla import VLA
 from vlatency.agent.vla.policy import VLAPolicy
-from vlatency.agent.vla.quantize import ScaledLinear, quantize
-from vlatency.agent.vla.tune import feature_error
+from vlatency.agent.vla.speed.apply_optimization import feature_error
+from vlatency.agent.vla.speed.quantize import ScaledLinear, quantize
 from vlatency.sim.errors import UsageError
 
 BASE = Optimization(CAMERA_ORDER[:2], 112, 112)

@@ -11,8 +11,8 @@ from vlatency.agent.config import CAMERA_ORDER, Optimization
 from vlatency.agent.realtime.cost.latency import Constant
 from vlatency.agent.realtime.requests import Act, Encode
 from vlatency.agent.realtime.reuse import Stagger
-from vlatency.agent.vla.features import Features
-from vlatency.agent.vla.model import VLA
+from vlatency.agent.vla.model.features import Features
+from vlatency.agent.vla.model.vla import VLA
 from vlatency.agent.vla.policy import VLAPolicy
 from vlatency.sim.clock import NS_PER_S, ms_to_ns
 from vlatency.sim.sensors import Readings

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from vlatency.agent.config import Encoding
-from vlatency.agent.vla.model import VLA
-from vlatency.agent.vla.text import IMAGE_PAD, Prompts
+from vlatency.agent.vla.model.text import IMAGE_PAD, Prompts
+from vlatency.agent.vla.model.vla import VLA
 
 CAMERAS = ("top", "wrist", "front")
 

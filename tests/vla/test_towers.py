@@ -13,13 +13,13 @@ from transformers import CLIPVisionConfig, CLIPVisionModel, EfficientNetConfig, 
 
 from vlatency.agent.config import CAMERA_ORDER, Encoding, Optimization
 from vlatency.agent.realtime.requests import Act, Encode
-from vlatency.agent.vla.config import PolicyConfig
-from vlatency.agent.vla.mobilenets import NETWORKS, MobileNet
-from vlatency.agent.vla.model import VLA
+from vlatency.agent.vla.model.config import PolicyConfig
+from vlatency.agent.vla.model.mobilenets import NETWORKS, MobileNet
+from vlatency.agent.vla.model.towers import Clip, LightTower, load_published, published_name
+from vlatency.agent.vla.model.views import rounded_size, token_grid
+from vlatency.agent.vla.model.vla import VLA
+from vlatency.agent.vla.model.zoo import LIGHT_ENCODERS, tiny_policy_config
 from vlatency.agent.vla.policy import VLAPolicy
-from vlatency.agent.vla.towers import Clip, LightTower, load_published, published_name
-from vlatency.agent.vla.views import rounded_size, token_grid
-from vlatency.agent.vla.zoo import LIGHT_ENCODERS, tiny_policy_config
 from vlatency.experiments import convert
 from vlatency.sim.errors import UsageError
 from vlatency.sim.sensors import Readings

@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil, smart_resize
 
-from vlatency.agent.vla.config import PolicyConfig
-from vlatency.agent.vla.views import pack, patchify, resize, rounded_size, token_grid
+from vlatency.agent.vla.model.config import PolicyConfig
+from vlatency.agent.vla.model.views import pack, patchify, resize, rounded_size, token_grid
 
 
 def processor(config: PolicyConfig) -> Qwen2VLImageProcessorPil:

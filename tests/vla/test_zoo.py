@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from vlatency.agent.vla.backbones import config_for_backbone, published_config, random_backbone
-from vlatency.agent.vla.config import PolicyConfig
-from vlatency.agent.vla.families import family_of
-from vlatency.agent.vla.model import VLA
-from vlatency.agent.vla.zoo import MODELS, Published, find_light_encoder, find_model, tiny_policy_config
+from vlatency.agent.vla.model.backbones import config_for_backbone, published_config, random_backbone
+from vlatency.agent.vla.model.config import PolicyConfig
+from vlatency.agent.vla.model.families import family_of
+from vlatency.agent.vla.model.vla import VLA
+from vlatency.agent.vla.model.zoo import MODELS, Published, find_light_encoder, find_model, tiny_policy_config
 from vlatency.sim.errors import UsageError
 
 PARAMETERS = {

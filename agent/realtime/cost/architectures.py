@@ -1,4 +1,4 @@
-"""The figures of each model that decide its arithmetic, by the names of `agent.vla.zoo`.
+"""The figures of each model that decide its arithmetic, by the names of `agent.vla.model.zoo`.
 
 Source: the `config.json` of each model on the Hugging Face hub and transformers' `modeling_*.py`; a test holds
 the table against transformers' own configurations.
@@ -37,7 +37,7 @@ class Architecture:
     deepest: int = 0
     """Inner vision blocks whose output goes to the language model through a merger of its own."""
     stem: int = 0
-    """Channels of the convolutions before the vision tower (`agent.vla.stem`); 0 for none."""
+    """Channels of the convolutions before the vision tower (`agent.vla.model.stem`); 0 for none."""
     eyes: float = 0
     """Multiply-adds on 224 x 224 pixels of what stands in for the vision tower; 0 for the tower."""
 

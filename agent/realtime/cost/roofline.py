@@ -138,7 +138,7 @@ def _feed_forward(tokens: int, width: int, inner: int, gated: bool) -> Work:
 
 
 def _stem(pixels: int, channels: int) -> Work:
-    """Two strided convolutions and three at a quarter of the size, see `agent.vla.stem`."""
+    """Two strided convolutions and three at a quarter of the size, see `agent.vla.model.stem`."""
     half = channels // 2
     convolutions = [_product(pixels // 4, 3 * 16, half), _product(pixels // 16, half * 16, channels)]
     return sum(convolutions, _product(pixels // 16, channels * 9, channels).times(3))

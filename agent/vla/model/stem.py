@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from vlatency.agent.vla.views import normalisation
+from vlatency.agent.vla.model.views import normalisation
 
 STRIDE = 4
 """Pixels along each side of one cell of the maps."""

@@ -8,8 +8,8 @@ import torch
 from transformers import PreTrainedModel
 
 from vlatency.agent.config import Encoding
-from vlatency.agent.vla.families import Qwen2VL
-from vlatency.agent.vla.layout import Layout, Layouts
+from vlatency.agent.vla.model.families import Qwen2VL
+from vlatency.agent.vla.model.layout import Layout, Layouts
 
 
 class _Record:

@@ -9,19 +9,19 @@ import torch
 from tokenizers import Tokenizer
 from torch import nn
 
-from vlatency.agent.vla.backbones import (
+from vlatency.agent.vla.model.backbones import (
     config_for_backbone,
     published_config,
     random_backbone,
     tiny_backbone,
 )
-from vlatency.agent.vla.config import QWEN, PolicyConfig, Sense
-from vlatency.agent.vla.encoder import VLEncoder
-from vlatency.agent.vla.flow import FlowHead
-from vlatency.agent.vla.heads import ActionHead
-from vlatency.agent.vla.text import Prompts, instruction_corpus, train_tokenizer
-from vlatency.agent.vla.towers import load_published
-from vlatency.agent.vla.zoo import Tiny, find_model, tiny_policy_config, with_vision_encoder
+from vlatency.agent.vla.model.config import QWEN, PolicyConfig, Sense
+from vlatency.agent.vla.model.encoder import VLEncoder
+from vlatency.agent.vla.model.flow import FlowHead
+from vlatency.agent.vla.model.heads import ActionHead
+from vlatency.agent.vla.model.text import Prompts, instruction_corpus, train_tokenizer
+from vlatency.agent.vla.model.towers import load_published
+from vlatency.agent.vla.model.zoo import Tiny, find_model, tiny_policy_config, with_vision_encoder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -12,14 +12,14 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from vlatency.agent.config import Encoding, Quant
-from vlatency.agent.vla.config import QWEN, PolicyConfig
-from vlatency.agent.vla.families import family_of
-from vlatency.agent.vla.layout import Layout, Layouts
-from vlatency.agent.vla.prefix import Prefixes, Recall
-from vlatency.agent.vla.stem import STRIDE, Stem, cut
-from vlatency.agent.vla.streams import on_streams
-from vlatency.agent.vla.text import Prompts
-from vlatency.agent.vla.views import pack
+from vlatency.agent.vla.model.config import QWEN, PolicyConfig
+from vlatency.agent.vla.model.families import family_of
+from vlatency.agent.vla.model.layout import Layout, Layouts
+from vlatency.agent.vla.model.stem import STRIDE, Stem, cut
+from vlatency.agent.vla.model.text import Prompts
+from vlatency.agent.vla.model.views import pack
+from vlatency.agent.vla.speed.prefix import Prefixes, Recall
+from vlatency.agent.vla.speed.streams import on_streams
 
 POINT_WIDTH = 4
 """What a view's features hold beside a hidden state: two coordinates and two probabilities."""

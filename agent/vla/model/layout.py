@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
 from vlatency.agent.config import Encoding
-from vlatency.agent.vla.text import Prompts, Row
+from vlatency.agent.vla.model.text import Prompts, Row
 
 K = TypeVar("K")
 

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from vlatency.agent.config import Pool
-from vlatency.agent.vla.config import PolicyConfig
-from vlatency.agent.vla.encoder import POINT_WIDTH
+from vlatency.agent.vla.model.config import PolicyConfig
+from vlatency.agent.vla.model.encoder import POINT_WIDTH
 
 WORKSPACE_CENTRE = (0.5, 0.0, 0.1)
 WORKSPACE_SCALE = 0.2

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from vlatency.agent.vla.config import PolicyConfig
-from vlatency.agent.vla.zoo import CLIP_NORMALISATION
+from vlatency.agent.vla.model.config import PolicyConfig
+from vlatency.agent.vla.model.zoo import CLIP_NORMALISATION
 
 Colour = tuple[float, float, float]
 # Qwen2-VL and Qwen2.5-VL use CLIP's.

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vlatency.agent.config import Optimization, check_device
-from vlatency.agent.vla.attention import use_kernel
-from vlatency.agent.vla.compiled import CudaGraphs, compile_layers
-from vlatency.agent.vla.fused import fuse
-from vlatency.agent.vla.prefix import Prefixes
-from vlatency.agent.vla.quantize import quantize
+from vlatency.agent.vla.speed.attention import use_kernel
+from vlatency.agent.vla.speed.compiled import CudaGraphs, compile_layers
+from vlatency.agent.vla.speed.fused import fuse
+from vlatency.agent.vla.speed.prefix import Prefixes
+from vlatency.agent.vla.speed.quantize import quantize
 
 if TYPE_CHECKING:
     from vlatency.agent.realtime.requests import Encode
-    from vlatency.agent.vla.encoder import VLEncoder
+    from vlatency.agent.vla.model.encoder import VLEncoder
     from vlatency.agent.vla.policy import VLAPolicy
 
 

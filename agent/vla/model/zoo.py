@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from vlatency.agent.vla.config import QWEN, TINY, PolicyConfig, TextDims, VisionDims
+from vlatency.agent.vla.model.config import QWEN, TINY, PolicyConfig, TextDims, VisionDims
 from vlatency.sim.errors import UsageError
 
 

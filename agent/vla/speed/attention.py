@@ -10,7 +10,7 @@ from transformers import AttentionInterface, PreTrainedModel
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLVisionAttention, apply_rotary_pos_emb_vision
 
 from vlatency.agent.config import Attention
-from vlatency.agent.vla.kernels import KERNELS, PACKED, Kernel, bounds_of, check_kernel
+from vlatency.agent.vla.speed.kernels import KERNELS, PACKED, Kernel, bounds_of, check_kernel
 
 
 def _text_attention(

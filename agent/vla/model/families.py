@@ -12,8 +12,8 @@ from transformers.vision_utils import (
     get_vision_window_index,
 )
 
-from vlatency.agent.vla.layout import Layout
-from vlatency.agent.vla.zoo import CLIP_NORMALISATION, PLAIN_NORMALISATION
+from vlatency.agent.vla.model.layout import Layout
+from vlatency.agent.vla.model.zoo import CLIP_NORMALISATION, PLAIN_NORMALISATION
 from vlatency.sim.errors import UsageError
 
 

@@ -11,10 +11,10 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional as F
 
-from vlatency.agent.vla.config import PolicyConfig
-from vlatency.agent.vla.mobilenets import NETWORKS, MobileNet
-from vlatency.agent.vla.views import normalisation
-from vlatency.agent.vla.zoo import find_light_encoder
+from vlatency.agent.vla.model.config import PolicyConfig
+from vlatency.agent.vla.model.mobilenets import NETWORKS, MobileNet
+from vlatency.agent.vla.model.views import normalisation
+from vlatency.agent.vla.model.zoo import find_light_encoder
 from vlatency.sim.errors import UsageError
 
 WEIGHTS_FILE = "model.safetensors"

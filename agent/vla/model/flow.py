@@ -18,8 +18,8 @@ from typing import TypeAlias
 import torch
 from torch import nn
 
-from vlatency.agent.vla.config import PolicyConfig
-from vlatency.agent.vla.heads import STEP_SCALE
+from vlatency.agent.vla.model.config import PolicyConfig
+from vlatency.agent.vla.model.heads import STEP_SCALE
 
 CHANNELS = 6
 STEPS = 5

@@ -11,13 +11,13 @@ from torch.nn import functional as F
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel, Qwen2_5_VLConfig, Qwen2_5_VLModel
 from transformers.initialization import no_init_weights
 
-from vlatency.agent.vla.attention import GroupedVisionAttention, register
-from vlatency.agent.vla.config import QWEN, PolicyConfig
-from vlatency.agent.vla.families import FAMILIES, family_of
-from vlatency.agent.vla.stem import STRIDE
-from vlatency.agent.vla.towers import LightTower
-from vlatency.agent.vla.views import Colour, normalisation
-from vlatency.agent.vla.zoo import MODELS, Published
+from vlatency.agent.vla.model.config import QWEN, PolicyConfig
+from vlatency.agent.vla.model.families import FAMILIES, family_of
+from vlatency.agent.vla.model.stem import STRIDE
+from vlatency.agent.vla.model.towers import LightTower
+from vlatency.agent.vla.model.views import Colour, normalisation
+from vlatency.agent.vla.model.zoo import MODELS, Published
+from vlatency.agent.vla.speed.attention import GroupedVisionAttention, register
 from vlatency.sim.errors import UsageError
 
 

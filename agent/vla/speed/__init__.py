@@ -1,0 +1,1 @@
+"""What makes the model fast: kernels, quantization, compilation, and computing less."""

@@ -7,7 +7,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from vlatency.agent.config import Optimization
+from vlatency.agent.optimization import Optimization
 from vlatency.agent.realtime.cost.latency import LatencyModel, parse_latency
 from vlatency.experiments.break_even import BreakEven, break_even
 from vlatency.experiments.charged import TIMING, Charged

@@ -26,7 +26,7 @@ into itself (DAgger). Weights are float16 safetensors.
 
 ## Use
 
-    from vlatency.agent.config import Optimization
+    from vlatency.agent.optimization import Optimization
     from vlatency.agent.vla.policy import VLAPolicy
     policy = VLAPolicy.from_pretrained("assets/policies/{name}", Optimization())
 """

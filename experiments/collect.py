@@ -58,7 +58,7 @@ class Job:
 
 def main(config: Config) -> None:
     """Write the shards that are missing."""
-    from vlatency.agent.config import parse_res
+    from vlatency.agent.optimization import parse_res
     from vlatency.envs.tasks import check_speed, find_task
     from vlatency.experiments.demos import shard_path
     from vlatency.experiments.engine import Workers
@@ -88,7 +88,7 @@ def write(job: Job) -> None:
     """Record the episodes of one shard."""
     import numpy as np
 
-    from vlatency.agent.config import parse_res
+    from vlatency.agent.optimization import parse_res
     from vlatency.envs.pick import PickEnv
     from vlatency.experiments.demos import shard_path, write_shard
     from vlatency.sim import gl
@@ -177,7 +177,7 @@ class _PolicyActor:
     """Control ticks: time enough to fail and to try again."""
 
     def __init__(self, folder: Path, size: tuple[int, int]) -> None:
-        from vlatency.agent.config import Optimization
+        from vlatency.agent.optimization import Optimization
         from vlatency.agent.vla.policy import VLAPolicy
 
         self._policy = VLAPolicy.from_pretrained(folder, Optimization(width=size[0], height=size[1]))

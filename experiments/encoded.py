@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vlatency.agent.config import Pool
+from vlatency.agent.optimization import Pool
 from vlatency.agent.vla.model.heads import Past, SensorBatch, ViewBatch
 from vlatency.agent.vla.model.views import token_grid
 from vlatency.agent.vla.model.vla import VLA

@@ -37,7 +37,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Key:
-    """What is asked of a profile; the rest is as in `agent.config.Optimization`."""
+    """What is asked of a profile; the rest is as in `agent.optimization.Optimization`."""
 
     views: int = 5
     res: tuple[int, int] = NATIVE

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from vlatency.agent.config import CAMERA_ORDER, CHOICES, Optimization, with_preset
+from vlatency.agent.optimization import CAMERA_ORDER, CHOICES, Optimization, with_preset
 from vlatency.agent.vla.model.config import QWEN
 from vlatency.agent.vla.model.zoo import LIGHT_ENCODERS, MODELS, Tiny
 

@@ -84,7 +84,7 @@ def _rows(args: Args) -> "list[Row]":
     """What to measure. UsageError if an option is wrong."""
     from dataclasses import replace
 
-    from vlatency.agent.config import Optimization, parse_res, with_preset
+    from vlatency.agent.optimization import Optimization, parse_res, with_preset
     from vlatency.agent.realtime.cost.architectures import find_architecture
     from vlatency.agent.vla.model.config import QWEN
     from vlatency.agent.vla.model.zoo import find_model

@@ -153,7 +153,7 @@ def main(args: Args) -> None:
 
 def resolve(args: Args) -> tuple["Setting", Path]:
     """The setting that the options ask for, and the policy's folder. UsageError if one of them is wrong."""
-    from vlatency.agent.config import Optimization, check_device, parse_res, with_preset
+    from vlatency.agent.optimization import Optimization, check_device, parse_res, with_preset
     from vlatency.agent.realtime.cost.latency import parse_latency
     from vlatency.agent.realtime.execution import parse_execution
     from vlatency.agent.realtime.reuse import parse_reuse

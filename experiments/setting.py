@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from vlatency import assets
-from vlatency.agent.config import CAMERA_ORDER, Head, Optimization, unusual
+from vlatency.agent.optimization import CAMERA_ORDER, Head, Optimization, unusual
 from vlatency.agent.realtime.cost.latency import LatencyModel, parse_latency
 from vlatency.agent.realtime.episode import MODES
 from vlatency.agent.realtime.execution import Execution, RealTimeChunking

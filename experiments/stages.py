@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from vlatency.agent.config import CAMERA_ORDER, Optimization
+from vlatency.agent.optimization import CAMERA_ORDER, Optimization
 from vlatency.agent.realtime.cost.architectures import find_architecture
 from vlatency.agent.realtime.cost.roofline import Work, encode_work, visual_tokens
 from vlatency.agent.realtime.requests import Act, Encode

@@ -14,7 +14,7 @@ from PIL import Image
 from transformers import AutoModelForImageTextToText, PreTrainedModel
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from vlatency.agent.config import Optimization
+from vlatency.agent.optimization import Optimization
 from vlatency.agent.realtime.cost.architectures import find_architecture
 from vlatency.agent.realtime.cost.roofline import encode_work, visual_tokens
 from vlatency.agent.vla.model.stem import STRIDE, cut

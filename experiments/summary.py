@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from vlatency.agent.config import unusual
+from vlatency.agent.optimization import unusual
 
 
 def summary(config: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from vlatency.agent.config import Encoding, Pool
+    from vlatency.agent.optimization import Encoding, Pool
     from vlatency.agent.vla.model.vla import VLA
     from vlatency.experiments.lessons import Demonstrations
 
@@ -88,7 +88,7 @@ def main(config: Config) -> None:
     """Run the stages that are not finished."""
     import torch
 
-    from vlatency.agent.config import Optimization
+    from vlatency.agent.optimization import Optimization
     from vlatency.agent.vla.model.config import QWEN
     from vlatency.agent.vla.model.vla import VLA
     from vlatency.agent.vla.model.zoo import tiny_policy_config

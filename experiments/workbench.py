@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from vlatency.agent.config import check_device
+from vlatency.agent.optimization import check_device
 from vlatency.agent.vla.model.vla import VLA
 from vlatency.agent.vla.model.zoo import Tiny, find_model
 from vlatency.agent.vla.policy import VLAPolicy

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import torch
 
-from vlatency.agent.config import Head, Optimization
+from vlatency.agent.optimization import Head, Optimization
 from vlatency.agent.vla import folder
 from vlatency.agent.vla.model.features import Features, Look, earlier_looks, renewed
 from vlatency.agent.vla.model.flow import absolute, guide_of, noise_of, sample

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.realtime.fakes import CAMERAS, FakePlant, FakePolicy, Jitter, play
-from vlatency.agent.config import CAMERA_ORDER, Optimization
+from vlatency.agent.optimization import CAMERA_ORDER, Optimization
 from vlatency.agent.realtime.cost.latency import Constant, FixedLatency, parse_latency
 from vlatency.agent.realtime.requests import Encode
 from vlatency.agent.realtime.trace import EpisodeTrace

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from vlatency.agent.config import CAMERA_ORDER, Optimization
+from vlatency.agent.optimization import CAMERA_ORDER, Optimization
 from vlatency.agent.realtime.cost.latency import ProfileLatency, parse_latency
 from vlatency.agent.realtime.cost.profile import load_profile
 from vlatency.agent.realtime.cost.roofline import Work

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.experiments.studies import FAST, LATE, SHIP, write_sweep
-from vlatency.agent.config import Optimization
+from vlatency.agent.optimization import Optimization
 from vlatency.agent.realtime.cost.latency import parse_latency
 from vlatency.agent.realtime.cost.profile import CONTENTION
 from vlatency.experiments.advice import needed

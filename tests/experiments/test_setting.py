@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from vlatency.agent.config import Optimization
+from vlatency.agent.optimization import Optimization
 from vlatency.agent.realtime.robot_timing import Rig
 from vlatency.experiments.setting import (
     Setting,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from vlatency.agent.config import Head
+from vlatency.agent.optimization import Head
 from vlatency.agent.vla.model.vla import VLA
 from vlatency.agent.vla.policy import VLAPolicy
 from vlatency.experiments.collect import Config as Collect

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vlatency.agent.config import Optimization
+from vlatency.agent.optimization import Optimization
 from vlatency.agent.realtime.requests import Act, Encode
 from vlatency.envs.pick import PickEnv
 from vlatency.experiments import trial

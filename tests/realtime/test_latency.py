@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vlatency import assets
-from vlatency.agent.config import CAMERA_ORDER, Optimization
+from vlatency.agent.optimization import CAMERA_ORDER, Optimization
 from vlatency.agent.realtime.cost.latency import FixedLatency, LatencyModel, NoLatency, parse_latency
 from vlatency.agent.realtime.cost.profile import available_profiles, load_profile
 from vlatency.agent.realtime.cost.roofline import encode_tflop

@@ -2,7 +2,7 @@
 
 import pytest
 
-from vlatency.agent.config import CAMERA_ORDER, Encoding
+from vlatency.agent.optimization import CAMERA_ORDER, Encoding
 from vlatency.agent.realtime.cost.architectures import ARCHITECTURES, find_architecture
 from vlatency.agent.realtime.cost.devices import DEVICES, Device, find_device, recognised
 from vlatency.agent.realtime.cost.roofline import Work, encode_tflop, encode_work, resized, sequences, visual_tokens

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from vlatency import assets
-from vlatency.agent.config import CAMERA_ORDER, Optimization
+from vlatency.agent.optimization import CAMERA_ORDER, Optimization
 from vlatency.agent.realtime.cost.latency import parse_latency
 from vlatency.agent.realtime.cost.profile import load_profile
 from vlatency.sim.errors import UsageError

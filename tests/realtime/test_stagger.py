@@ -7,7 +7,7 @@ import pytest
 
 from tests.realtime.fakes import FakePlant, Jitter, play
 from tests.realtime.test_reuse import Eventful
-from vlatency.agent.config import CAMERA_ORDER
+from vlatency.agent.optimization import CAMERA_ORDER
 from vlatency.agent.realtime.cost.latency import Constant
 from vlatency.agent.realtime.requests import Act, Encode
 from vlatency.agent.realtime.reuse import WRIST, Latest, Stagger

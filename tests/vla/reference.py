@@ -3,7 +3,7 @@
 import torch
 from transformers import PreTrainedModel
 
-from vlatency.agent.config import Encoding
+from vlatency.agent.optimization import Encoding
 from vlatency.agent.vla.model.text import Prompts
 from vlatency.agent.vla.model.vla import VLA
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from vlatency.agent.config import CAMERA_ORDER, PRESETS, Encoding, Optimization, check_device, with_preset
+from vlatency.agent.optimization import CAMERA_ORDER, PRESETS, Encoding, Optimization, check_device, with_preset
 from vlatency.agent.realtime.requests import Encode
 from vlatency.agent.vla.model.config import PolicyConfig
 from vlatency.agent.vla.model.views import RESIZE_TOLERANCE, resize, resize_on_device

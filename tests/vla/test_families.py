@@ -9,7 +9,7 @@ import torch
 from transformers import PreTrainedModel
 
 from tests.vla.reference import hidden_states
-from vlatency.agent.config import CAMERA_ORDER, Encoding, Optimization
+from vlatency.agent.optimization import CAMERA_ORDER, Encoding, Optimization
 from vlatency.agent.realtime.requests import Act, Encode
 from vlatency.agent.vla.model.backbones import config_for_backbone, published_config, random_backbone, with_eyes
 from vlatency.agent.vla.model.families import FAMILIES, family_of

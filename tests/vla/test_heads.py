@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from vlatency.agent.config import Pool
+from vlatency.agent.optimization import Pool
 from vlatency.agent.vla.model.config import SENSES, PolicyConfig, Sense
 from vlatency.agent.vla.model.encoder import Readout, cell_centres
 from vlatency.agent.vla.model.heads import ActionHead, Past, SensorBatch, ViewBatch

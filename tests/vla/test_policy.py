@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from vlatency.agent.config import CAMERA_ORDER, Encoding, Optimization, parse_res
+from vlatency.agent.optimization import CAMERA_ORDER, Encoding, Optimization, parse_res
 from vlatency.agent.realtime.requests import Act, Encode
 from vlatency.agent.vla.model.config import PolicyConfig
 from vlatency.agent.vla.model.features import Features

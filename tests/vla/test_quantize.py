@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from vlatency.agent.config import CAMERA_ORDER, Optimization, Quant
+from vlatency.agent.optimization import CAMERA_ORDER, Optimization, Quant
 from vlatency.agent.realtime.requests import Encode
 from vlatency.agent.vla.model.vla import VLA
 from vlatency.agent.vla.policy import VLAPolicy

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.realtime.fakes import FakePlant, play
-from vlatency.agent.config import CAMERA_ORDER, Optimization
+from vlatency.agent.optimization import CAMERA_ORDER, Optimization
 from vlatency.agent.realtime.cost.latency import Constant
 from vlatency.agent.realtime.requests import Act, Encode
 from vlatency.agent.realtime.reuse import Stagger

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vlatency.agent.config import Encoding
+from vlatency.agent.optimization import Encoding
 from vlatency.agent.vla.model.text import IMAGE_PAD, Prompts
 from vlatency.agent.vla.model.vla import VLA
 

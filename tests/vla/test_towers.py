@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModel, EfficientNetConfig, EfficientNetModel
 
-from vlatency.agent.config import CAMERA_ORDER, Encoding, Optimization
+from vlatency.agent.optimization import CAMERA_ORDER, Encoding, Optimization
 from vlatency.agent.realtime.requests import Act, Encode
 from vlatency.agent.vla.model.config import PolicyConfig
 from vlatency.agent.vla.model.mobilenets import NETWORKS, MobileNet

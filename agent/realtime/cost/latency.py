@@ -11,7 +11,7 @@ from typing import Protocol, TypeAlias
 
 import numpy as np
 
-from vlatency.agent.config import Optimization
+from vlatency.agent.optimization import Optimization
 from vlatency.agent.realtime.cost.devices import DEVICES, find_device
 from vlatency.agent.realtime.cost.distribution import Distribution, Steady
 from vlatency.agent.realtime.cost.profile import CONTENTION, Profile, available_profiles, load_profile

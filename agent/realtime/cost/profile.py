@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vlatency import assets
-from vlatency.agent.config import Optimization
+from vlatency.agent.optimization import Optimization
 from vlatency.agent.realtime.cost.architectures import ARCHITECTURES, QWEN2_5_VL_3B
 from vlatency.agent.realtime.cost.distribution import Distribution, Steady, read_distribution
 from vlatency.agent.realtime.cost.roofline import encode_tflop

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from vlatency.agent.config import CHOICES, MAX_SIDE
+from vlatency.agent.optimization import CHOICES, MAX_SIDE
 from vlatency.agent.realtime.cost.architectures import ARCHITECTURES, EYES, find_architecture
 from vlatency.agent.realtime.cost.devices import FASTER
 from vlatency.agent.realtime.cost.distribution import read_distribution

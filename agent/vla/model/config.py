@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
-from vlatency.agent.config import CAMERA_ORDER
+from vlatency.agent.optimization import CAMERA_ORDER
 from vlatency.sim.errors import UsageError
 
 COLOURS = ("red", "green", "blue", "yellow", "magenta", "cyan")

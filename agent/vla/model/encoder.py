@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from vlatency.agent.config import Encoding, Quant
+from vlatency.agent.optimization import Encoding, Quant
 from vlatency.agent.vla.model.config import QWEN, PolicyConfig
 from vlatency.agent.vla.model.families import family_of
 from vlatency.agent.vla.model.layout import Layout, Layouts

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from vlatency.agent.config import Pool
+from vlatency.agent.optimization import Pool
 from vlatency.agent.vla.model.config import PolicyConfig
 from vlatency.agent.vla.model.encoder import POINT_WIDTH
 

@@ -11,7 +11,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
-from vlatency.agent.config import Encoding
+from vlatency.agent.optimization import Encoding
 from vlatency.agent.vla.model.text import Prompts, Row
 
 K = TypeVar("K")

@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from vlatency.agent.config import CAMERA_ORDER, Encoding
+from vlatency.agent.optimization import CAMERA_ORDER, Encoding
 from vlatency.agent.vla.model.config import COLOURS, SHAPES, PolicyConfig
 from vlatency.sim.errors import UsageError
 

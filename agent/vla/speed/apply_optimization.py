@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vlatency.agent.config import Optimization, check_device
+from vlatency.agent.optimization import Optimization, check_device
 from vlatency.agent.vla.speed.attention import use_kernel
 from vlatency.agent.vla.speed.compiled import CudaGraphs, compile_layers
 from vlatency.agent.vla.speed.fused import fuse

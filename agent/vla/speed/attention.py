@@ -9,7 +9,7 @@ from torch import nn
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLVisionAttention, apply_rotary_pos_emb_vision
 
-from vlatency.agent.config import Attention
+from vlatency.agent.optimization import Attention
 from vlatency.agent.vla.speed.kernels import KERNELS, PACKED, Kernel, bounds_of, check_kernel
 
 

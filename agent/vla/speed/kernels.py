@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 from torch.nn import functional as F
 
-from vlatency.agent.config import Attention
+from vlatency.agent.optimization import Attention
 from vlatency.sim.errors import UsageError
 
 

@@ -7,7 +7,7 @@ from collections import OrderedDict
 import torch
 from transformers import PreTrainedModel
 
-from vlatency.agent.config import Encoding
+from vlatency.agent.optimization import Encoding
 from vlatency.agent.vla.model.families import Qwen2VL
 from vlatency.agent.vla.model.layout import Layout, Layouts
 

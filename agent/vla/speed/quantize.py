@@ -20,7 +20,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from vlatency.agent.config import Quant
+from vlatency.agent.optimization import Quant
 from vlatency.sim.errors import UsageError
 
 FP8_CAPABILITY = (8, 9)

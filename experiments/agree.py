@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
-from vlatency.experiments import cli
+from vlatency.experiments.shared import command
 
 if TYPE_CHECKING:
     from vlatency.agent.realtime.cost.latency import LatencyModel, LatencyStream
@@ -98,8 +98,8 @@ def main(args: Args) -> None:
     """Run both arms, print the table and the verdict; exit status 1 if they disagree."""
     from vlatency.experiments.engine import SINGLE_THREADED
     from vlatency.experiments.run import describe, resolve
-    from vlatency.experiments.screen import header
     from vlatency.experiments.setting import check_range
+    from vlatency.experiments.shared.progress import header
     from vlatency.experiments.stats import paired
     from vlatency.experiments.trial import Job, probe, stage
 
@@ -118,7 +118,7 @@ def main(args: Args) -> None:
 
     simulated, wall = _run(args, setting, latency, env, policy)
     if not (simulated.ages_ms and wall.ages_ms):
-        raise cli.RunError("no features were there before the episodes ended; choose a shorter --latency")
+        raise command.RunError("no features were there before the episodes ended; choose a shorter --latency")
     distance = ks_distance(simulated.ages_ms, wall.ages_ms)
     result = paired(wall.outcomes, simulated.outcomes)
     _print_table(simulated, wall)
@@ -158,7 +158,7 @@ def _run(
     from vlatency.agent.realtime.driver import run_episodes
     from vlatency.agent.realtime.episode import episode
     from vlatency.agent.realtime.reuse import Latest
-    from vlatency.experiments.screen import bars
+    from vlatency.experiments.shared.progress import bars
     from vlatency.experiments.trial import LATENCY_STREAM
     from vlatency.experiments.wall import Late, WallClock, WallLoop
 
@@ -201,7 +201,7 @@ def agree(distance: float, result: "Paired") -> bool:
 
 def conclusions(simulated: Arm, wall: Arm, distance: float, result: "Paired") -> list[str]:
     """The sentences under the table."""
-    from vlatency.experiments.provenance import cores
+    from vlatency.experiments.shared.provenance import cores
     from vlatency.experiments.table import against
 
     lines = [f"feature ages: Kolmogorov-Smirnov distance {distance:.3f}, limit {LIMIT:g}"]
@@ -249,4 +249,4 @@ def _print_table(*arms: Arm) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, Args)
+    command.run(main, Args)

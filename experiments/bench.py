@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vlatency.experiments import cli
+from vlatency.experiments.shared import command
 
 if TYPE_CHECKING:
     from vlatency.experiments.engine import Workers
@@ -63,8 +63,9 @@ class Goal:
 
 def main(args: Args) -> None:
     """Measure and print each figure. RunError if a target is missed."""
-    from vlatency.experiments import provenance, setting
+    from vlatency.experiments import setting
     from vlatency.experiments.engine import Workers
+    from vlatency.experiments.shared import provenance
 
     setting.check_range("rounds", args.rounds, 1)
     setting.check_range("episodes", args.episodes, 2)
@@ -86,7 +87,7 @@ def main(args: Args) -> None:
         for goal in peer.call(against_peers, (both_h, jobs[:PEER_EPISODES])):
             tell(goal)
     if missed := [goal.what for goal in goals if not goal.met]:
-        raise cli.RunError(f"{len(missed)} of {len(goals)} targets missed: {', '.join(missed)}")
+        raise command.RunError(f"{len(missed)} of {len(goals)} targets missed: {', '.join(missed)}")
 
 
 def _jobs(episodes: int) -> "list[Job]":
@@ -235,4 +236,4 @@ def _seconds(work: Callable[[], None]) -> float:
 
 
 if __name__ == "__main__":
-    cli.run(main, Args)
+    command.run(main, Args)

@@ -10,7 +10,7 @@ from typing import Any
 
 import tyro
 
-from vlatency.experiments.cli import run
+from vlatency.experiments.shared.command import run
 from vlatency.sim.errors import UsageError
 
 INTRODUCTION = """\

@@ -15,9 +15,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from vlatency.experiments import provenance
-from vlatency.experiments.cli import RunError
 from vlatency.experiments.engine import RETRIES, SINGLE_THREADED, Engine, Outcome, attempt
+from vlatency.experiments.shared import provenance
+from vlatency.experiments.shared.command import RunError
 from vlatency.sim.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vlatency.experiments.cli import run
+from vlatency.experiments.shared.command import run
 from vlatency.sim.errors import UsageError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def main(config: Config) -> None:
     from vlatency.envs.tasks import check_speed, find_task
     from vlatency.experiments.demos import shard_path
     from vlatency.experiments.engine import Workers
-    from vlatency.experiments.screen import bars
+    from vlatency.experiments.shared.progress import bars
     from vlatency.sim import gl
 
     for task in config.tasks:

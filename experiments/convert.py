@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vlatency.experiments.cli import run
+from vlatency.experiments.shared.command import run
 from vlatency.sim.errors import UsageError
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from vlatency.agent.vla.model.heads import Past, SensorBatch, ViewBatch
 from vlatency.agent.vla.model.views import token_grid
 from vlatency.agent.vla.model.vla import VLA
 from vlatency.experiments.lessons import MAX_AGE_TICKS, Demonstrations, Labels
-from vlatency.experiments.screen import bars
+from vlatency.experiments.shared.progress import bars
 from vlatency.experiments.train import SIZES, SIZES_P, Draw
 
 BLOCK, BATCH = 128, 16

@@ -19,7 +19,7 @@ from multiprocessing.reduction import ForkingPickler
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from vlatency.experiments.cli import RunError
+from vlatency.experiments.shared.command import RunError
 from vlatency.sim.errors import UsageError
 
 J = TypeVar("J")
@@ -111,8 +111,8 @@ def open_engine(engine: str, address: str, workers: int, gpu: bool) -> Engine:
     Raises:
         UsageError: there is no such engine, or it cannot be had.
     """
-    from vlatency.experiments import provenance
     from vlatency.experiments.setting import check_range
+    from vlatency.experiments.shared import provenance
 
     check_range("workers", workers, 0)
     if engine not in ENGINES:

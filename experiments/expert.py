@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from vlatency.experiments.cli import run
+from vlatency.experiments.shared.command import run
 
 if TYPE_CHECKING:
     from vlatency.envs.pick import PickEnv

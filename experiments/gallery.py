@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vlatency.experiments.cli import run
+from vlatency.experiments.shared.command import run
 
 if TYPE_CHECKING:
     import numpy as np

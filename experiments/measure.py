@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vlatency.experiments import cli
+from vlatency.experiments.shared import command
 
 if TYPE_CHECKING:
     from vlatency.agent.realtime.cost.devices import Device
@@ -153,4 +153,4 @@ def _roofline_errors(profile: dict[str, Any], device: "Device") -> list[str]:
 
 
 if __name__ == "__main__":
-    cli.run(main, Args)
+    command.run(main, Args)

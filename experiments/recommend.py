@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vlatency.experiments import cli
+from vlatency.experiments.shared import command
 
 if TYPE_CHECKING:
     from vlatency.experiments.options import Option
@@ -41,11 +41,11 @@ def main(args: Args) -> None:
     from rich.text import Text
 
     from vlatency.envs.tasks import check_speed, find_task
-    from vlatency.experiments import provenance
     from vlatency.experiments.advice import advice
     from vlatency.experiments.belief import read_cells
     from vlatency.experiments.options import dominated, make_options, rank
     from vlatency.experiments.setting import MAX_CONTROL_HZ, MIN_CONTROL_HZ, check_range, find_policy, hash_policy
+    from vlatency.experiments.shared import provenance
     from vlatency.sim.errors import UsageError
 
     check_range("control-hz", args.control_hz, MIN_CONTROL_HZ, MAX_CONTROL_HZ)
@@ -133,4 +133,4 @@ def _line(option: "Option", args: Args, options: Sequence["Option"], beaten: int
 
 
 if __name__ == "__main__":
-    cli.run(main, Args)
+    command.run(main, Args)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from vlatency.experiments import cli
+from vlatency.experiments.shared import command
 
 if TYPE_CHECKING:
     from vlatency.experiments.report_data import Study
@@ -28,11 +28,11 @@ class Args:
 
 def main(args: Args) -> None:
     """Print every study's table, and write the report."""
-    from vlatency.experiments import provenance
     from vlatency.experiments.answer import answer
     from vlatency.experiments.page import html
     from vlatency.experiments.poster import poster
     from vlatency.experiments.report_tables import as_csv, latex, markdown
+    from vlatency.experiments.shared import provenance
     from vlatency.experiments.store import CONFIG, SWEEP, check_writable, write_text
     from vlatency.sim.errors import UsageError
 
@@ -86,4 +86,4 @@ def _told(path: Path) -> "Study":
 
 
 if __name__ == "__main__":
-    cli.run(main, Args)
+    command.run(main, Args)

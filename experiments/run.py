@@ -7,7 +7,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vlatency.experiments import cli
+from vlatency.experiments.shared import command
 
 if TYPE_CHECKING:
     from vlatency.experiments.engine import Engine
@@ -128,7 +128,7 @@ def main(args: Args) -> None:
     # Imported here, so that --help answers at once.
     from vlatency.experiments import summary
     from vlatency.experiments.engine import open_engine
-    from vlatency.experiments.screen import header
+    from vlatency.experiments.shared.progress import header
     from vlatency.experiments.store import RunFolder, find_run
     from vlatency.experiments.trial import Job, probe
 
@@ -222,8 +222,8 @@ def describe(setting: "Setting", policy: Path, facts: "Facts") -> dict[str, Any]
     """What config.json holds, beside the number of episodes."""
     from dataclasses import asdict
 
-    from vlatency.experiments import provenance
     from vlatency.experiments.charged import charged
+    from vlatency.experiments.shared import provenance
 
     return {
         "name": setting.name,
@@ -254,7 +254,7 @@ def _run_missing(
     workers: "Engine", folder: "RunFolder", setting: "Setting", policy: str, trace: bool, batch: int
 ) -> None:
     """Run the episodes that have no row yet, and append their rows in order: mode by mode, seed by seed."""
-    from vlatency.experiments.screen import bars
+    from vlatency.experiments.shared.progress import bars
     from vlatency.experiments.store import TRACES
     from vlatency.experiments.trial import Job, run_together
 
@@ -289,7 +289,7 @@ def choose_films(rows: list[dict[str, Any]], count: int) -> list[dict[str, Any]]
 
 def _film(workers: "Engine", folder: "RunFolder", setting: "Setting", policy: str, count: int) -> None:
     """Run the chosen episodes once more, from their seeds, under film."""
-    from vlatency.experiments.screen import bars
+    from vlatency.experiments.shared.progress import bars
     from vlatency.experiments.store import VIDEOS
     from vlatency.experiments.trial import Job, run
 
@@ -312,7 +312,7 @@ def _film(workers: "Engine", folder: "RunFolder", setting: "Setting", policy: st
 
 def _closing(folder: "RunFolder") -> str:
     """Where the results are, and what to type next."""
-    from vlatency.experiments import provenance
+    from vlatency.experiments.shared import provenance
     from vlatency.experiments.store import EPISODES, SUMMARY_JSON, SUMMARY_MD, TRACES, VIDEOS
 
     films = len(list((folder.path / VIDEOS).glob("*.mp4")))
@@ -326,4 +326,4 @@ def _closing(folder: "RunFolder") -> str:
 
 
 if __name__ == "__main__":
-    cli.run(main, Args)
+    command.run(main, Args)

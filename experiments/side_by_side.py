@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from vlatency.experiments.cli import run
+from vlatency.experiments.shared.command import run
 from vlatency.sim.errors import UsageError
 
 if TYPE_CHECKING:

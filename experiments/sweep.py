@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from vlatency.experiments import cli
+from vlatency.experiments.shared import command
 
 if TYPE_CHECKING:
     from vlatency.experiments.cells import Cells
@@ -53,12 +53,12 @@ class Args:
 
 def main(args: Args) -> None:
     """Say what is about to be measured, measure it, write and print the tables."""
-    from vlatency.experiments import provenance
     from vlatency.experiments.cells import Cells
     from vlatency.experiments.engine import open_engine
     from vlatency.experiments.plan import FIRST_SEED, read_plan
     from vlatency.experiments.run import describe
     from vlatency.experiments.setting import check_range
+    from vlatency.experiments.shared import provenance
     from vlatency.experiments.store import check_writable
     from vlatency.experiments.sweep_films import film
     from vlatency.experiments.sweep_table import text
@@ -169,7 +169,7 @@ def measure(
     from functools import partial
 
     from vlatency.experiments.looks import sizes
-    from vlatency.experiments.screen import bars
+    from vlatency.experiments.shared.progress import bars
     from vlatency.experiments.trial import Job
 
     with bars() as progress:
@@ -204,8 +204,8 @@ def write(plan: "Plan", cells: "Cells") -> Path:
     """Write sweep.json (which cells), summary.json and summary.md (what they say) to the sweep's folder."""
     import json
 
-    from vlatency.experiments import provenance
     from vlatency.experiments.judge import as_json
+    from vlatency.experiments.shared import provenance
     from vlatency.experiments.store import SUMMARY_JSON, SUMMARY_MD, SWEEP, write_text
     from vlatency.experiments.sweep_table import text
 
@@ -241,4 +241,4 @@ def write(plan: "Plan", cells: "Cells") -> Path:
 
 
 if __name__ == "__main__":
-    cli.run(main, Args)
+    command.run(main, Args)

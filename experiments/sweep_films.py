@@ -29,7 +29,7 @@ def film(plan: Plan, cells: Cells, run_jobs: Callable[[Sequence[Job]], Iterator[
 
     Returns a line for each episode that did not repeat.
     """
-    from vlatency.experiments.screen import bars
+    from vlatency.experiments.shared.progress import bars
 
     jobs: dict[str, Job] = {}
     rows: dict[str, Row] = {}

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vlatency.experiments.cli import run
+from vlatency.experiments.shared.command import run
 from vlatency.sim.errors import UsageError
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def early_layers(model: "VLA") -> list["torch.nn.Parameter"]:
 
 def history(before: Path | None, config: Any, moments: int, score: dict[str, float]) -> list[dict[str, Any]]:
     """The history of the policy that a training started from, in the file `before` if any, and that training."""
-    from vlatency.experiments import provenance
+    from vlatency.experiments.shared import provenance
 
     entry = {
         "command": provenance.command_line(sys.argv),
@@ -186,7 +186,7 @@ def _run_stage(config: Config, model: "VLA", demos: "Demonstrations", stage: str
     import torch
 
     from vlatency.experiments import checkpoint
-    from vlatency.experiments.screen import bars
+    from vlatency.experiments.shared.progress import bars
 
     parts = {"vision": model.encoder, "joint": model}
     for parameter in model.parameters():

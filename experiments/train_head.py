@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vlatency.agent.optimization import Head
-from vlatency.experiments.cli import run
+from vlatency.experiments.shared.command import run
 from vlatency.sim.errors import UsageError
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def train(config: Config, model: "VLA", demos: "Demonstrations", encoded: "Encod
 
     from vlatency.experiments import checkpoint
     from vlatency.experiments.encoded import draw
-    from vlatency.experiments.screen import bars
+    from vlatency.experiments.shared.progress import bars
     from vlatency.experiments.train import set_rate
 
     trained = model.head if config.head == "regression" else model.flow

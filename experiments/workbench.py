@@ -13,8 +13,9 @@ from vlatency.agent.vla.model.vla import VLA
 from vlatency.agent.vla.model.zoo import Tiny, find_model
 from vlatency.agent.vla.policy import VLAPolicy
 from vlatency.agent.vla.speed.apply_optimization import PLAIN
-from vlatency.experiments import cli, provenance, record, setting, stages, stopwatch
+from vlatency.experiments import record, setting, stages, stopwatch
 from vlatency.experiments.ladder import Row
+from vlatency.experiments.shared import command, provenance
 from vlatency.experiments.stages import Measurement
 from vlatency.experiments.stock import measure_stock
 from vlatency.experiments.stopwatch import Stopwatch, median_ratio, quantiles
@@ -84,7 +85,7 @@ class Workbench:
             if not head and policy is not None:
                 head = self._head(policy)
         if not points:
-            raise cli.RunError("nothing could be measured")
+            raise command.RunError("nothing could be measured")
         return points, missing, head or self._head_of(rows[0])
 
     def profile(self, points: list[dict[str, Any]], missing: dict[str, str], head: dict[str, Any]) -> dict[str, Any]:

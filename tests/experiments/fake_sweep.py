@@ -3,7 +3,8 @@
 import random
 import time
 
-from vlatency.experiments import cli, sweep, trial
+from vlatency.experiments import sweep, trial
+from vlatency.experiments.shared import command
 from vlatency.experiments.store import Row
 from vlatency.experiments.trial import Facts, Job
 
@@ -26,4 +27,4 @@ if __name__ == "__main__":
     from tests.experiments import fake_sweep  # workers find its functions by this name
 
     trial.probe, trial.run = fake_sweep.probe, fake_sweep.run
-    cli.run(sweep.main, sweep.Args)
+    command.run(sweep.main, sweep.Args)

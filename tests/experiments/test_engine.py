@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.experiments.sabotage import children
-from vlatency.experiments.cli import RunError
 from vlatency.experiments.engine import Engine, Workers, open_engine
+from vlatency.experiments.shared.command import RunError
 from vlatency.sim.errors import UsageError
 
 needs_ray = pytest.mark.skipif(

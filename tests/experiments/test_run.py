@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from vlatency.experiments import cli, provenance
 from vlatency.experiments.run import Args, choose_films, resolve
+from vlatency.experiments.shared import command, provenance
 from vlatency.sim.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -99,17 +99,17 @@ def test_bad_input_is_one_line(args: list[str], says: str, tmp_path: Path) -> No
 )
 def test_bad_values_name_the_good_ones(args: list[str], says: str) -> None:
     with pytest.raises(UsageError) as error:
-        resolve(cli.parse(Args, args))
+        resolve(command.parse(Args, args))
     assert says in str(error.value) and "\n" not in str(error.value)
 
 
 def test_a_model_with_a_shipped_policy_is_that_policy() -> None:
-    by_model, by_policy = (resolve(cli.parse(Args, args)) for args in (["--model", "tiny"], ["--policy", "tiny"]))
+    by_model, by_policy = (resolve(command.parse(Args, args)) for args in (["--model", "tiny"], ["--policy", "tiny"]))
     assert by_model == by_policy and by_model[1].name == "tiny"
 
 
 def test_options_of_the_encode_change_the_setting_and_its_name() -> None:
-    usual, _ = resolve(cli.parse(Args, []))
+    usual, _ = resolve(command.parse(Args, []))
     for args in (
         ["--quant", "fp8"],
         ["--attention", "eager"],
@@ -117,16 +117,16 @@ def test_options_of_the_encode_change_the_setting_and_its_name() -> None:
         ["--encoding", "separate"],
         ["--shortcuts", "prefix"],
     ):
-        setting, _ = resolve(cli.parse(Args, args))
+        setting, _ = resolve(command.parse(Args, args))
         assert setting.hash != usual.hash and f"-224-{args[1]}-" in setting.name
-    both = [resolve(cli.parse(Args, ["--shortcuts", text]))[0] for text in ("prefix,fused", "fused,prefix")]
+    both = [resolve(command.parse(Args, ["--shortcuts", text]))[0] for text in ("prefix,fused", "fused,prefix")]
     assert both[0] == both[1] and "-prefix+fused-" in both[0].name
 
 
 def test_a_preset_on_a_gpu_is_the_options_it_stands_for() -> None:
-    fast, _ = resolve(cli.parse(Args, ["--preset", "fast", "--device", "cuda"]))
+    fast, _ = resolve(command.parse(Args, ["--preset", "fast", "--device", "cuda"]))
     options = "--attention varlen --quant fp8 --compile compile --shortcuts prefix,fused,device-views".split()
-    assert fast == resolve(cli.parse(Args, [*options, "--device", "cuda"]))[0]
+    assert fast == resolve(command.parse(Args, [*options, "--device", "cuda"]))[0]
 
 
 def rows(mode: str, outcomes: str) -> list[dict[str, Any]]:

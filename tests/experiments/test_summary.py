@@ -7,7 +7,7 @@ from typing import Any
 from tests.experiments.test_setting import SETTING
 from tests.experiments.test_table import ROWS
 from vlatency.agent.realtime.robot_timing import Rig
-from vlatency.experiments.screen import header
+from vlatency.experiments.shared.progress import header
 from vlatency.experiments.summary import machinery, summary
 
 CONFIG: dict[str, Any] = {

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.golden.cases import CASES, SEEDS
-from vlatency.experiments import cli, run, trial
+from vlatency.experiments import run, trial
 from vlatency.experiments.engine import SINGLE_THREADED
+from vlatency.experiments.shared import command
 
 FILE = Path(__file__).with_name("trajectories.json")
 PACKAGES = ("mujoco", "numpy", "torch", "transformers", "pillow", "mink", "daqp", "scipy")
@@ -53,7 +54,7 @@ def key(about: dict[str, Any]) -> str:
 def rows(case: str) -> list[dict[str, Any]]:
     """What the episodes of a case do, seed by seed."""
     os.environ.update(SINGLE_THREADED)
-    setting, policy = run.resolve(cli.parse(run.Args, CASES[case].split()))
+    setting, policy = run.resolve(command.parse(run.Args, CASES[case].split()))
     (mode,) = setting.modes
     found = [trial.run(trial.Job(setting, str(policy), mode, seed)) for seed in SEEDS]
     return [{name: row[name] for name in KEPT} for row in found]

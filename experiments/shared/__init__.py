@@ -1,0 +1,1 @@
+"""What every command uses: command line, provenance, files, progress."""

@@ -96,7 +96,7 @@ class Arm:
 
 def main(args: Args) -> None:
     """Run both arms, print the table and the verdict; exit status 1 if they disagree."""
-    from vlatency.experiments.engine import SINGLE_THREADED
+    from vlatency.experiments.parallel.engine import SINGLE_THREADED
     from vlatency.experiments.run import describe, resolve
     from vlatency.experiments.setting import check_range
     from vlatency.experiments.shared.progress import header

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from vlatency.experiments.shared import command
 
 if TYPE_CHECKING:
-    from vlatency.experiments.engine import Workers
+    from vlatency.experiments.parallel.engine import Workers
     from vlatency.experiments.trial import Job
 
 PEER_EPISODES = 4
@@ -64,7 +64,7 @@ class Goal:
 def main(args: Args) -> None:
     """Measure and print each figure. RunError if a target is missed."""
     from vlatency.experiments import setting
-    from vlatency.experiments.engine import Workers
+    from vlatency.experiments.parallel.engine import Workers
     from vlatency.experiments.shared import provenance
 
     setting.check_range("rounds", args.rounds, 1)

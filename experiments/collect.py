@@ -61,7 +61,7 @@ def main(config: Config) -> None:
     from vlatency.agent.optimization import parse_res
     from vlatency.envs.tasks import check_speed, find_task
     from vlatency.experiments.demos import shard_path
-    from vlatency.experiments.engine import Workers
+    from vlatency.experiments.parallel.engine import Workers
     from vlatency.experiments.shared.progress import bars
     from vlatency.sim import gl
 

@@ -46,7 +46,7 @@ class Job:
 def main(args: Args) -> None:
     """Print k/n with its interval for each task and speed, and the seeds that failed."""
     from vlatency.envs.tasks import TASKS, check_speed, find_task
-    from vlatency.experiments.engine import Workers
+    from vlatency.experiments.parallel.engine import Workers
     from vlatency.experiments.setting import check_range
     from vlatency.experiments.stats import wilson
 

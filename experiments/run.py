@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from vlatency.experiments.shared import command
 
 if TYPE_CHECKING:
-    from vlatency.experiments.engine import Engine
+    from vlatency.experiments.parallel.engine import Engine
     from vlatency.experiments.setting import Setting
     from vlatency.experiments.store import RunFolder
     from vlatency.experiments.trial import Facts
@@ -127,7 +127,7 @@ def main(args: Args) -> None:
     """Check everything, run what is missing, write and print the summary."""
     # Imported here, so that --help answers at once.
     from vlatency.experiments import summary
-    from vlatency.experiments.engine import open_engine
+    from vlatency.experiments.parallel.engine import open_engine
     from vlatency.experiments.shared.progress import header
     from vlatency.experiments.store import RunFolder, find_run
     from vlatency.experiments.trial import Job, probe

@@ -54,7 +54,7 @@ class Args:
 def main(args: Args) -> None:
     """Say what is about to be measured, measure it, write and print the tables."""
     from vlatency.experiments.cells import Cells
-    from vlatency.experiments.engine import open_engine
+    from vlatency.experiments.parallel.engine import open_engine
     from vlatency.experiments.plan import FIRST_SEED, read_plan
     from vlatency.experiments.run import describe
     from vlatency.experiments.setting import check_range

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.experiments.sabotage import children
-from vlatency.experiments.engine import Engine, Workers, open_engine
+from vlatency.experiments.parallel.engine import Engine, Workers, open_engine
 from vlatency.experiments.shared.command import RunError
 from vlatency.sim.errors import UsageError
 
@@ -183,7 +183,7 @@ def test_leaving_early_stops_the_workers() -> None:
 
 PARENT = """
 import os
-from vlatency.experiments.engine import Workers
+from vlatency.experiments.parallel.engine import Workers
 from tests.experiments.test_engine import own_pid, square
 if __name__ == "__main__":
     with Workers(1) as workers:

@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.golden.cases import CASES, SEEDS
 from vlatency.experiments import run, trial
-from vlatency.experiments.engine import SINGLE_THREADED
+from vlatency.experiments.parallel.engine import SINGLE_THREADED
 from vlatency.experiments.shared import command
 
 FILE = Path(__file__).with_name("trajectories.json")

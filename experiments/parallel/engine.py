@@ -121,7 +121,7 @@ def open_engine(engine: str, address: str, workers: int, gpu: bool) -> Engine:
         raise UsageError("--address names a Ray cluster; give --engine ray too, or leave it out")
     if engine == "local":
         return Workers(workers or provenance.cores())
-    from vlatency.experiments.cluster import Cluster
+    from vlatency.experiments.parallel.ray_cluster import Cluster
 
     return Cluster(workers, address, int(gpu))
 

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from vlatency.experiments.engine import RETRIES, SINGLE_THREADED, Engine, Outcome, attempt
+from vlatency.experiments.parallel.engine import RETRIES, SINGLE_THREADED, Engine, Outcome, attempt
 from vlatency.experiments.shared import provenance
 from vlatency.experiments.shared.command import RunError
 from vlatency.sim.errors import UsageError

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from vlatency.envs.pick import PickEnv
-    from vlatency.experiments.film import Film
+    from vlatency.experiments.recording.film import Film
 
 TICK_NS = 100_000_000
 HOLD_FRAMES = 12
@@ -43,7 +43,7 @@ def main(args: Args) -> None:
     """Write the gallery."""
     from vlatency.envs.pick import PickEnv
     from vlatency.envs.tasks import TASKS, find_task
-    from vlatency.experiments.video import write_frames
+    from vlatency.experiments.recording.video import write_frames
     from vlatency.sim import gl
 
     gl.configure()
@@ -67,7 +67,7 @@ def _act(env: "PickEnv", seed: int, until_ns: int) -> "tuple[Film, list[str], in
     from gymnasium.utils.seeding import np_random
 
     from vlatency.envs.expert import expert, look
-    from vlatency.experiments.film import FilmedPlant
+    from vlatency.experiments.recording.film import FilmedPlant
     from vlatency.sim.cameras import CAMERA_ORDER
 
     env.begin(np_random(seed)[0], {})
@@ -94,8 +94,8 @@ def _page(env: "PickEnv", film: "Film", index: int, told: list[str]) -> "Image.I
     """The five views of one frame, and in the sixth place what the task is."""
     from PIL import ImageDraw
 
-    from vlatency.experiments.film import place_of
-    from vlatency.experiments.video import font
+    from vlatency.experiments.recording.film import place_of
+    from vlatency.experiments.recording.video import font
 
     page = film.frame(index)
     draw = ImageDraw.Draw(page)

@@ -19,7 +19,7 @@ from vlatency.agent.realtime.reuse import parse_reuse
 from vlatency.agent.realtime.servers import parse_servers
 from vlatency.agent.realtime.trace import EpisodeTrace
 from vlatency.experiments.ages import HISTOGRAM, histogram
-from vlatency.experiments.perfetto import write_chrome_trace
+from vlatency.experiments.recording.perfetto import write_chrome_trace
 from vlatency.experiments.setting import Setting
 from vlatency.experiments.shared.command import RunError
 from vlatency.experiments.store import Row
@@ -177,8 +177,8 @@ def _played(job: Job, idle: list["PickEnv"]) -> Generator[Request, Any, Row]:
 
 
 def _told(job: Job, env: "PickEnv") -> Generator[Request, Any, Row]:
-    from vlatency.experiments.film import FilmedPlant
-    from vlatency.experiments.video import Caption, write_video
+    from vlatency.experiments.recording.film import FilmedPlant
+    from vlatency.experiments.recording.video import Caption, write_video
     from vlatency.sim.cameras import CAMERA_ORDER
 
     setting = job.setting

@@ -118,7 +118,7 @@ def write_films(root: Path, name: str, spec: dict[str, Any], seed: int, frames: 
     """Film one seed in every arm of the first place; the second arm's film is longer."""
     import numpy as np
 
-    from vlatency.experiments.video import write_frames
+    from vlatency.experiments.recording.video import write_frames
 
     plan, cells = make_plan(name, spec), Cells(root / "cells", SOFTWARE)
     for place, arm in enumerate(plan.arms):

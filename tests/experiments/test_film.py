@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import ArrayLike, NDArray
 
 from vlatency.agent.realtime.trace import CommandRecord, EpisodeTrace, Span
-from vlatency.experiments.film import FPS, FilmedPlant
-from vlatency.experiments.video import HOLD_FRAMES, SIZE, Caption, feature_age_ns, write_video
+from vlatency.experiments.recording.film import FPS, FilmedPlant
+from vlatency.experiments.recording.video import HOLD_FRAMES, SIZE, Caption, feature_age_ns, write_video
 from vlatency.sim.sensors import Readings
 
 MS = 1_000_000

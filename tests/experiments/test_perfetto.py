@@ -13,7 +13,7 @@ import pytest
 from tests.realtime.fakes import Jitter, play
 from vlatency.agent.realtime.reuse import Every, Latest, Reuse
 from vlatency.agent.realtime.trace import EpisodeTrace
-from vlatency.experiments.perfetto import FEATURE_AGE, LANES, UNIT, chrome_trace, tid_of, write_chrome_trace
+from vlatency.experiments.recording.perfetto import FEATURE_AGE, LANES, UNIT, chrome_trace, tid_of, write_chrome_trace
 
 CASES = [("pause", Latest()), ("sync", Latest()), ("async", Latest()), ("async", Every(4))]
 

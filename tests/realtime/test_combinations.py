@@ -11,7 +11,7 @@ from tests.realtime.test_execution import ALL, Sloping
 from vlatency.agent.realtime.reuse import Deadline, Every, Latest, OnEvent, Stagger
 from vlatency.agent.realtime.robot_timing import Rig
 from vlatency.agent.realtime.servers import Apart, Shared
-from vlatency.experiments.perfetto import chrome_trace
+from vlatency.experiments.recording.perfetto import chrome_trace
 
 
 def drawn(seed: int) -> dict[str, Any]:

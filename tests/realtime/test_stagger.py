@@ -14,7 +14,7 @@ from vlatency.agent.realtime.reuse import WRIST, Latest, Stagger
 from vlatency.agent.realtime.robot_timing import Rig
 from vlatency.agent.realtime.servers import Shared
 from vlatency.agent.realtime.trace import EpisodeTrace, Span
-from vlatency.experiments.perfetto import chrome_trace
+from vlatency.experiments.recording.perfetto import chrome_trace
 from vlatency.sim.clock import ms_to_ns
 
 RIGS = (Rig(), Rig(camera_delay_ms=33), Rig(camera_hz=30, camera_delay_ms=120), Rig(actuation_ms=40, late="drop"))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageEnhance, ImageFont
 
 from vlatency.agent.realtime.trace import EpisodeTrace, Span
-from vlatency.experiments.film import COLUMNS, FPS, ROWS, TILE, Film, place_of
+from vlatency.experiments.recording.film import COLUMNS, FPS, ROWS, TILE, Film, place_of
 from vlatency.sim.clock import NS_PER_S, ns_to_ms, ns_to_s
 
 WINDOW_NS = 2 * NS_PER_S

@@ -1,0 +1,1 @@
+"""What an episode leaves behind to look at: films and timelines."""

@@ -5,10 +5,10 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from vlatency.experiments.analysis.paired import POWER, wilson
 from vlatency.experiments.answer import rate
 from vlatency.experiments.belief import Measured, believe, cliff
 from vlatency.experiments.options import Option
-from vlatency.experiments.stats import POWER, wilson
 from vlatency.experiments.summary import policy_line
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 from typing import Any
 
-from vlatency.experiments.stats import wilson
+from vlatency.experiments.analysis.paired import wilson
 from vlatency.experiments.store import Row
 
 EDGES_MS = (0, 50, 100, 150, 200, 300, 400, 600, 800, 1200, 1600, 2400, 3200)

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from vlatency.agent.realtime.trace import EpisodeTrace
     from vlatency.agent.vla.policy import VLAPolicy
     from vlatency.envs.pick import PickEnv
+    from vlatency.experiments.analysis.paired import Paired
     from vlatency.experiments.run import Args as RunArgs
     from vlatency.experiments.setting import Setting
-    from vlatency.experiments.stats import Paired
     from vlatency.experiments.wall import Late
 
 LIMIT = 0.1
@@ -96,11 +96,11 @@ class Arm:
 
 def main(args: Args) -> None:
     """Run both arms, print the table and the verdict; exit status 1 if they disagree."""
+    from vlatency.experiments.analysis.paired import paired
     from vlatency.experiments.parallel.engine import SINGLE_THREADED
     from vlatency.experiments.run import describe, resolve
     from vlatency.experiments.setting import check_range
     from vlatency.experiments.shared.progress import header
-    from vlatency.experiments.stats import paired
     from vlatency.experiments.trial import Job, probe, stage
 
     asked = _as_run(args)
@@ -225,7 +225,7 @@ def _print_table(*arms: Arm) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from vlatency.experiments.stats import wilson
+    from vlatency.experiments.analysis.paired import wilson
 
     table = Table("", box=None, pad_edge=False)
     for head in ("\nsuccess", "\n95 % CI", "age ms\np50", "\np95", "\nages", "late\nencodes", "\nheads", "\nticks"):

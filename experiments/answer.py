@@ -4,8 +4,8 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from vlatency.experiments.analysis.paired import Interval, Paired, holm, paired, wilson
 from vlatency.experiments.report_data import Shown, Study, Where
-from vlatency.experiments.stats import Interval, Paired, holm, paired, wilson
 from vlatency.experiments.table import difference, divide, percent
 
 CANNOT_TELL, NOT_MEASURED = "Cannot tell", "Not measured"

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from vlatency.agent.optimization import Optimization
 from vlatency.agent.realtime.cost.latency import LatencyModel, parse_latency
-from vlatency.experiments.break_even import BreakEven, break_even
+from vlatency.experiments.analysis.break_even import BreakEven, break_even
+from vlatency.experiments.analysis.paired import Interval, wilson
 from vlatency.experiments.charged import TIMING, Charged
-from vlatency.experiments.stats import Interval, wilson
 from vlatency.experiments.store import CONFIG, RunFolder
 from vlatency.sim.errors import UsageError
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from vlatency.experiments.stats import Interval
+from vlatency.experiments.analysis.paired import Interval
 from vlatency.experiments.table import percent
 
 WIDTH = 360

@@ -46,9 +46,9 @@ class Job:
 def main(args: Args) -> None:
     """Print k/n with its interval for each task and speed, and the seeds that failed."""
     from vlatency.envs.tasks import TASKS, check_speed, find_task
+    from vlatency.experiments.analysis.paired import wilson
     from vlatency.experiments.parallel.engine import Workers
     from vlatency.experiments.setting import check_range
-    from vlatency.experiments.stats import wilson
 
     check_range("episodes", args.episodes, 1)
     check_range("workers", args.workers, 1)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from vlatency.experiments import ages
-from vlatency.experiments.break_even import BreakEven
+from vlatency.experiments.analysis.break_even import BreakEven
+from vlatency.experiments.analysis.late_or_wrong import Split
+from vlatency.experiments.analysis.paired import Interval, Paired
 from vlatency.experiments.charts import Bar, Point, curve, intervals, pareto
 from vlatency.experiments.plan import show
 from vlatency.experiments.report_data import Shown, Study, Where
-from vlatency.experiments.split import Split
-from vlatency.experiments.stats import Interval, Paired
 from vlatency.experiments.sweep_table import divide
 from vlatency.experiments.table import difference, percent, points
 

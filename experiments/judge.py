@@ -4,13 +4,13 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vlatency.experiments.break_even import BreakEven, break_even
-from vlatency.experiments.letters import compact_letters
-from vlatency.experiments.looks import look_by_look, sizes
+from vlatency.experiments.analysis.break_even import BreakEven, break_even
+from vlatency.experiments.analysis.compact_letters import compact_letters
+from vlatency.experiments.analysis.interim_looks import look_by_look, sizes
+from vlatency.experiments.analysis.late_or_wrong import Split, late_or_wrong
+from vlatency.experiments.analysis.paired import LEVEL, Paired, holm, paired
 from vlatency.experiments.plan import AS_IS, LATE, WRONG, Cell, Place, Plan
 from vlatency.experiments.setting import Setting
-from vlatency.experiments.split import Split, late_or_wrong
-from vlatency.experiments.stats import LEVEL, Paired, holm, paired
 from vlatency.experiments.store import Row
 
 Rows = Mapping[Setting, Sequence[Row]]
@@ -132,7 +132,7 @@ def as_json(plan: Plan, rows: Rows) -> dict[str, Any]:
     """All figures of the sweep, for a report."""
     from dataclasses import asdict
 
-    from vlatency.experiments.stats import wilson
+    from vlatency.experiments.analysis.paired import wilson
 
     against, divided = verdicts(plan, rows), splits(plan, rows)
     cells = []

@@ -7,9 +7,9 @@ across: {task: [static, conveyor]}   # each arm in each place: all combinations 
 arms:                                # the first one is the reference
   current: {views: 5, res: 640x360, mode: sync}
   224 px:  {views: 5, res: 224, mode: sync}
-split: true                          # optional: for each other arm two more cells, see experiments/split.py
-break_even: {over: speed, threshold: 0.5}   # optional: see experiments/break_even.py
-looks: 5                             # optional: stop early what is decided, see experiments/looks.py
+split: true                          # optional: for each other arm two more cells, see experiments/analysis/late_or_wrong.py
+break_even: {over: speed, threshold: 0.5}   # optional: see experiments/analysis/break_even.py
+looks: 5                             # optional: stop early what is decided, see experiments/analysis/interim_looks.py
 """
 
 import dataclasses
@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vlatency.experiments.analysis.interim_looks import MAX_LOOKS
 from vlatency.experiments.cells import canonical
-from vlatency.experiments.looks import MAX_LOOKS
 from vlatency.experiments.run import Args, resolve
 from vlatency.experiments.setting import Setting, check_range, crossed
 from vlatency.sim.errors import UsageError

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vlatency.experiments.break_even import BreakEven
+from vlatency.experiments.analysis.break_even import BreakEven
+from vlatency.experiments.analysis.late_or_wrong import Split
+from vlatency.experiments.analysis.paired import Interval, Paired
 from vlatency.experiments.charged import TIMING
 from vlatency.experiments.plan import AS_IS, show
-from vlatency.experiments.split import Split
-from vlatency.experiments.stats import Interval, Paired
 from vlatency.experiments.store import CONFIG, EPISODES, SUMMARY_JSON, SUMMARY_MD, SWEEP, VIDEOS, Row, RunFolder
 from vlatency.sim.errors import UsageError
 

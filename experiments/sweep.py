@@ -118,7 +118,7 @@ def forecast(plan: "Plan", cells: "Cells", workers: int) -> list[str]:
 
 def _tells(plan: "Plan") -> list[str]:
     """Which differences the sweep finds with a power of 80 %."""
-    from vlatency.experiments.stats import LEVEL, detectable
+    from vlatency.experiments.analysis.paired import LEVEL, detectable
 
     found = {}
     shares = {0.5: ", if two arms differ on half of the seeds", 0.2: ", if they differ on a fifth of them"}
@@ -168,7 +168,7 @@ def measure(
     """
     from functools import partial
 
-    from vlatency.experiments.looks import sizes
+    from vlatency.experiments.analysis.interim_looks import sizes
     from vlatency.experiments.shared.progress import bars
     from vlatency.experiments.trial import Job
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from vlatency.agent.realtime.episode import MODES
-from vlatency.experiments.split import Split
-from vlatency.experiments.stats import Interval, Paired, holm, paired, wilson
+from vlatency.experiments.analysis.late_or_wrong import Split
+from vlatency.experiments.analysis.paired import Interval, Paired, holm, paired, wilson
 from vlatency.experiments.store import Row
 
 Cell = dict[str, Any]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from vlatency.experiments.break_even import break_even
+from vlatency.experiments.analysis.break_even import break_even
 
 SPEEDS = [0.02, 0.05, 0.1, 0.15, 0.2]
 

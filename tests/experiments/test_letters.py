@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from vlatency.experiments.letters import compact_letters
+from vlatency.experiments.analysis.compact_letters import compact_letters
 
 
 def test_the_example_of_multcomp_view() -> None:

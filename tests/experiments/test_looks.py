@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from vlatency.experiments.looks import critical_z, look_by_look, sizes
-from vlatency.experiments.stats import paired
+from vlatency.experiments.analysis.interim_looks import critical_z, look_by_look, sizes
+from vlatency.experiments.analysis.paired import paired
 
 
 @pytest.mark.parametrize(("looks", "z"), [(1, 1.960), (2, 1.977), (3, 2.004), (4, 2.024), (5, 2.040)])

@@ -15,11 +15,11 @@ from vlatency.agent.optimization import Optimization
 from vlatency.agent.realtime.cost.latency import parse_latency
 from vlatency.agent.realtime.cost.profile import CONTENTION
 from vlatency.experiments.advice import needed
+from vlatency.experiments.analysis.paired import wilson
 from vlatency.experiments.belief import Measured, believe, cliff, read_cells
 from vlatency.experiments.charged import Charged, charged
 from vlatency.experiments.options import dominated, make_options, rank
 from vlatency.experiments.recommend import Args, find_device, main
-from vlatency.experiments.stats import wilson
 from vlatency.sim.errors import UsageError
 
 PROFILE: dict[str, Any] = {

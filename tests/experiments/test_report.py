@@ -19,6 +19,7 @@ from tests.experiments import browser
 from tests.experiments.studies import FAST, LATE, SHIP, SPLIT, write_films, write_sweep
 from tests.experiments.test_summary import CONFIG
 from tests.experiments.test_table import ROWS
+from vlatency.experiments.analysis.paired import wilson
 from vlatency.experiments.answer import CANNOT_TELL, NOT_MEASURED, answer, rate
 from vlatency.experiments.charts import Point, curve, pareto
 from vlatency.experiments.figures import figures, front
@@ -27,7 +28,6 @@ from vlatency.experiments.plan import show
 from vlatency.experiments.report import Args, main
 from vlatency.experiments.report_data import Study, read_study
 from vlatency.experiments.report_tables import as_csv, heads, latex, markdown, wide
-from vlatency.experiments.stats import wilson
 from vlatency.experiments.store import RunFolder
 from vlatency.sim.errors import UsageError
 

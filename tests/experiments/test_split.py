@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from vlatency.experiments.split import late_or_wrong
-from vlatency.experiments.stats import square_and_add
+from vlatency.experiments.analysis.late_or_wrong import late_or_wrong
+from vlatency.experiments.analysis.paired import square_and_add
 
 
 def test_a_change_divides_without_a_rest() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vlatency.experiments.stats import detectable, holm, needed_n, paired, paired_difference, power, wilson
+from vlatency.experiments.analysis.paired import detectable, holm, needed_n, paired, paired_difference, power, wilson
 
 
 def arms(both: int, gained: int, lost: int, neither: int) -> tuple[list[bool], list[bool]]:

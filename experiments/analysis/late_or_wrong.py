@@ -11,7 +11,7 @@ Four arms on the same seeds, {reference, optimized} features crossed with {refer
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vlatency.experiments.stats import Interval, Paired, paired, square_and_add
+from vlatency.experiments.analysis.paired import Interval, Paired, paired, square_and_add
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 
-from vlatency.experiments.stats import LEVEL, Paired, paired
+from vlatency.experiments.analysis.paired import LEVEL, Paired, paired
 
 MAX_LOOKS = 10
 

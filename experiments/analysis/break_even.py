@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
-from vlatency.experiments.stats import Interval, wilson
+from vlatency.experiments.analysis.paired import Interval, wilson
 
 
 @dataclass(frozen=True)

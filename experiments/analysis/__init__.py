@@ -1,0 +1,1 @@
+"""Statistics on shared seeds, and what they permit to say."""

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from vlatency.agent.vla.policy import VLAPolicy
     from vlatency.envs.pick import PickEnv
     from vlatency.experiments.analysis.paired import Paired
+    from vlatency.experiments.evaluation.setting import Setting
     from vlatency.experiments.run import Args as RunArgs
-    from vlatency.experiments.setting import Setting
     from vlatency.experiments.wall import Late
 
 LIMIT = 0.1
@@ -97,11 +97,11 @@ class Arm:
 def main(args: Args) -> None:
     """Run both arms, print the table and the verdict; exit status 1 if they disagree."""
     from vlatency.experiments.analysis.paired import paired
+    from vlatency.experiments.evaluation.episodes import Job, probe, stage
+    from vlatency.experiments.evaluation.setting import check_range
     from vlatency.experiments.parallel.engine import SINGLE_THREADED
     from vlatency.experiments.run import describe, resolve
-    from vlatency.experiments.setting import check_range
     from vlatency.experiments.shared.progress import header
-    from vlatency.experiments.trial import Job, probe, stage
 
     asked = _as_run(args)
     setting, folder = resolve(asked)
@@ -158,8 +158,8 @@ def _run(
     from vlatency.agent.realtime.driver import run_episodes
     from vlatency.agent.realtime.episode import episode
     from vlatency.agent.realtime.reuse import Latest
+    from vlatency.experiments.evaluation.episodes import LATENCY_STREAM
     from vlatency.experiments.shared.progress import bars
-    from vlatency.experiments.trial import LATENCY_STREAM
     from vlatency.experiments.wall import Late, WallClock, WallLoop
 
     simulated, wall = Arm("simulated"), Arm("wall clock")

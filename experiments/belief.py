@@ -11,8 +11,8 @@ from vlatency.agent.optimization import Optimization
 from vlatency.agent.realtime.cost.latency import LatencyModel, parse_latency
 from vlatency.experiments.analysis.break_even import BreakEven, break_even
 from vlatency.experiments.analysis.paired import Interval, wilson
-from vlatency.experiments.charged import TIMING, Charged
-from vlatency.experiments.store import CONFIG, RunFolder
+from vlatency.experiments.evaluation.charged import TIMING, Charged
+from vlatency.experiments.evaluation.run_folder import CONFIG, RunFolder
 from vlatency.sim.errors import UsageError
 
 QUESTION = ("speed", "task", "control_hz")

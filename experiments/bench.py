@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from vlatency.experiments.shared import command
 
 if TYPE_CHECKING:
+    from vlatency.experiments.evaluation.episodes import Job
     from vlatency.experiments.parallel.engine import Workers
-    from vlatency.experiments.trial import Job
 
 PEER_EPISODES = 4
 """Of the peers' loop: it paces itself by control steps, of which even few are many."""
@@ -63,7 +63,7 @@ class Goal:
 
 def main(args: Args) -> None:
     """Measure and print each figure. RunError if a target is missed."""
-    from vlatency.experiments import setting
+    from vlatency.experiments.evaluation import setting
     from vlatency.experiments.parallel.engine import Workers
     from vlatency.experiments.shared import provenance
 
@@ -92,14 +92,14 @@ def main(args: Args) -> None:
 
 def _jobs(episodes: int) -> "list[Job]":
     from vlatency.experiments import run
-    from vlatency.experiments.trial import Job
+    from vlatency.experiments.evaluation.episodes import Job
 
     setting, policy = run.resolve(run.Args(mode="async"))
     return [Job(setting, str(policy), "async", setting.seed + number) for number in range(episodes)]
 
 
 def _episodes_per_hour(workers: "Workers", jobs: "list[Job]", count: int) -> float:
-    from vlatency.experiments.trial import probe, run
+    from vlatency.experiments.evaluation.episodes import probe, run
 
     # Every worker opens its world and its policy first: each probe takes seconds, so that no worker gets two.
     list(workers.map(probe, jobs[:count]))
@@ -134,7 +134,7 @@ class Timed:
 def clock(jobs: "list[Job]") -> Goal:
     """Share of an episode's host time that is neither in the world nor in the policy: events, queue, driver, record."""
     from vlatency.agent.realtime.driver import run_episodes
-    from vlatency.experiments.trial import clocked, lay_out, stage
+    from vlatency.experiments.evaluation.episodes import clocked, lay_out, stage
 
     (env, *_), vla = stage(jobs[0].setting, jobs[0].policy)
     whole_s = own_s = 0.0

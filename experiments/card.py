@@ -57,8 +57,8 @@ class Args:
 
 def main(args: Args) -> None:
     """Check that the runs are of this policy, and write its card."""
-    from vlatency.experiments.setting import hash_policy
-    from vlatency.experiments.store import CONFIG, SUMMARY_JSON, SWEEP
+    from vlatency.experiments.evaluation.run_folder import CONFIG, SUMMARY_JSON, SWEEP
+    from vlatency.experiments.evaluation.setting import hash_policy
     from vlatency.experiments.train import HISTORY_FILE
 
     sha256 = hash_policy(args.policy)
@@ -128,8 +128,8 @@ def _results(results: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[str]:
 
 def _sweep(folder: Path, sha256: str, history: list[dict[str, Any]]) -> list[str]:
     """What a sweep says, as it said it. UsageError if a cell of it is of a policy that has nothing to do with ours."""
+    from vlatency.experiments.evaluation.run_folder import CONFIG, SWEEP
     from vlatency.experiments.report_data import printed
-    from vlatency.experiments.store import CONFIG, SWEEP
     from vlatency.experiments.train import HISTORY_FILE
 
     sweep = json.loads(_read(folder / SWEEP))

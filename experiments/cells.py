@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from vlatency.agent.realtime.robot_timing import Rig
-from vlatency.experiments.setting import Setting
-from vlatency.experiments.store import CONFIG, Row, RunFolder
+from vlatency.experiments.evaluation.run_folder import CONFIG, Row, RunFolder
+from vlatency.experiments.evaluation.setting import Setting
 from vlatency.sim.errors import UsageError
 
 Software = dict[str, Any]

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from vlatency.experiments import ages
 from vlatency.experiments.analysis.break_even import BreakEven
 from vlatency.experiments.analysis.late_or_wrong import Split
 from vlatency.experiments.analysis.paired import Interval, Paired
 from vlatency.experiments.charts import Bar, Point, curve, intervals, pareto
+from vlatency.experiments.evaluation import feature_ages
 from vlatency.experiments.plan import show
 from vlatency.experiments.report_data import Shown, Study, Where
 from vlatency.experiments.sweep_table import divide
@@ -133,7 +133,7 @@ def _age(study: Study) -> Figure:
     panels, total = [], 0
     for task in study.tasks:
         rows = [row for cell in study.cells if cell.task == task for row in cell.rows if "feature_age_ms_p50" in row]
-        cells = ages.success_against_age(rows)
+        cells = feature_ages.success_against_age(rows)
         if len(cells) > 1:
             spots = [
                 Point("", place, Interval(cell["success"], cell["ci_low"], cell["ci_high"]), cell["n"])

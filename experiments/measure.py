@@ -88,7 +88,8 @@ def _rows(args: Args) -> "list[Row]":
     from vlatency.agent.realtime.cost.architectures import find_architecture
     from vlatency.agent.vla.model.config import QWEN
     from vlatency.agent.vla.model.zoo import find_model
-    from vlatency.experiments import ladder, setting
+    from vlatency.experiments import ladder
+    from vlatency.experiments.evaluation import setting
     from vlatency.sim.errors import UsageError
 
     setting.check_range("reps", args.reps, 1)

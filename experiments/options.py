@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from vlatency.agent.realtime.cost.latency import ROOFLINE
 from vlatency.experiments.answer import rate
 from vlatency.experiments.belief import Believed, Measured, believe, latency
-from vlatency.experiments.charged import Charged, charged
+from vlatency.experiments.evaluation.charged import Charged, charged
 from vlatency.experiments.summary import features
 
 

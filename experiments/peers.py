@@ -14,7 +14,7 @@ import mujoco
 
 from vlatency.agent.realtime.driver import Policy
 from vlatency.agent.realtime.requests import Act, Encode
-from vlatency.experiments.trial import Job, stage
+from vlatency.experiments.evaluation.episodes import Job, stage
 from vlatency.sim.cameras import CAMERA_ORDER, Eyes
 
 if TYPE_CHECKING:

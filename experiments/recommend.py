@@ -43,8 +43,14 @@ def main(args: Args) -> None:
     from vlatency.envs.tasks import check_speed, find_task
     from vlatency.experiments.advice import advice
     from vlatency.experiments.belief import read_cells
+    from vlatency.experiments.evaluation.setting import (
+        MAX_CONTROL_HZ,
+        MIN_CONTROL_HZ,
+        check_range,
+        find_policy,
+        hash_policy,
+    )
     from vlatency.experiments.options import dominated, make_options, rank
-    from vlatency.experiments.setting import MAX_CONTROL_HZ, MIN_CONTROL_HZ, check_range, find_policy, hash_policy
     from vlatency.experiments.shared import provenance
     from vlatency.sim.errors import UsageError
 

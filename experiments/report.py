@@ -29,11 +29,11 @@ class Args:
 def main(args: Args) -> None:
     """Print every study's table, and write the report."""
     from vlatency.experiments.answer import answer
+    from vlatency.experiments.evaluation.run_folder import CONFIG, SWEEP, check_writable, write_text
     from vlatency.experiments.page import html
     from vlatency.experiments.poster import poster
     from vlatency.experiments.report_tables import as_csv, latex, markdown
     from vlatency.experiments.shared import provenance
-    from vlatency.experiments.store import CONFIG, SWEEP, check_writable, write_text
     from vlatency.sim.errors import UsageError
 
     if not args.folders:
@@ -67,8 +67,8 @@ def main(args: Args) -> None:
 
 def _told(path: Path) -> "Study":
     """The study in a folder, after its table is printed; a run's summary is written anew."""
+    from vlatency.experiments.evaluation.run_folder import CONFIG, RunFolder
     from vlatency.experiments.report_data import printed, read_run, read_study
-    from vlatency.experiments.store import CONFIG, RunFolder
     from vlatency.experiments.summary import policy_line, text, write_summary
 
     if not (path / CONFIG).is_file():

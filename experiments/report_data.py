@@ -9,9 +9,18 @@ from typing import Any
 from vlatency.experiments.analysis.break_even import BreakEven
 from vlatency.experiments.analysis.late_or_wrong import Split
 from vlatency.experiments.analysis.paired import Interval, Paired
-from vlatency.experiments.charged import TIMING
+from vlatency.experiments.evaluation.charged import TIMING
+from vlatency.experiments.evaluation.run_folder import (
+    CONFIG,
+    EPISODES,
+    SUMMARY_JSON,
+    SUMMARY_MD,
+    SWEEP,
+    VIDEOS,
+    Row,
+    RunFolder,
+)
 from vlatency.experiments.plan import AS_IS, show
-from vlatency.experiments.store import CONFIG, EPISODES, SUMMARY_JSON, SUMMARY_MD, SWEEP, VIDEOS, Row, RunFolder
 from vlatency.sim.errors import UsageError
 
 Where = tuple[tuple[str, Any], ...]

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from vlatency.experiments.shared import command
 
 if TYPE_CHECKING:
+    from vlatency.experiments.evaluation.episodes import Facts
+    from vlatency.experiments.evaluation.run_folder import RunFolder
+    from vlatency.experiments.evaluation.setting import Setting
     from vlatency.experiments.parallel.engine import Engine
-    from vlatency.experiments.setting import Setting
-    from vlatency.experiments.store import RunFolder
-    from vlatency.experiments.trial import Facts
 
 RUNS = Path("runs")
 FILM_ORDER = ("async", "sync", "pause")
@@ -127,10 +127,10 @@ def main(args: Args) -> None:
     """Check everything, run what is missing, write and print the summary."""
     # Imported here, so that --help answers at once.
     from vlatency.experiments import summary
+    from vlatency.experiments.evaluation.episodes import Job, probe
+    from vlatency.experiments.evaluation.run_folder import RunFolder, find_run
     from vlatency.experiments.parallel.engine import open_engine
     from vlatency.experiments.shared.progress import header
-    from vlatency.experiments.store import RunFolder, find_run
-    from vlatency.experiments.trial import Job, probe
 
     setting, policy = resolve(args)
     out = Path(args.out) if args.out else None
@@ -159,7 +159,7 @@ def resolve(args: Args) -> tuple["Setting", Path]:
     from vlatency.agent.realtime.reuse import parse_reuse
     from vlatency.agent.realtime.robot_timing import Rig
     from vlatency.agent.realtime.servers import parse_servers
-    from vlatency.experiments import setting
+    from vlatency.experiments.evaluation import setting
     from vlatency.sim.errors import UsageError
 
     setting.check_range("episodes", args.episodes, 1)
@@ -222,7 +222,7 @@ def describe(setting: "Setting", policy: Path, facts: "Facts") -> dict[str, Any]
     """What config.json holds, beside the number of episodes."""
     from dataclasses import asdict
 
-    from vlatency.experiments.charged import charged
+    from vlatency.experiments.evaluation.charged import charged
     from vlatency.experiments.shared import provenance
 
     return {
@@ -254,9 +254,9 @@ def _run_missing(
     workers: "Engine", folder: "RunFolder", setting: "Setting", policy: str, trace: bool, batch: int
 ) -> None:
     """Run the episodes that have no row yet, and append their rows in order: mode by mode, seed by seed."""
+    from vlatency.experiments.evaluation.episodes import Job, run_together
+    from vlatency.experiments.evaluation.run_folder import TRACES
     from vlatency.experiments.shared.progress import bars
-    from vlatency.experiments.store import TRACES
-    from vlatency.experiments.trial import Job, run_together
 
     def job(mode: str, seed: int) -> Job:
         path = str(folder.path / TRACES / f"{mode}-{seed}.json") if trace else None
@@ -289,9 +289,9 @@ def choose_films(rows: list[dict[str, Any]], count: int) -> list[dict[str, Any]]
 
 def _film(workers: "Engine", folder: "RunFolder", setting: "Setting", policy: str, count: int) -> None:
     """Run the chosen episodes once more, from their seeds, under film."""
+    from vlatency.experiments.evaluation.episodes import Job, run
+    from vlatency.experiments.evaluation.run_folder import VIDEOS
     from vlatency.experiments.shared.progress import bars
-    from vlatency.experiments.store import VIDEOS
-    from vlatency.experiments.trial import Job, run
 
     wanted = {}
     for row in choose_films(folder.rows, count):
@@ -312,8 +312,8 @@ def _film(workers: "Engine", folder: "RunFolder", setting: "Setting", policy: st
 
 def _closing(folder: "RunFolder") -> str:
     """Where the results are, and what to type next."""
+    from vlatency.experiments.evaluation.run_folder import EPISODES, SUMMARY_JSON, SUMMARY_MD, TRACES, VIDEOS
     from vlatency.experiments.shared import provenance
-    from vlatency.experiments.store import EPISODES, SUMMARY_JSON, SUMMARY_MD, TRACES, VIDEOS
 
     films = len(list((folder.path / VIDEOS).glob("*.mp4")))
     traces = len(list((folder.path / TRACES).glob("*.json")))

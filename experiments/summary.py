@@ -15,21 +15,24 @@ def summary(config: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any
         config: config.json of the run.
         rows: its episodes.jsonl.
     """
-    from vlatency.experiments import ages
+    from vlatency.experiments.evaluation import feature_ages
     from vlatency.experiments.table import compare, summarize
 
     return {
         **{key: config[key] for key in ("name", "hash", "setting", "policy", "latency", "command", "gl_renderer")},
         "cells": summarize(rows, config["setting"]["vl_ms"]),
         "against_pause": {mode: asdict(result) for mode, result in compare(rows).items()},
-        "feature_age": {"bins_ms": [ages.label(place) for place in range(len(ages.EDGES_MS))], **_histograms(rows)},
-        "success_against_age": ages.success_against_age(rows),
+        "feature_age": {
+            "bins_ms": [feature_ages.label(place) for place in range(len(feature_ages.EDGES_MS))],
+            **_histograms(rows),
+        },
+        "success_against_age": feature_ages.success_against_age(rows),
     }
 
 
 def _histograms(rows: list[dict[str, Any]]) -> dict[str, list[int]]:
     from vlatency.agent.realtime.episode import MODES
-    from vlatency.experiments.ages import total
+    from vlatency.experiments.evaluation.feature_ages import total
 
     return {mode: total(mine) for mode in MODES if (mine := [row for row in rows if row["mode"] == mode])}
 
@@ -50,7 +53,7 @@ def conclusions(config: dict[str, Any], rows: list[dict[str, Any]]) -> list[str]
 def markdown(config: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     """What summary.md holds."""
     from vlatency.agent.realtime.episode import MODES
-    from vlatency.experiments import ages
+    from vlatency.experiments.evaluation import feature_ages
     from vlatency.experiments.table import markdown_table, summarize
 
     setting, optimization = config["setting"], config["setting"]["optimization"]
@@ -68,7 +71,7 @@ def markdown(config: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     ]
     if setting["blackout"]:
         lines.append("- control: the policy saw black images")
-    lines += ["", *ages.markdown(rows, MODES), f"    {config['command']}", ""]
+    lines += ["", *feature_ages.markdown(rows, MODES), f"    {config['command']}", ""]
     return "\n".join(lines)
 
 
@@ -116,7 +119,7 @@ def _meaning(policy: dict[str, Any]) -> str:
 
 def write_summary(folder: Path, config: dict[str, Any], rows: list[dict[str, Any]]) -> None:
     """Write summary.json and summary.md."""
-    from vlatency.experiments.store import SUMMARY_JSON, SUMMARY_MD, write_text
+    from vlatency.experiments.evaluation.run_folder import SUMMARY_JSON, SUMMARY_MD, write_text
 
     write_text(folder / SUMMARY_JSON, json.dumps(summary(config, rows), indent=2, ensure_ascii=False) + "\n")
     write_text(folder / SUMMARY_MD, markdown(config, rows))

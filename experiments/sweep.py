@@ -12,10 +12,10 @@ from vlatency.experiments.shared import command
 
 if TYPE_CHECKING:
     from vlatency.experiments.cells import Cells
+    from vlatency.experiments.evaluation.episodes import Job
+    from vlatency.experiments.evaluation.run_folder import Row
+    from vlatency.experiments.evaluation.setting import Setting
     from vlatency.experiments.plan import Cell, Plan
-    from vlatency.experiments.setting import Setting
-    from vlatency.experiments.store import Row
-    from vlatency.experiments.trial import Job
 
 RUNS = Path("runs")
 
@@ -54,15 +54,15 @@ class Args:
 def main(args: Args) -> None:
     """Say what is about to be measured, measure it, write and print the tables."""
     from vlatency.experiments.cells import Cells
+    from vlatency.experiments.evaluation.episodes import Job, probe, run
+    from vlatency.experiments.evaluation.run_folder import check_writable
+    from vlatency.experiments.evaluation.setting import check_range
     from vlatency.experiments.parallel.engine import open_engine
     from vlatency.experiments.plan import FIRST_SEED, read_plan
     from vlatency.experiments.run import describe
-    from vlatency.experiments.setting import check_range
     from vlatency.experiments.shared import provenance
-    from vlatency.experiments.store import check_writable
     from vlatency.experiments.sweep_films import film
     from vlatency.experiments.sweep_table import text
-    from vlatency.experiments.trial import Job, probe, run
 
     for name in ("episodes", "looks", "videos"):
         check_range(name, getattr(args, name), 0)
@@ -169,8 +169,8 @@ def measure(
     from functools import partial
 
     from vlatency.experiments.analysis.interim_looks import sizes
+    from vlatency.experiments.evaluation.episodes import Job
     from vlatency.experiments.shared.progress import bars
-    from vlatency.experiments.trial import Job
 
     with bars() as progress:
         for look, size in enumerate(sizes(plan.episodes, plan.looks), 1):
@@ -204,9 +204,9 @@ def write(plan: "Plan", cells: "Cells") -> Path:
     """Write sweep.json (which cells), summary.json and summary.md (what they say) to the sweep's folder."""
     import json
 
+    from vlatency.experiments.evaluation.run_folder import SUMMARY_JSON, SUMMARY_MD, SWEEP, write_text
     from vlatency.experiments.judge import as_json
     from vlatency.experiments.shared import provenance
-    from vlatency.experiments.store import SUMMARY_JSON, SUMMARY_MD, SWEEP, write_text
     from vlatency.experiments.sweep_table import text
 
     rows = {setting: cells.rows(setting, plan.episodes) for setting in plan.settings}

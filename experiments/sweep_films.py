@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from vlatency.experiments.cells import Cells
+from vlatency.experiments.evaluation.episodes import Job
+from vlatency.experiments.evaluation.run_folder import VIDEOS, Row
 from vlatency.experiments.plan import Place, Plan
-from vlatency.experiments.store import VIDEOS, Row
-from vlatency.experiments.trial import Job
 
 
 def scenes(plan: Plan, cells: Cells, place: Place, count: int) -> list[int]:

@@ -7,7 +7,7 @@ from typing import Any
 from vlatency.agent.realtime.episode import MODES
 from vlatency.experiments.analysis.late_or_wrong import Split
 from vlatency.experiments.analysis.paired import Interval, Paired, holm, paired, wilson
-from vlatency.experiments.store import Row
+from vlatency.experiments.evaluation.run_folder import Row
 
 Cell = dict[str, Any]
 REFERENCE = "pause"

@@ -13,7 +13,8 @@ from vlatency.agent.vla.model.vla import VLA
 from vlatency.agent.vla.model.zoo import Tiny, find_model
 from vlatency.agent.vla.policy import VLAPolicy
 from vlatency.agent.vla.speed.apply_optimization import PLAIN
-from vlatency.experiments import record, setting, stages, stopwatch
+from vlatency.experiments import record, stages, stopwatch
+from vlatency.experiments.evaluation import setting
 from vlatency.experiments.ladder import Row
 from vlatency.experiments.shared import command, provenance
 from vlatency.experiments.stages import Measurement

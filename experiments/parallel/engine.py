@@ -111,7 +111,7 @@ def open_engine(engine: str, address: str, workers: int, gpu: bool) -> Engine:
     Raises:
         UsageError: there is no such engine, or it cannot be had.
     """
-    from vlatency.experiments.setting import check_range
+    from vlatency.experiments.evaluation.setting import check_range
     from vlatency.experiments.shared import provenance
 
     check_range("workers", workers, 0)

@@ -3,10 +3,11 @@
 import random
 import time
 
-from vlatency.experiments import sweep, trial
+from vlatency.experiments import sweep
+from vlatency.experiments.evaluation import episodes
+from vlatency.experiments.evaluation.episodes import Facts, Job
+from vlatency.experiments.evaluation.run_folder import Row
 from vlatency.experiments.shared import command
-from vlatency.experiments.store import Row
-from vlatency.experiments.trial import Facts, Job
 
 
 def probe(job: Job) -> Facts:
@@ -26,5 +27,5 @@ def run(job: Job) -> Row:
 if __name__ == "__main__":
     from tests.experiments import fake_sweep  # workers find its functions by this name
 
-    trial.probe, trial.run = fake_sweep.probe, fake_sweep.run
+    episodes.probe, episodes.run = fake_sweep.probe, fake_sweep.run
     command.run(sweep.main, sweep.Args)

@@ -2,7 +2,15 @@
 
 from typing import Any
 
-from vlatency.experiments.ages import EDGES_MS, HISTOGRAM, histogram, label, markdown, success_against_age, total
+from vlatency.experiments.evaluation.feature_ages import (
+    EDGES_MS,
+    HISTOGRAM,
+    histogram,
+    label,
+    markdown,
+    success_against_age,
+    total,
+)
 
 
 def row(mode: str, ages_ms: list[float], p50: float | None, success: bool) -> dict[str, Any]:

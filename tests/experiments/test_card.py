@@ -8,7 +8,7 @@ import pytest
 
 from vlatency.agent.vla.model.config import PolicyConfig
 from vlatency.experiments import card
-from vlatency.experiments.setting import hash_policy
+from vlatency.experiments.evaluation.setting import hash_policy
 from vlatency.experiments.train import HISTORY_FILE
 from vlatency.sim.errors import UsageError
 

@@ -17,7 +17,7 @@ from vlatency.agent.realtime.cost.profile import CONTENTION
 from vlatency.experiments.advice import needed
 from vlatency.experiments.analysis.paired import wilson
 from vlatency.experiments.belief import Measured, believe, cliff, read_cells
-from vlatency.experiments.charged import Charged, charged
+from vlatency.experiments.evaluation.charged import Charged, charged
 from vlatency.experiments.options import dominated, make_options, rank
 from vlatency.experiments.recommend import Args, find_device, main
 from vlatency.sim.errors import UsageError

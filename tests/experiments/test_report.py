@@ -22,13 +22,13 @@ from tests.experiments.test_table import ROWS
 from vlatency.experiments.analysis.paired import wilson
 from vlatency.experiments.answer import CANNOT_TELL, NOT_MEASURED, answer, rate
 from vlatency.experiments.charts import Point, curve, pareto
+from vlatency.experiments.evaluation.run_folder import RunFolder
 from vlatency.experiments.figures import figures, front
 from vlatency.experiments.page import html as page
 from vlatency.experiments.plan import show
 from vlatency.experiments.report import Args, main
 from vlatency.experiments.report_data import Study, read_study
 from vlatency.experiments.report_tables import as_csv, heads, latex, markdown, wide
-from vlatency.experiments.store import RunFolder
 from vlatency.sim.errors import UsageError
 
 HOSTILE = '<script>alert("x")</script> & 50 % _of_ | it'

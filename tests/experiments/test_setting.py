@@ -8,7 +8,7 @@ import pytest
 
 from vlatency.agent.optimization import Optimization
 from vlatency.agent.realtime.robot_timing import Rig
-from vlatency.experiments.setting import (
+from vlatency.experiments.evaluation.setting import (
     Setting,
     crossed,
     differences,

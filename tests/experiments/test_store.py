@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from vlatency.experiments.store import CONFIG, EPISODES, RunFolder, find_run
+from vlatency.experiments.evaluation.run_folder import CONFIG, EPISODES, RunFolder, find_run
 from vlatency.sim.errors import UsageError
 
 SETTING: dict[str, Any] = {"task": "static", "modes": ["pause"], "optimization": {"width": 224, "cameras": ["top"]}}

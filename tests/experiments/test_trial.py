@@ -12,9 +12,9 @@ import pytest
 from vlatency.agent.optimization import Optimization
 from vlatency.agent.realtime.requests import Act, Encode
 from vlatency.envs.pick import PickEnv
-from vlatency.experiments import trial
-from vlatency.experiments.setting import Setting
-from vlatency.experiments.trial import Job, run, run_together
+from vlatency.experiments.evaluation import episodes
+from vlatency.experiments.evaluation.episodes import Job, run, run_together
+from vlatency.experiments.evaluation.setting import Setting
 
 SETTING = Setting(
     task="static",
@@ -145,8 +145,8 @@ def test_a_swapped_instruction_names_another_object_of_the_same_scene(rule: Rule
 
 def test_what_breaks_is_told_in_one_line(rule: Rule, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rule, "act", lambda requests: [np.full((8, 5), np.nan)])
-    with pytest.raises(trial.RunError, match=r"^pause, seed 10003: ValueError: an action is .* \(plant.py:\d+\)$"):
+    with pytest.raises(episodes.RunError, match=r"^pause, seed 10003: ValueError: an action is .* \(plant.py:\d+\)$"):
         run(job("pause"))
     monkeypatch.setattr(rule, "act", lambda requests: 1 / 0)
-    with pytest.raises(trial.RunError, match=r"^pause, seed 10003 or async, seed 10003: ZeroDivisionError: "):
+    with pytest.raises(episodes.RunError, match=r"^pause, seed 10003 or async, seed 10003: ZeroDivisionError: "):
         run_together([job("pause"), job("async")])

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.golden.cases import CASES, SEEDS
-from vlatency.experiments import run, trial
+from vlatency.experiments import run
+from vlatency.experiments.evaluation import episodes
 from vlatency.experiments.parallel.engine import SINGLE_THREADED
 from vlatency.experiments.shared import command
 
@@ -56,7 +57,7 @@ def rows(case: str) -> list[dict[str, Any]]:
     os.environ.update(SINGLE_THREADED)
     setting, policy = run.resolve(command.parse(run.Args, CASES[case].split()))
     (mode,) = setting.modes
-    found = [trial.run(trial.Job(setting, str(policy), mode, seed)) for seed in SEEDS]
+    found = [episodes.run(episodes.Job(setting, str(policy), mode, seed)) for seed in SEEDS]
     return [{name: row[name] for name in KEPT} for row in found]
 
 

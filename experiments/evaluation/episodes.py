@@ -18,11 +18,11 @@ from vlatency.agent.realtime.requests import Act, Encode, Request
 from vlatency.agent.realtime.reuse import parse_reuse
 from vlatency.agent.realtime.servers import parse_servers
 from vlatency.agent.realtime.trace import EpisodeTrace
-from vlatency.experiments.ages import HISTOGRAM, histogram
+from vlatency.experiments.evaluation.feature_ages import HISTOGRAM, histogram
+from vlatency.experiments.evaluation.run_folder import Row
+from vlatency.experiments.evaluation.setting import Setting
 from vlatency.experiments.recording.perfetto import write_chrome_trace
-from vlatency.experiments.setting import Setting
 from vlatency.experiments.shared.command import RunError
-from vlatency.experiments.store import Row
 from vlatency.sim.clock import ns_to_ms, ns_to_s
 from vlatency.sim.errors import UsageError
 

@@ -6,7 +6,7 @@ from itertools import zip_longest
 from typing import Any
 
 from vlatency.experiments.analysis.paired import wilson
-from vlatency.experiments.store import Row
+from vlatency.experiments.evaluation.run_folder import Row
 
 EDGES_MS = (0, 50, 100, 150, 200, 300, 400, 600, 800, 1200, 1600, 2400, 3200)
 """Left edges of the bins [ms]; the last bin has no right edge."""

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from vlatency.experiments.setting import differences
+from vlatency.experiments.evaluation.setting import differences
 from vlatency.sim.errors import UsageError
 
 CONFIG, EPISODES, SWEEP, SUMMARY_JSON, SUMMARY_MD, VIDEOS, TRACES = (

@@ -1,0 +1,1 @@
+"""One policy in one setting: options, episodes, and the folder of a run."""

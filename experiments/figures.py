@@ -11,9 +11,9 @@ from vlatency.experiments.analysis.late_or_wrong import Split
 from vlatency.experiments.analysis.paired import Interval, Paired
 from vlatency.experiments.charts import Bar, Point, curve, intervals, pareto
 from vlatency.experiments.evaluation import feature_ages
-from vlatency.experiments.plan import show
 from vlatency.experiments.report_data import Shown, Study, Where
 from vlatency.experiments.sweep_table import divide
+from vlatency.experiments.sweeps.plan import show
 from vlatency.experiments.table import difference, percent, points
 
 

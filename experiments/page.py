@@ -8,9 +8,9 @@ from pathlib import Path
 from vlatency.experiments.answer import Answer
 from vlatency.experiments.charts import strip
 from vlatency.experiments.figures import figures
-from vlatency.experiments.plan import show
 from vlatency.experiments.report_data import Film, Study
 from vlatency.experiments.report_tables import changed, falls, heads, lines, notes, said, verdict
+from vlatency.experiments.sweeps.plan import show
 
 FILM_BYTES = 12_000_000
 """Films that a page holds at most [bytes]; base64 makes them a third larger."""

@@ -8,8 +8,8 @@ from markupsafe import Markup
 from vlatency.experiments.answer import rate
 from vlatency.experiments.charts import WIDTH, Bar, element, intervals, intervals_height
 from vlatency.experiments.figures import kind
-from vlatency.experiments.plan import show
 from vlatency.experiments.report_data import Shown, Study
+from vlatency.experiments.sweeps.plan import show
 
 STYLE = Path(__file__).parent / "templates" / "report.css"
 COLUMNS, GAP, HEAD = 2, 24, 44

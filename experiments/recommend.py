@@ -113,11 +113,11 @@ def _suits(setting: dict[str, Any], args: Args, at_speed: bool = True) -> bool:
 
 def _measure(args: Args) -> str:
     """What to type where nothing is measured."""
-    from vlatency.experiments.plan import presets, read_plan
+    from vlatency.experiments.sweeps.plan import presets, read_plan
 
     asked = [name for name in presets() if any(_suits(setting.as_json(), args) for setting in read_plan(name).settings)]
     if not asked:
-        return "no sweep that ships measures this; write one for python experiments/sweep.py (see experiments/plan.py)"
+        return "no sweep that ships measures this; write one for python experiments/sweep.py (see experiments/sweeps/plan.py)"
     return f"python experiments/sweep.py {asked[0]}" + (f" (or {', '.join(asked[1:])})" if asked[1:] else "")
 
 

@@ -20,11 +20,11 @@ from vlatency.experiments.evaluation.run_folder import (
     Row,
     RunFolder,
 )
-from vlatency.experiments.plan import AS_IS, show
+from vlatency.experiments.sweeps.plan import AS_IS, show
 from vlatency.sim.errors import UsageError
 
 Where = tuple[tuple[str, Any], ...]
-"""The options that hold for all arms of a place, such as the task: `experiments.plan.Place`."""
+"""The options that hold for all arms of a place, such as the task: `experiments.sweeps.plan.Place`."""
 
 
 @dataclass(frozen=True)
@@ -186,8 +186,8 @@ def printed(sweep: Path) -> str:
 def read_run(run: RunFolder) -> Study:
     """A run as a study: its modes are the arms, pause the reference."""
     from vlatency.agent.realtime.episode import MODES
-    from vlatency.experiments.judge import pace_ms
     from vlatency.experiments.summary import summary
+    from vlatency.experiments.sweeps.verdicts import pace_ms
     from vlatency.experiments.table import REFERENCE, compare
 
     setting = run.setting

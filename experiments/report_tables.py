@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from vlatency.experiments.answer import Answer, rate
-from vlatency.experiments.plan import show
 from vlatency.experiments.report_data import Shown, Study
 from vlatency.experiments.summary import features, policy_line
+from vlatency.experiments.sweeps.plan import show
 from vlatency.experiments.table import difference, milliseconds, outcome
 
 NO_FIGURE = "not measured"

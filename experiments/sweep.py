@@ -11,11 +11,11 @@ import tyro
 from vlatency.experiments.shared import command
 
 if TYPE_CHECKING:
-    from vlatency.experiments.cells import Cells
     from vlatency.experiments.evaluation.episodes import Job
     from vlatency.experiments.evaluation.run_folder import Row
     from vlatency.experiments.evaluation.setting import Setting
-    from vlatency.experiments.plan import Cell, Plan
+    from vlatency.experiments.sweeps.cell_store import Cells
+    from vlatency.experiments.sweeps.plan import Cell, Plan
 
 RUNS = Path("runs")
 
@@ -29,7 +29,7 @@ class Args:
 
     sweep: tyro.conf.Positional[str]
     """note, views-res, quant, int4, budgets, speed, hardware, reuse, execution, axis-latency, axis-views, axis-res,
-    controls, configurations or smoke; or a YAML file (experiments/plan.py says what is in it)."""
+    controls, configurations or smoke; or a YAML file (experiments/sweeps/plan.py says what is in it)."""
     episodes: int = 0
     """Episodes of each cell; 0 takes what the sweep says."""
     looks: int = 0
@@ -53,16 +53,16 @@ class Args:
 
 def main(args: Args) -> None:
     """Say what is about to be measured, measure it, write and print the tables."""
-    from vlatency.experiments.cells import Cells
     from vlatency.experiments.evaluation.episodes import Job, probe, run
     from vlatency.experiments.evaluation.run_folder import check_writable
     from vlatency.experiments.evaluation.setting import check_range
     from vlatency.experiments.parallel.engine import open_engine
-    from vlatency.experiments.plan import FIRST_SEED, read_plan
     from vlatency.experiments.run import describe
     from vlatency.experiments.shared import provenance
-    from vlatency.experiments.sweep_films import film
     from vlatency.experiments.sweep_table import text
+    from vlatency.experiments.sweeps.cell_store import Cells
+    from vlatency.experiments.sweeps.filming import film
+    from vlatency.experiments.sweeps.plan import FIRST_SEED, read_plan
 
     for name in ("episodes", "looks", "videos"):
         check_range(name, getattr(args, name), 0)
@@ -186,7 +186,7 @@ def measure(
 
 def _wanted(plan: "Plan", cells: "Cells") -> "list[Cell]":
     """One cell of each setting that is still undecided; the reference is needed as long as another arm is."""
-    from vlatency.experiments.judge import decided
+    from vlatency.experiments.sweeps.verdicts import decided
 
     rows = {setting: cells.rows(setting, plan.episodes) for setting in plan.settings}
     wanted: dict[Setting, Cell] = {}
@@ -205,9 +205,9 @@ def write(plan: "Plan", cells: "Cells") -> Path:
     import json
 
     from vlatency.experiments.evaluation.run_folder import SUMMARY_JSON, SUMMARY_MD, SWEEP, write_text
-    from vlatency.experiments.judge import as_json
     from vlatency.experiments.shared import provenance
     from vlatency.experiments.sweep_table import text
+    from vlatency.experiments.sweeps.verdicts import as_json
 
     rows = {setting: cells.rows(setting, plan.episodes) for setting in plan.settings}
     folder = cells.root.parent / f"sweep-{plan.name}-{plan.hash[:4]}"

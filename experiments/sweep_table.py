@@ -1,8 +1,8 @@
 """A sweep's results as a person reads them."""
 
 from vlatency.experiments.analysis.paired import Paired, wilson
-from vlatency.experiments.judge import Rows, break_evens, letters, loop_ms, outcomes, splits, used, verdicts
-from vlatency.experiments.plan import Cell, Place, Plan, show
+from vlatency.experiments.sweeps.plan import Cell, Place, Plan, show
+from vlatency.experiments.sweeps.verdicts import Rows, break_evens, letters, loop_ms, outcomes, splits, used, verdicts
 from vlatency.experiments.table import divide, milliseconds, outcome, percent
 
 

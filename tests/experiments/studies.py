@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from vlatency.experiments import sweep
-from vlatency.experiments.cells import Cells
 from vlatency.experiments.evaluation.charged import charged
 from vlatency.experiments.evaluation.episodes import Job
 from vlatency.experiments.evaluation.feature_ages import HISTOGRAM, histogram
 from vlatency.experiments.evaluation.run_folder import VIDEOS, Row
-from vlatency.experiments.plan import Cell, make_plan
+from vlatency.experiments.sweeps.cell_store import Cells
+from vlatency.experiments.sweeps.plan import Cell, make_plan
 
 SOFTWARE = {"versions": {"mujoco": "3.17.0"}, "gl_renderer": "fake", "source_sha256": "ab"}
 POLICY = {"folder": "assets/policies/tiny", "parameters": 1_800_000, "stand_in": True}

@@ -25,10 +25,10 @@ from vlatency.experiments.charts import Point, curve, pareto
 from vlatency.experiments.evaluation.run_folder import RunFolder
 from vlatency.experiments.figures import figures, front
 from vlatency.experiments.page import html as page
-from vlatency.experiments.plan import show
 from vlatency.experiments.report import Args, main
 from vlatency.experiments.report_data import Study, read_study
 from vlatency.experiments.report_tables import as_csv, heads, latex, markdown, wide
+from vlatency.experiments.sweeps.plan import show
 from vlatency.sim.errors import UsageError
 
 HOSTILE = '<script>alert("x")</script> & 50 % _of_ | it'

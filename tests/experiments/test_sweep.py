@@ -16,14 +16,14 @@ import pytest
 from tests.experiments.test_setting import SETTING
 from vlatency.agent.realtime.robot_timing import Rig
 from vlatency.experiments import sweep
-from vlatency.experiments.cells import Cells, address, canonical
 from vlatency.experiments.evaluation.episodes import Job
 from vlatency.experiments.evaluation.run_folder import EPISODES, Row
 from vlatency.experiments.evaluation.setting import Setting
-from vlatency.experiments.judge import as_json, break_evens, decided, letters, splits, verdicts
-from vlatency.experiments.plan import LATE, WRONG, Cell, Plan, make_plan, presets, read_plan
-from vlatency.experiments.sweep_films import film, scenes
 from vlatency.experiments.sweep_table import text
+from vlatency.experiments.sweeps.cell_store import Cells, address, canonical
+from vlatency.experiments.sweeps.filming import film, scenes
+from vlatency.experiments.sweeps.plan import LATE, WRONG, Cell, Plan, make_plan, presets, read_plan
+from vlatency.experiments.sweeps.verdicts import as_json, break_evens, decided, letters, splits, verdicts
 from vlatency.sim.errors import UsageError
 
 SOFTWARE = {"versions": {"mujoco": "3.17.0"}, "gl_renderer": "fake", "source_sha256": "ab"}

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vlatency.experiments.analysis.interim_looks import MAX_LOOKS
-from vlatency.experiments.cells import canonical
 from vlatency.experiments.evaluation.setting import Setting, check_range, crossed
 from vlatency.experiments.run import Args, resolve
+from vlatency.experiments.sweeps.cell_store import canonical
 from vlatency.sim.errors import UsageError
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from vlatency.experiments.analysis.late_or_wrong import Split, late_or_wrong
 from vlatency.experiments.analysis.paired import LEVEL, Paired, holm, paired
 from vlatency.experiments.evaluation.run_folder import Row
 from vlatency.experiments.evaluation.setting import Setting
-from vlatency.experiments.plan import AS_IS, LATE, WRONG, Cell, Place, Plan
+from vlatency.experiments.sweeps.plan import AS_IS, LATE, WRONG, Cell, Place, Plan
 
 Rows = Mapping[Setting, Sequence[Row]]
-"""By seed, as `experiments.cells.Cells.rows` gives them."""
+"""By seed, as `experiments.sweeps.cell_store.Cells.rows` gives them."""
 
 
 def outcomes(cell: Cell | None, rows: Rows) -> list[bool]:

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from vlatency.experiments.cells import Cells
 from vlatency.experiments.evaluation.episodes import Job
 from vlatency.experiments.evaluation.run_folder import VIDEOS, Row
-from vlatency.experiments.plan import Place, Plan
+from vlatency.experiments.sweeps.cell_store import Cells
+from vlatency.experiments.sweeps.plan import Place, Plan
 
 
 def scenes(plan: Plan, cells: Cells, place: Place, count: int) -> list[int]:

@@ -1,0 +1,1 @@
+"""Many settings compared: plans, measured cells, verdicts."""

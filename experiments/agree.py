@@ -201,8 +201,8 @@ def agree(distance: float, result: "Paired") -> bool:
 
 def conclusions(simulated: Arm, wall: Arm, distance: float, result: "Paired") -> list[str]:
     """The sentences under the table."""
+    from vlatency.experiments.reporting.mode_table import against
     from vlatency.experiments.shared.provenance import cores
-    from vlatency.experiments.table import against
 
     lines = [f"feature ages: Kolmogorov-Smirnov distance {distance:.3f}, limit {LIMIT:g}"]
     if (values := len(set(simulated.ages_ms))) < FEW:

@@ -98,7 +98,7 @@ def _read(path: Path) -> str:
 
 
 def _results(results: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[str]:
-    from vlatency.experiments.summary import machinery
+    from vlatency.experiments.reporting.run_summary import machinery
 
     lines = [
         "## Results",
@@ -129,7 +129,7 @@ def _results(results: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[str]:
 def _sweep(folder: Path, sha256: str, history: list[dict[str, Any]]) -> list[str]:
     """What a sweep says, as it said it. UsageError if a cell of it is of a policy that has nothing to do with ours."""
     from vlatency.experiments.evaluation.run_folder import CONFIG, SWEEP
-    from vlatency.experiments.report_data import printed
+    from vlatency.experiments.reporting.study import printed
     from vlatency.experiments.train import HISTORY_FILE
 
     sweep = json.loads(_read(folder / SWEEP))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from vlatency.experiments.shared import command
 
 if TYPE_CHECKING:
-    from vlatency.experiments.options import Option
+    from vlatency.experiments.reporting.candidates import Option
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,6 @@ def main(args: Args) -> None:
     from rich.text import Text
 
     from vlatency.envs.tasks import check_speed, find_task
-    from vlatency.experiments.advice import advice
-    from vlatency.experiments.belief import read_cells
     from vlatency.experiments.evaluation.setting import (
         MAX_CONTROL_HZ,
         MIN_CONTROL_HZ,
@@ -50,7 +48,9 @@ def main(args: Args) -> None:
         find_policy,
         hash_policy,
     )
-    from vlatency.experiments.options import dominated, make_options, rank
+    from vlatency.experiments.reporting.candidates import dominated, make_options, rank
+    from vlatency.experiments.reporting.interpolation import read_cells
+    from vlatency.experiments.reporting.recommendation import advice
     from vlatency.experiments.shared import provenance
     from vlatency.sim.errors import UsageError
 
@@ -87,7 +87,7 @@ def main(args: Args) -> None:
 
 def find_device(name: str) -> str:
     """The latency model of that name, or of roofline:NAME. UsageError, naming what there is, otherwise."""
-    from vlatency.experiments.belief import latency
+    from vlatency.experiments.reporting.interpolation import latency
     from vlatency.sim.errors import UsageError
 
     complaint = None
@@ -122,8 +122,8 @@ def _measure(args: Args) -> str:
 
 
 def _line(option: "Option", args: Args, options: Sequence["Option"], beaten: int | None) -> str:
-    from vlatency.experiments.advice import meets
-    from vlatency.experiments.answer import rate
+    from vlatency.experiments.reporting.headline import rate
+    from vlatency.experiments.reporting.recommendation import meets
 
     width = max(len(each.name) for each in options)
     least = " at least" * option.at_best

@@ -10,7 +10,7 @@ import tyro
 from vlatency.experiments.shared import command
 
 if TYPE_CHECKING:
-    from vlatency.experiments.report_data import Study
+    from vlatency.experiments.reporting.study import Study
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class Args:
 
 def main(args: Args) -> None:
     """Print every study's table, and write the report."""
-    from vlatency.experiments.answer import answer
     from vlatency.experiments.evaluation.run_folder import CONFIG, SWEEP, check_writable, write_text
-    from vlatency.experiments.page import html
-    from vlatency.experiments.poster import poster
-    from vlatency.experiments.report_tables import as_csv, latex, markdown
+    from vlatency.experiments.reporting.headline import answer
+    from vlatency.experiments.reporting.html_page import html
+    from vlatency.experiments.reporting.poster import poster
+    from vlatency.experiments.reporting.tables import as_csv, latex, markdown
     from vlatency.experiments.shared import provenance
     from vlatency.sim.errors import UsageError
 
@@ -68,8 +68,8 @@ def main(args: Args) -> None:
 def _told(path: Path) -> "Study":
     """The study in a folder, after its table is printed; a run's summary is written anew."""
     from vlatency.experiments.evaluation.run_folder import CONFIG, RunFolder
-    from vlatency.experiments.report_data import printed, read_run, read_study
-    from vlatency.experiments.summary import policy_line, text, write_summary
+    from vlatency.experiments.reporting.run_summary import policy_line, text, write_summary
+    from vlatency.experiments.reporting.study import printed, read_run, read_study
 
     if not (path / CONFIG).is_file():
         study = read_study(path)

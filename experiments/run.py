@@ -126,10 +126,10 @@ class Args:
 def main(args: Args) -> None:
     """Check everything, run what is missing, write and print the summary."""
     # Imported here, so that --help answers at once.
-    from vlatency.experiments import summary
     from vlatency.experiments.evaluation.episodes import Job, probe
     from vlatency.experiments.evaluation.run_folder import RunFolder, find_run
     from vlatency.experiments.parallel.engine import open_engine
+    from vlatency.experiments.reporting import run_summary
     from vlatency.experiments.shared.progress import header
 
     setting, policy = resolve(args)
@@ -146,8 +146,8 @@ def main(args: Args) -> None:
         print("\n".join(header(config)), flush=True)
         _run_missing(workers, folder, setting, str(policy), args.trace, args.batch)
         _film(workers, folder, setting, str(policy), args.videos)
-    summary.write_summary(folder.path, folder.config, folder.rows)
-    print(f"\n{summary.text(folder.config, folder.rows)}")
+    run_summary.write_summary(folder.path, folder.config, folder.rows)
+    print(f"\n{run_summary.text(folder.config, folder.rows)}")
     print(_closing(folder))
 
 

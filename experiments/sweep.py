@@ -57,9 +57,9 @@ def main(args: Args) -> None:
     from vlatency.experiments.evaluation.run_folder import check_writable
     from vlatency.experiments.evaluation.setting import check_range
     from vlatency.experiments.parallel.engine import open_engine
+    from vlatency.experiments.reporting.sweep_table import text
     from vlatency.experiments.run import describe
     from vlatency.experiments.shared import provenance
-    from vlatency.experiments.sweep_table import text
     from vlatency.experiments.sweeps.cell_store import Cells
     from vlatency.experiments.sweeps.filming import film
     from vlatency.experiments.sweeps.plan import FIRST_SEED, read_plan
@@ -205,8 +205,8 @@ def write(plan: "Plan", cells: "Cells") -> Path:
     import json
 
     from vlatency.experiments.evaluation.run_folder import SUMMARY_JSON, SUMMARY_MD, SWEEP, write_text
+    from vlatency.experiments.reporting.sweep_table import text
     from vlatency.experiments.shared import provenance
-    from vlatency.experiments.sweep_table import text
     from vlatency.experiments.sweeps.verdicts import as_json
 
     rows = {setting: cells.rows(setting, plan.episodes) for setting in plan.settings}

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from vlatency.experiments.summary import encode_lines, machinery, policy_line
+from vlatency.experiments.reporting.run_summary import encode_lines, machinery, policy_line
 from vlatency.sim.gl import is_software
 
 

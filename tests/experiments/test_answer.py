@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from tests.experiments import studies
-from vlatency.experiments.answer import Answer, answer
 from vlatency.experiments.evaluation.episodes import Job
-from vlatency.experiments.report_data import read_study
+from vlatency.experiments.reporting.headline import Answer, answer
+from vlatency.experiments.reporting.study import read_study
 
 Chance = Callable[[Job], float]
 ASYNC = {"latency": "fixed:100,11", "mode": "async", "res": 224}

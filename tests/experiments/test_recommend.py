@@ -14,12 +14,12 @@ from tests.experiments.studies import FAST, LATE, SHIP, write_sweep
 from vlatency.agent.optimization import Optimization
 from vlatency.agent.realtime.cost.latency import parse_latency
 from vlatency.agent.realtime.cost.profile import CONTENTION
-from vlatency.experiments.advice import needed
 from vlatency.experiments.analysis.paired import wilson
-from vlatency.experiments.belief import Measured, believe, cliff, read_cells
 from vlatency.experiments.evaluation.charged import Charged, charged
-from vlatency.experiments.options import dominated, make_options, rank
 from vlatency.experiments.recommend import Args, find_device, main
+from vlatency.experiments.reporting.candidates import dominated, make_options, rank
+from vlatency.experiments.reporting.interpolation import Measured, believe, cliff, read_cells
+from vlatency.experiments.reporting.recommendation import needed
 from vlatency.sim.errors import UsageError
 
 PROFILE: dict[str, Any] = {

@@ -20,14 +20,14 @@ from tests.experiments.studies import FAST, LATE, SHIP, SPLIT, write_films, writ
 from tests.experiments.test_summary import CONFIG
 from tests.experiments.test_table import ROWS
 from vlatency.experiments.analysis.paired import wilson
-from vlatency.experiments.answer import CANNOT_TELL, NOT_MEASURED, answer, rate
-from vlatency.experiments.charts import Point, curve, pareto
 from vlatency.experiments.evaluation.run_folder import RunFolder
-from vlatency.experiments.figures import figures, front
-from vlatency.experiments.page import html as page
 from vlatency.experiments.report import Args, main
-from vlatency.experiments.report_data import Study, read_study
-from vlatency.experiments.report_tables import as_csv, heads, latex, markdown, wide
+from vlatency.experiments.reporting.figures import figures, front
+from vlatency.experiments.reporting.headline import CANNOT_TELL, NOT_MEASURED, answer, rate
+from vlatency.experiments.reporting.html_page import html as page
+from vlatency.experiments.reporting.study import Study, read_study
+from vlatency.experiments.reporting.svg import Point, curve, pareto
+from vlatency.experiments.reporting.tables import as_csv, heads, latex, markdown, wide
 from vlatency.experiments.sweeps.plan import show
 from vlatency.sim.errors import UsageError
 

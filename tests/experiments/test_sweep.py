@@ -19,7 +19,7 @@ from vlatency.experiments import sweep
 from vlatency.experiments.evaluation.episodes import Job
 from vlatency.experiments.evaluation.run_folder import EPISODES, Row
 from vlatency.experiments.evaluation.setting import Setting
-from vlatency.experiments.sweep_table import text
+from vlatency.experiments.reporting.sweep_table import text
 from vlatency.experiments.sweeps.cell_store import Cells, address, canonical
 from vlatency.experiments.sweeps.filming import film, scenes
 from vlatency.experiments.sweeps.plan import LATE, WRONG, Cell, Plan, make_plan, presets, read_plan

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from vlatency.experiments.table import compare, markdown_table, summarize, swap_line, text_table, verdict
+from vlatency.experiments.reporting.mode_table import compare, markdown_table, summarize, swap_line, text_table, verdict
 
 
 def row(mode: str, seed: int, success: bool, age: float | None, missed: int) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vlatency.experiments.analysis.paired import Interval, Paired, holm, paired, wilson
-from vlatency.experiments.report_data import Shown, Study, Where
-from vlatency.experiments.table import difference, divide, percent
+from vlatency.experiments.reporting.mode_table import difference, divide, percent
+from vlatency.experiments.reporting.study import Shown, Study, Where
 
 CANNOT_TELL, NOT_MEASURED = "Cannot tell", "Not measured"
 

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vlatency.agent.realtime.cost.latency import ROOFLINE
-from vlatency.experiments.answer import rate
-from vlatency.experiments.belief import Believed, Measured, believe, latency
 from vlatency.experiments.evaluation.charged import Charged, charged
-from vlatency.experiments.summary import features
+from vlatency.experiments.reporting.headline import rate
+from vlatency.experiments.reporting.interpolation import Believed, Measured, believe, latency
+from vlatency.experiments.reporting.run_summary import features
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from vlatency.experiments.analysis.paired import POWER, wilson
-from vlatency.experiments.answer import rate
-from vlatency.experiments.belief import Measured, believe, cliff
-from vlatency.experiments.options import Option
-from vlatency.experiments.summary import policy_line
+from vlatency.experiments.reporting.candidates import Option
+from vlatency.experiments.reporting.headline import rate
+from vlatency.experiments.reporting.interpolation import Measured, believe, cliff
+from vlatency.experiments.reporting.run_summary import policy_line
 
 if TYPE_CHECKING:
     from vlatency.experiments.recommend import Args

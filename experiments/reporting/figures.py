@@ -9,12 +9,12 @@ from markupsafe import Markup
 from vlatency.experiments.analysis.break_even import BreakEven
 from vlatency.experiments.analysis.late_or_wrong import Split
 from vlatency.experiments.analysis.paired import Interval, Paired
-from vlatency.experiments.charts import Bar, Point, curve, intervals, pareto
 from vlatency.experiments.evaluation import feature_ages
-from vlatency.experiments.report_data import Shown, Study, Where
-from vlatency.experiments.sweep_table import divide
+from vlatency.experiments.reporting.mode_table import difference, percent, points
+from vlatency.experiments.reporting.study import Shown, Study, Where
+from vlatency.experiments.reporting.svg import Bar, Point, curve, intervals, pareto
+from vlatency.experiments.reporting.sweep_table import divide
 from vlatency.experiments.sweeps.plan import show
-from vlatency.experiments.table import difference, percent, points
 
 
 @dataclass(frozen=True)

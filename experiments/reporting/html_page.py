@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from vlatency.experiments.answer import Answer
-from vlatency.experiments.charts import strip
-from vlatency.experiments.figures import figures
-from vlatency.experiments.report_data import Film, Study
-from vlatency.experiments.report_tables import changed, falls, heads, lines, notes, said, verdict
+from vlatency.experiments.reporting.figures import figures
+from vlatency.experiments.reporting.headline import Answer
+from vlatency.experiments.reporting.study import Film, Study
+from vlatency.experiments.reporting.svg import strip
+from vlatency.experiments.reporting.tables import changed, falls, heads, lines, notes, said, verdict
 from vlatency.experiments.sweeps.plan import show
 
 FILM_BYTES = 12_000_000
@@ -79,7 +79,7 @@ def html(studies: Sequence[tuple[Study, Answer]], command: str) -> str:
 
 
 def _policies(study: Study) -> str:
-    from vlatency.experiments.summary import policy_line
+    from vlatency.experiments.reporting.run_summary import policy_line
 
     return ", ".join(map(policy_line, study.policies)) or "not measured"
 

@@ -16,7 +16,7 @@ def summary(config: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any
         rows: its episodes.jsonl.
     """
     from vlatency.experiments.evaluation import feature_ages
-    from vlatency.experiments.table import compare, summarize
+    from vlatency.experiments.reporting.mode_table import compare, summarize
 
     return {
         **{key: config[key] for key in ("name", "hash", "setting", "policy", "latency", "command", "gl_renderer")},
@@ -39,7 +39,7 @@ def _histograms(rows: list[dict[str, Any]]) -> dict[str, list[int]]:
 
 def conclusions(config: dict[str, Any], rows: list[dict[str, Any]]) -> list[str]:
     """The sentences under the table."""
-    from vlatency.experiments.table import compare, swap_line, verdict
+    from vlatency.experiments.reporting.mode_table import compare, swap_line, verdict
 
     against = compare(rows)
     lines = [verdict(mode, result) for mode, result in against.items()]
@@ -54,7 +54,7 @@ def markdown(config: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     """What summary.md holds."""
     from vlatency.agent.realtime.episode import MODES
     from vlatency.experiments.evaluation import feature_ages
-    from vlatency.experiments.table import markdown_table, summarize
+    from vlatency.experiments.reporting.mode_table import markdown_table, summarize
 
     setting, optimization = config["setting"], config["setting"]["optimization"]
     lines = [f"# {config['name']}", "", *markdown_table(summarize(rows, setting["vl_ms"])), ""]
@@ -127,7 +127,7 @@ def write_summary(folder: Path, config: dict[str, Any], rows: list[dict[str, Any
 
 def text(config: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     """The table and the sentences under it, for a terminal."""
-    from vlatency.experiments.table import summarize, text_table
+    from vlatency.experiments.reporting.mode_table import summarize, text_table
 
     lines = text_table(summarize(rows, config["setting"]["vl_ms"])) + conclusions(config, rows)
     return "\n".join(f"  {line}" for line in lines)

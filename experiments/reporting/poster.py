@@ -5,10 +5,10 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from vlatency.experiments.answer import rate
-from vlatency.experiments.charts import WIDTH, Bar, element, intervals, intervals_height
-from vlatency.experiments.figures import kind
-from vlatency.experiments.report_data import Shown, Study
+from vlatency.experiments.reporting.figures import kind
+from vlatency.experiments.reporting.headline import rate
+from vlatency.experiments.reporting.study import Shown, Study
+from vlatency.experiments.reporting.svg import WIDTH, Bar, element, intervals, intervals_height
 from vlatency.experiments.sweeps.plan import show
 
 STYLE = Path(__file__).parent / "templates" / "report.css"

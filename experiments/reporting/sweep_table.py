@@ -1,9 +1,9 @@
 """A sweep's results as a person reads them."""
 
 from vlatency.experiments.analysis.paired import Paired, wilson
+from vlatency.experiments.reporting.mode_table import divide, milliseconds, outcome, percent
 from vlatency.experiments.sweeps.plan import Cell, Place, Plan, show
 from vlatency.experiments.sweeps.verdicts import Rows, break_evens, letters, loop_ms, outcomes, splits, used, verdicts
-from vlatency.experiments.table import divide, milliseconds, outcome, percent
 
 
 def text(plan: Plan, rows: Rows) -> list[str]:

@@ -186,9 +186,9 @@ def printed(sweep: Path) -> str:
 def read_run(run: RunFolder) -> Study:
     """A run as a study: its modes are the arms, pause the reference."""
     from vlatency.agent.realtime.episode import MODES
-    from vlatency.experiments.summary import summary
+    from vlatency.experiments.reporting.mode_table import REFERENCE, compare
+    from vlatency.experiments.reporting.run_summary import summary
     from vlatency.experiments.sweeps.verdicts import pace_ms
-    from vlatency.experiments.table import REFERENCE, compare
 
     setting = run.setting
     where: Where = (("task", setting["task"]),)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 from vlatency.experiments.analysis.paired import Interval
-from vlatency.experiments.table import percent
+from vlatency.experiments.reporting.mode_table import percent
 
 WIDTH = 360
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 14, 22, 40

@@ -5,11 +5,11 @@ import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from vlatency.experiments.answer import Answer, rate
-from vlatency.experiments.report_data import Shown, Study
-from vlatency.experiments.summary import features, policy_line
+from vlatency.experiments.reporting.headline import Answer, rate
+from vlatency.experiments.reporting.mode_table import difference, milliseconds, outcome
+from vlatency.experiments.reporting.run_summary import features, policy_line
+from vlatency.experiments.reporting.study import Shown, Study
 from vlatency.experiments.sweeps.plan import show
-from vlatency.experiments.table import difference, milliseconds, outcome
 
 NO_FIGURE = "not measured"
 COLUMNS = (

@@ -1,0 +1,1 @@
+"""What is told of results: summaries, reports, recommendations."""

@@ -60,9 +60,9 @@ def main(config: Config) -> None:
     """Write the shards that are missing."""
     from vlatency.agent.optimization import parse_res
     from vlatency.envs.tasks import check_speed, find_task
-    from vlatency.experiments.demos import shard_path
     from vlatency.experiments.parallel.engine import Workers
     from vlatency.experiments.shared.progress import bars
+    from vlatency.experiments.training.shards import shard_path
     from vlatency.sim import gl
 
     for task in config.tasks:
@@ -90,7 +90,7 @@ def write(job: Job) -> None:
 
     from vlatency.agent.optimization import parse_res
     from vlatency.envs.pick import PickEnv
-    from vlatency.experiments.demos import shard_path, write_shard
+    from vlatency.experiments.training.shards import shard_path, write_shard
     from vlatency.sim import gl
 
     gl.configure()
@@ -219,7 +219,7 @@ class Recorder:
 
         from vlatency.agent.vla.model.views import resample
         from vlatency.envs.expert import riding_velocity
-        from vlatency.experiments.demos import MOST_OBJECTS
+        from vlatency.experiments.training.shards import MOST_OBJECTS
         from vlatency.sim.cameras import project
         from vlatency.sim.world import COLOURS, SHAPES
 
@@ -260,7 +260,7 @@ class Recorder:
         """The moments and their images (n, V, height, width, 3)."""
         import numpy as np
 
-        from vlatency.experiments.demos import Moments
+        from vlatency.experiments.training.shards import Moments
 
         def column(name: str) -> "NDArray[Any]":
             values = np.stack([np.asarray(row[name]) for row in self._rows])

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from vlatency.agent.optimization import Encoding, Pool
     from vlatency.agent.vla.model.vla import VLA
-    from vlatency.experiments.lessons import Demonstrations
+    from vlatency.experiments.training.losses import Demonstrations
 
 STAGES = ("vision", "joint")
 SIZES, SIZES_P = ((224, 224), (112, 112), (448, 252), (640, 360)), (0.7, 0.1, 0.06, 0.14)
@@ -93,7 +93,7 @@ def main(config: Config) -> None:
     from vlatency.agent.vla.model.vla import VLA
     from vlatency.agent.vla.model.zoo import tiny_policy_config
     from vlatency.agent.vla.policy import VLAPolicy
-    from vlatency.experiments.lessons import Demonstrations
+    from vlatency.experiments.training.losses import Demonstrations
 
     shape = tiny_policy_config(config.size, config.vision_encoder or QWEN, config.vision_weights)
     if min(config.vision_steps, config.joint_steps) < 0 or config.batch < 2:
@@ -185,8 +185,8 @@ def _run_stage(config: Config, model: "VLA", demos: "Demonstrations", stage: str
     import numpy as np
     import torch
 
-    from vlatency.experiments import checkpoint
     from vlatency.experiments.shared.progress import bars
+    from vlatency.experiments.training import checkpoint
 
     parts = {"vision": model.encoder, "joint": model}
     for parameter in model.parameters():
@@ -236,7 +236,7 @@ def _lesson(
 
     from vlatency.agent.vla.model.heads import Past, ViewBatch
     from vlatency.agent.vla.model.views import token_grid
-    from vlatency.experiments.lessons import MAX_AGE_TICKS, dense_loss, head_loss, view_loss
+    from vlatency.experiments.training.losses import MAX_AGE_TICKS, dense_loss, head_loss, view_loss
 
     draw = Draw.random(rng)
     encoder, views = model.encoder, model.config.view_ids(draw.cameras)

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from vlatency.agent.vla.model.config import Sense
     from vlatency.agent.vla.model.vla import VLA
-    from vlatency.experiments.encoded import Encoded, Lesson
-    from vlatency.experiments.lessons import Demonstrations
+    from vlatency.experiments.training.encoded_features import Encoded, Lesson
+    from vlatency.experiments.training.losses import Demonstrations
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,9 @@ def main(config: Config) -> None:
     import torch
 
     from vlatency.agent.vla.policy import VLAPolicy
-    from vlatency.experiments.encoded import encode, examination, folder_of
-    from vlatency.experiments.lessons import Demonstrations
     from vlatency.experiments.train import HISTORY_FILE, history
+    from vlatency.experiments.training.encoded_features import encode, examination, folder_of
+    from vlatency.experiments.training.losses import Demonstrations
 
     if config.steps < 1 or config.batch < 2:
         raise UsageError("steps are whole numbers from 1, batch from 2")
@@ -96,10 +96,10 @@ def train(config: Config, model: "VLA", demos: "Demonstrations", encoded: "Encod
     import numpy as np
     import torch
 
-    from vlatency.experiments import checkpoint
-    from vlatency.experiments.encoded import draw
     from vlatency.experiments.shared.progress import bars
     from vlatency.experiments.train import set_rate
+    from vlatency.experiments.training import checkpoint
+    from vlatency.experiments.training.encoded_features import draw
 
     trained = model.head if config.head == "regression" else model.flow
     assert trained is not None
@@ -137,7 +137,7 @@ def train(config: Config, model: "VLA", demos: "Demonstrations", encoded: "Encod
 def _loss(head: Head, model: "VLA", lesson: "Lesson", rng: "np.random.Generator") -> "torch.Tensor":
     import torch
 
-    from vlatency.experiments.lessons import head_loss
+    from vlatency.experiments.training.losses import head_loss
 
     inputs = lesson.looks, lesson.sensors, lesson.age_s, lesson.pool, lesson.past
     if head == "regression":

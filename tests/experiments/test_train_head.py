@@ -12,9 +12,9 @@ from vlatency.agent.vla.model.vla import VLA
 from vlatency.agent.vla.policy import VLAPolicy
 from vlatency.experiments.collect import Config as Collect
 from vlatency.experiments.collect import Job, write
-from vlatency.experiments.encoded import draw_size
 from vlatency.experiments.train import HISTORY_FILE
 from vlatency.experiments.train_head import Config, main
+from vlatency.experiments.training.encoded_features import draw_size
 from vlatency.sim.errors import UsageError
 
 

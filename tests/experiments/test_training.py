@@ -13,11 +13,11 @@ from vlatency.agent.vla.model.mobilenets import MobileNet
 from vlatency.agent.vla.model.towers import LightTower, published_name
 from vlatency.agent.vla.model.vla import VLA
 from vlatency.envs.expert import Scene, chunk, expert
-from vlatency.experiments import checkpoint
 from vlatency.experiments.collect import Config, Job, write
-from vlatency.experiments.demos import read_shards, shard_path
-from vlatency.experiments.lessons import Demonstrations
 from vlatency.experiments.train import early_layers, with_vision_encoder
+from vlatency.experiments.training import checkpoint
+from vlatency.experiments.training.losses import Demonstrations
+from vlatency.experiments.training.shards import read_shards, shard_path
 from vlatency.sim.errors import UsageError
 
 

@@ -18,7 +18,7 @@ from vlatency.agent.vla.model.heads import HeadOutput, SensorBatch
 from vlatency.agent.vla.model.views import resize
 from vlatency.envs.expert import Scene, chunk
 from vlatency.envs.tasks import instruct
-from vlatency.experiments.demos import read_shards
+from vlatency.experiments.training.shards import read_shards
 from vlatency.sim.errors import UsageError
 from vlatency.sim.world import COLOURS, SHAPES, Thing
 

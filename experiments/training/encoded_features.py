@@ -17,9 +17,9 @@ from vlatency.agent.optimization import Pool
 from vlatency.agent.vla.model.heads import Past, SensorBatch, ViewBatch
 from vlatency.agent.vla.model.views import token_grid
 from vlatency.agent.vla.model.vla import VLA
-from vlatency.experiments.lessons import MAX_AGE_TICKS, Demonstrations, Labels
 from vlatency.experiments.shared.progress import bars
 from vlatency.experiments.train import SIZES, SIZES_P, Draw
+from vlatency.experiments.training.losses import MAX_AGE_TICKS, Demonstrations, Labels
 
 BLOCK, BATCH = 128, 16
 """Moments whose features are written to disk together, and encoded together."""

@@ -8,7 +8,7 @@ from vlatency.experiments.shared import command
 
 if TYPE_CHECKING:
     from vlatency.agent.realtime.cost.devices import Device
-    from vlatency.experiments.ladder import Row
+    from vlatency.experiments.timing.ladder import Row
 
 ROW_REPS = 30
 
@@ -62,12 +62,12 @@ class Args:
 def main(args: Args) -> None:
     """Measure, print each row as it is done, write the profile. UsageError if a figure cannot be true."""
     if args.claims:
-        from vlatency.experiments import claims
+        from vlatency.experiments.timing import claims
 
         return print(claims.write())
     rows = _rows(args)
-    from vlatency.experiments import record
-    from vlatency.experiments.workbench import Workbench
+    from vlatency.experiments.timing import profile_file
+    from vlatency.experiments.timing.workbench import Workbench
 
     bench = Workbench(args)
     print(bench.header(), flush=True)
@@ -75,7 +75,7 @@ def main(args: Args) -> None:
     profile = bench.profile(points, missing, head)
 
     path = Path(args.out or f"runs/latency-{args.model}{'-ladder' * args.ladder}-{bench.device.type}.json")
-    record.write(path, profile)
+    profile_file.write(path, profile)
     print("\n".join(_roofline_lines(profile)))
     print(f"{path}\nnext: python experiments/run.py --latency {path} --views {args.views} --res {args.res}")
 
@@ -88,8 +88,8 @@ def _rows(args: Args) -> "list[Row]":
     from vlatency.agent.realtime.cost.architectures import find_architecture
     from vlatency.agent.vla.model.config import QWEN
     from vlatency.agent.vla.model.zoo import find_model
-    from vlatency.experiments import ladder
     from vlatency.experiments.evaluation import setting
+    from vlatency.experiments.timing import ladder
     from vlatency.sim.errors import UsageError
 
     setting.check_range("reps", args.reps, 1)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from vlatency.experiments.claims import PAGE, SECTIONS, Claim, page, verdict
-from vlatency.experiments.evidence import Evidence, Finding, Key
+from vlatency.experiments.timing.claims import PAGE, SECTIONS, Claim, page, verdict
+from vlatency.experiments.timing.profile_facts import Evidence, Finding, Key
 
 
 def test_the_page_is_what_the_profiles_say() -> None:

@@ -17,12 +17,13 @@ from vlatency.agent.realtime.cost.profile import load_profile
 from vlatency.agent.realtime.cost.roofline import Work
 from vlatency.agent.vla.model.vla import VLA
 from vlatency.agent.vla.policy import VLAPolicy
-from vlatency.experiments import measure, record, stages
-from vlatency.experiments.ladder import Row, ladder, name_of
-from vlatency.experiments.stages import Measurement, check_tokens, request_of, seen
-from vlatency.experiments.stock import measure_stock, stock_model
-from vlatency.experiments.stopwatch import Stopwatch, quantiles
-from vlatency.experiments.workbench import Workbench
+from vlatency.experiments import measure
+from vlatency.experiments.timing import encode_stages, profile_file
+from vlatency.experiments.timing.encode_stages import Measurement, check_tokens, request_of, seen
+from vlatency.experiments.timing.ladder import Row, ladder, name_of
+from vlatency.experiments.timing.stopwatch import Stopwatch, quantiles
+from vlatency.experiments.timing.transformers_path import measure_stock, stock_model
+from vlatency.experiments.timing.workbench import Workbench
 from vlatency.sim.errors import UsageError
 
 CPU = torch.device("cpu")
@@ -45,16 +46,16 @@ def test_tokens_and_sequences_are_read_off_the_model(model: VLA, encoding: Any, 
 
 
 def test_a_measurement_knows_what_it_computed(model: VLA) -> None:
-    measured, policy = stages.measure(model, "tiny", "qwen", SQUARE, WATCH)
+    measured, policy = encode_stages.measure(model, "tiny", "qwen", SQUARE, WATCH)
     assert (measured.visual_tokens, len(measured.sequences), len(measured.samples_ms)) == (32, 2, 3)
     assert set(measured.stages) == {"prepare views", "forward", "vision tower", "language model", "readout"}
     assert measured.feature_error is None
-    whole, parts = stages.head_stages(policy, WATCH)
+    whole, parts = encode_stages.head_stages(policy, WATCH)
     assert len(whole) == 3 and {"sensor encoder", "pool mean", "pool max", "pool attention"} < set(parts)
 
 
 def test_an_exact_rearrangement_has_no_feature_error(model: VLA) -> None:
-    measured, _ = stages.measure(model, "tiny", "qwen", replace(SQUARE, encoding="separate"), WATCH)
+    measured, _ = encode_stages.measure(model, "tiny", "qwen", replace(SQUARE, encoding="separate"), WATCH)
     assert measured.feature_error is not None and measured.feature_error < 1e-5
 
 
@@ -82,13 +83,13 @@ def measured_in(ms: float, tflop: float) -> Measurement:
 def test_a_figure_above_the_peak_is_refused_and_one_below_is_not() -> None:
     """16.7 TFLOP in 54 ms would be 309 TFLOP/s: beyond an RTX 4090, but not beyond an H100."""
     row = Row("five views", Optimization(CAMERA_ORDER, 640, 360, "joint"), "qwen2.5-vl-3b")
-    assert record.point_of(row, measured_in(54, 16.7), peak=989.4)["tflop"] == 16.7
+    assert profile_file.point_of(row, measured_in(54, 16.7), peak=989.4)["tflop"] == 16.7
     with pytest.raises(
         UsageError, match=r"^five views took 54 ms for 16.7 TFLOP, 309.3 TFLOP/s, above the device's peak"
     ):
-        record.point_of(row, measured_in(54, 16.7), peak=165.2)
+        profile_file.point_of(row, measured_in(54, 16.7), peak=165.2)
     int8 = replace(row, optimization=replace(row.optimization, quant="int8-dynamic"))
-    assert record.point_of(int8, measured_in(54, 16.7), peak=165.2)["quant"] == "int8-dynamic"
+    assert profile_file.point_of(int8, measured_in(54, 16.7), peak=165.2)["quant"] == "int8-dynamic"
 
 
 def test_transformers_own_path_shares_the_weights_and_agrees(model: VLA) -> None:
@@ -123,10 +124,10 @@ def test_constants_fit_the_points_they_come_from() -> None:
     points = []
     for views in (1, 2, 3, 5):
         asked = Optimization(CAMERA_ORDER[:views], 640, 360)
-        work = stages.encode_work(views, (640, 360), "batched", stages.find_architecture("tiny"))
+        work = encode_stages.encode_work(views, (640, 360), "batched", encode_stages.find_architecture("tiny"))
         took = Measurement((4 + work.flop / 0.05e12 * 1e3,) * 3, {}, 299 * views, (310,), work, None)
-        points.append(record.point_of(replace(row, optimization=asked), took, peak=1.0))
-    overhead_ms, realised = record.fitted(points, "tiny", 1.0)
+        points.append(profile_file.point_of(replace(row, optimization=asked), took, peak=1.0))
+    overhead_ms, realised = profile_file.fitted(points, "tiny", 1.0)
     assert (overhead_ms, realised) == pytest.approx((4, 0.05), rel=1e-3)
 
 

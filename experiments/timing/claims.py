@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vlatency.agent.realtime.cost.roofline import resized, sequences, visual_tokens
-from vlatency.experiments.evidence import (
+from vlatency.experiments.timing.profile_facts import (
     CLAIMS,
     NATIVE,
     SQUARE,

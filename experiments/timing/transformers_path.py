@@ -21,8 +21,8 @@ from vlatency.agent.vla.model.stem import STRIDE, cut
 from vlatency.agent.vla.model.text import Prompts
 from vlatency.agent.vla.model.views import resize
 from vlatency.agent.vla.model.vla import VLA
-from vlatency.experiments.stages import INSTRUCTION, Measurement, Samples, check_tokens, request_of
-from vlatency.experiments.stopwatch import Stopwatch
+from vlatency.experiments.timing.encode_stages import INSTRUCTION, Measurement, Samples, check_tokens, request_of
+from vlatency.experiments.timing.stopwatch import Stopwatch
 
 Inputs = dict[str, torch.Tensor]
 

@@ -19,9 +19,9 @@ from vlatency.agent.realtime.cost.architectures import find_architecture
 from vlatency.agent.realtime.cost.devices import recognised
 from vlatency.agent.realtime.cost.roofline import encode_tflop
 from vlatency.agent.realtime.cost.schema import check_peak, check_profile
-from vlatency.experiments.ladder import Row
 from vlatency.experiments.shared import provenance
-from vlatency.experiments.stages import Measurement, Samples
+from vlatency.experiments.timing.encode_stages import Measurement, Samples
+from vlatency.experiments.timing.ladder import Row
 from vlatency.sim.errors import UsageError
 
 SLACK = 1.5

@@ -21,7 +21,7 @@ from vlatency.agent.vla.model.views import resize, resize_on_device
 from vlatency.agent.vla.model.vla import VLA
 from vlatency.agent.vla.policy import VLAPolicy, sensor_batch
 from vlatency.agent.vla.speed.apply_optimization import PLAIN, plain
-from vlatency.experiments.stopwatch import Stopwatch
+from vlatency.experiments.timing.stopwatch import Stopwatch
 from vlatency.sim.errors import UsageError
 
 if TYPE_CHECKING:

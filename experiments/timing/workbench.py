@@ -13,13 +13,13 @@ from vlatency.agent.vla.model.vla import VLA
 from vlatency.agent.vla.model.zoo import Tiny, find_model
 from vlatency.agent.vla.policy import VLAPolicy
 from vlatency.agent.vla.speed.apply_optimization import PLAIN
-from vlatency.experiments import record, stages, stopwatch
 from vlatency.experiments.evaluation import setting
-from vlatency.experiments.ladder import Row
 from vlatency.experiments.shared import command, provenance
-from vlatency.experiments.stages import Measurement
-from vlatency.experiments.stock import measure_stock
-from vlatency.experiments.stopwatch import Stopwatch, median_ratio, quantiles
+from vlatency.experiments.timing import encode_stages, profile_file, stopwatch
+from vlatency.experiments.timing.encode_stages import Measurement
+from vlatency.experiments.timing.ladder import Row
+from vlatency.experiments.timing.stopwatch import Stopwatch, median_ratio, quantiles
+from vlatency.experiments.timing.transformers_path import measure_stock
 from vlatency.sim.errors import UsageError
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ class Workbench:
         self.device = torch.device(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.dtype = torch.float32 if self._is_tiny(args.model) else torch.bfloat16
         self.ceiling = stopwatch.ceiling_tflops(self.device, self.dtype)
-        self.peak = record.peak_tflops(self.device, self.ceiling)
-        self.name = record.device_name(self.device)
+        self.peak = profile_file.peak_tflops(self.device, self.ceiling)
+        self.name = profile_file.device_name(self.device)
         self._key: tuple[str, str] = ("", "")
         self._model: VLA | None = None
         self._deadline = float("inf")
@@ -71,7 +71,7 @@ class Workbench:
                 if left_s < 0:
                     raise UsageError("the time for a ladder is over: measure it alone")
                 measured, policy = self._one(row, share_s=left_s / (len(rows) - number))
-                point = record.point_of(row, measured, self.peak)
+                point = profile_file.point_of(row, measured, self.peak)
             except Exception as error:  # whatever breaks a row of a ladder must not cost the other rows
                 if not self.args.ladder:
                     raise
@@ -91,14 +91,14 @@ class Workbench:
 
     def profile(self, points: list[dict[str, Any]], missing: dict[str, str], head: dict[str, Any]) -> dict[str, Any]:
         """All of it, as it is written."""
-        overhead_ms, realised = record.fitted(points, self.args.model, self.peak)
+        overhead_ms, realised = profile_file.fitted(points, self.args.model, self.peak)
         return {
             "model": self.args.model,
             "weights": self.args.weights,
             "dtype": str(self.dtype).removeprefix("torch."),
             "device": self.name,
             "source": "experiments/measure.py: from 640x360 camera images to features on the host, warm, wall clock",
-            **record.described(self.device),
+            **profile_file.described(self.device),
             "peak_tflops": self.peak,
             "ceiling_tflops": float(f"{self.ceiling:.4g}"),
             "overhead_ms": overhead_ms,
@@ -115,23 +115,23 @@ class Workbench:
         watch = Stopwatch(self.device, self.args.reps, max(0.0, share_s - (time.monotonic() - began)) / 2)
         if row.stock:
             return measure_stock(model, row.model, row.optimization, watch), None
-        return stages.measure(model, row.model, row.vision_encoder, row.optimization, watch)
+        return encode_stages.measure(model, row.model, row.vision_encoder, row.optimization, watch)
 
     def _head(self, policy: VLAPolicy) -> dict[str, Any]:
         """Of the profile: head, its parts, and how much longer it takes while an encode goes on."""
         watch = Stopwatch(self.device, self.args.reps, 5.0)
-        whole, parts = stages.head_stages(policy, watch)
-        request = stages.request_of(policy.optimization.cameras)
-        act = stages.act_on(policy, request)
-        with stages.busy(policy, request):
+        whole, parts = encode_stages.head_stages(policy, watch)
+        request = encode_stages.request_of(policy.optimization.cameras)
+        act = encode_stages.act_on(policy, request)
+        with encode_stages.busy(policy, request):
             beside = watch.whole(act) if self.device.type == "cpu" else watch.stage(act)
         parts = {**parts, "beside an encode": beside}
         p50, p95, p99 = (f"{value:9.2f}" for value in quantiles(whole))
         print(f"{'sensors and head':<58}{p50}{p95}{p99}{len(whole):4d}", flush=True)
         _print_stages({name: list(samples) for name, samples in parts.items()})
         return {
-            "head": {"samples_ms": record.rounded(whole)},
-            "head_stages": {name: {"samples_ms": record.rounded(samples)} for name, samples in parts.items()},
+            "head": {"samples_ms": profile_file.rounded(whole)},
+            "head_stages": {name: {"samples_ms": profile_file.rounded(samples)} for name, samples in parts.items()},
             "contention": round(max(1.0, median_ratio(beside, whole)), 3),
         }
 
@@ -177,7 +177,7 @@ def _line(row: Row, measured: Measurement) -> str:
 
 
 def _print_stages(stages: dict[str, list[float]]) -> None:
-    for name, samples in stages.items():
+    for name, samples in encode_stages.items():
         p50, p95, p99 = quantiles(samples)
         print(f"    {name:<54}{p50:9.2f}{p95:9.2f}{p99:9.2f}{len(samples):4d}", flush=True)
 

@@ -1,7 +1,7 @@
 """Agreement with real threads: the same agent in simulated time and on the wall clock, on the same seeds.
 
 Both arms draw the same latencies for the same jobs. What may differ is what real threads add: the moment at which a
-sleeper wakes, the time in which views are drawn, a host busy with something else (`experiments/wall.py`). So the
+sleeper wakes, the time in which views are drawn, a host busy with something else (`experiments/checks/wall_clock.py`). So the
 ages of the features at the control ticks must have the same distribution, and as many picks must succeed.
 """
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from vlatency.agent.vla.policy import VLAPolicy
     from vlatency.envs.pick import PickEnv
     from vlatency.experiments.analysis.paired import Paired
+    from vlatency.experiments.checks.wall_clock import Late
     from vlatency.experiments.evaluation.setting import Setting
     from vlatency.experiments.run import Args as RunArgs
-    from vlatency.experiments.wall import Late
 
 LIMIT = 0.1
 """Kolmogorov-Smirnov distance from which on two distributions of ages count as different."""
@@ -158,9 +158,9 @@ def _run(
     from vlatency.agent.realtime.driver import run_episodes
     from vlatency.agent.realtime.episode import episode
     from vlatency.agent.realtime.reuse import Latest
+    from vlatency.experiments.checks.wall_clock import Late, WallClock, WallLoop
     from vlatency.experiments.evaluation.episodes import LATENCY_STREAM
     from vlatency.experiments.shared.progress import bars
-    from vlatency.experiments.wall import Late, WallClock, WallLoop
 
     simulated, wall = Arm("simulated"), Arm("wall clock")
     cameras, hz = setting.optimization.cameras, setting.control_hz

@@ -153,10 +153,10 @@ def clock(jobs: "list[Job]") -> Goal:
 
 def against_peers(measured: "tuple[float, list[Job]]") -> list[Goal]:
     """Episodes per hour of two workers against the peers' loop on all cores, under MuJoCo's drawing and under ours."""
-    from vlatency.experiments import peers
+    from vlatency.experiments.checks import peer_loop
 
     ours_h, jobs = measured
-    pace = peers.measure(jobs)
+    pace = peer_loop.measure(jobs)
     named = (("with MuJoCo's drawing", pace.default_step_s, 5.0), ("with our drawing", pace.step_s, None))
     goals = []
     for drawn, step_s, least in named:

@@ -18,7 +18,7 @@ from vlatency.agent.realtime.requests import Encode
 from vlatency.agent.realtime.trace import EpisodeTrace
 from vlatency.experiments.agree import LIMIT, Args, Arm, agree, conclusions, ks_distance, main, spread
 from vlatency.experiments.analysis.paired import paired
-from vlatency.experiments.wall import Late, WallClock, WallLoop
+from vlatency.experiments.checks.wall_clock import Late, WallClock, WallLoop
 from vlatency.sim.clock import ms_to_ns
 from vlatency.sim.errors import UsageError
 

@@ -5,8 +5,8 @@ import time
 from tests.experiments.test_trial import Rule, job, open_world
 from vlatency.agent.realtime.driver import run_episodes
 from vlatency.experiments.bench import Goal, Timed
+from vlatency.experiments.checks.peer_loop import DefaultEyes, play
 from vlatency.experiments.evaluation.episodes import clocked, lay_out
-from vlatency.experiments.peers import DefaultEyes, play
 
 
 def test_a_target_is_a_bound_on_one_side() -> None:

@@ -1,0 +1,1 @@
+"""Simulated time, drawing and speed held against the world outside."""

@@ -1,7 +1,7 @@
 """Agreement with real threads: the same agent in simulated time and on the wall clock, on the same seeds.
 
 Both arms draw the same latencies for the same jobs. What may differ is what real threads add: the moment at which a
-sleeper wakes, the time in which views are drawn, a host busy with something else (`experiments/checks/wall_clock.py`). So the
+sleeper wakes, the time in which views are drawn, a host busy with something else (`checks/wall_clock.py`). So the
 ages of the features at the control ticks must have the same distribution, and as many picks must succeed.
 """
 

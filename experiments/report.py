@@ -28,12 +28,13 @@ class Args:
 
 def main(args: Args) -> None:
     """Print every study's table, and write the report."""
-    from vlatency.experiments.evaluation.run_folder import CONFIG, SWEEP, check_writable, write_text
+    from vlatency.experiments.evaluation.run_folder import CONFIG, SWEEP
     from vlatency.experiments.reporting.headline import answer
     from vlatency.experiments.reporting.html_page import html
     from vlatency.experiments.reporting.poster import poster
     from vlatency.experiments.reporting.tables import as_csv, latex, markdown
     from vlatency.experiments.shared import provenance
+    from vlatency.experiments.shared.files import check_writable, write_text
     from vlatency.sim.errors import UsageError
 
     if not args.folders:

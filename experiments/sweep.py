@@ -54,12 +54,12 @@ class Args:
 def main(args: Args) -> None:
     """Say what is about to be measured, measure it, write and print the tables."""
     from vlatency.experiments.evaluation.episodes import Job, probe, run
-    from vlatency.experiments.evaluation.run_folder import check_writable
     from vlatency.experiments.evaluation.setting import check_range
     from vlatency.experiments.parallel.engine import open_engine
     from vlatency.experiments.reporting.sweep_table import text
     from vlatency.experiments.run import describe
     from vlatency.experiments.shared import provenance
+    from vlatency.experiments.shared.files import check_writable
     from vlatency.experiments.sweeps.cell_store import Cells
     from vlatency.experiments.sweeps.filming import film
     from vlatency.experiments.sweeps.plan import FIRST_SEED, read_plan
@@ -204,9 +204,10 @@ def write(plan: "Plan", cells: "Cells") -> Path:
     """Write sweep.json (which cells), summary.json and summary.md (what they say) to the sweep's folder."""
     import json
 
-    from vlatency.experiments.evaluation.run_folder import SUMMARY_JSON, SUMMARY_MD, SWEEP, write_text
+    from vlatency.experiments.evaluation.run_folder import SUMMARY_JSON, SUMMARY_MD, SWEEP
     from vlatency.experiments.reporting.sweep_table import text
     from vlatency.experiments.shared import provenance
+    from vlatency.experiments.shared.files import write_text
     from vlatency.experiments.sweeps.verdicts import as_json
 
     rows = {setting: cells.rows(setting, plan.episodes) for setting in plan.settings}

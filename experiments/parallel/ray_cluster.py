@@ -12,15 +12,13 @@ import sys
 from collections.abc import Callable
 from functools import lru_cache
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from vlatency.experiments.parallel.engine import RETRIES, SINGLE_THREADED, Engine, Outcome, attempt
 from vlatency.experiments.shared import provenance
 from vlatency.experiments.shared.command import RunError
+from vlatency.experiments.shared.files import ROOT
 from vlatency.sim.errors import UsageError
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 class Cluster(Engine):

@@ -119,7 +119,8 @@ def _meaning(policy: dict[str, Any]) -> str:
 
 def write_summary(folder: Path, config: dict[str, Any], rows: list[dict[str, Any]]) -> None:
     """Write summary.json and summary.md."""
-    from vlatency.experiments.evaluation.run_folder import SUMMARY_JSON, SUMMARY_MD, write_text
+    from vlatency.experiments.evaluation.run_folder import SUMMARY_JSON, SUMMARY_MD
+    from vlatency.experiments.shared.files import write_text
 
     write_text(folder / SUMMARY_JSON, json.dumps(summary(config, rows), indent=2, ensure_ascii=False) + "\n")
     write_text(folder / SUMMARY_MD, markdown(config, rows))

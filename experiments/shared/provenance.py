@@ -9,6 +9,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from vlatency.experiments.shared.files import ROOT
+
 PACKAGES = ("vlatency", "mujoco", "gymnasium", "numpy", "torch", "transformers", "mink", "pillow")
 
 
@@ -25,7 +27,7 @@ def versions() -> dict[str, str]:
 
 def git_revision() -> str | None:
     """Commit of this source tree, with "+" if it was changed since; None where it is not under git."""
-    root = Path(__file__).resolve().parent.parent
+    root = ROOT
     if not (root / ".git").exists():
         return None
     try:
@@ -37,10 +39,12 @@ def git_revision() -> str | None:
 
 def source_sha256() -> str:
     """SHA-256 of the code that decides an episode: what comes after it, such as tables, does not count."""
-    root = Path(__file__).resolve().parent.parent
+    root = ROOT
     files = [path for folder in ("sim", "envs", "agent") for path in (root / folder).rglob("*.py")]
     digest = hashlib.sha256()
-    for path in sorted([*files, *(root / "experiments" / name for name in ("trial.py", "setting.py"))]):
+    for path in sorted(
+        [*files, *(root / "experiments" / name for name in ("evaluation/episodes.py", "evaluation/setting.py"))]
+    ):
         digest.update(f"{path.relative_to(root).as_posix()}\n".encode() + path.read_bytes())
     return digest.hexdigest()
 

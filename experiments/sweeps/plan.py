@@ -29,7 +29,7 @@ from vlatency.sim.errors import UsageError
 if TYPE_CHECKING:
     import yaml
 
-PRESETS = Path(__file__).parent / "sweeps"
+PRESETS = Path(__file__).parent / "presets"
 KEYS = ("about", "episodes", "seed", "common", "across", "arms", "split", "break_even", "looks")
 HOW = ("episodes", "seed", "workers", "engine", "address", "batch", "videos", "trace", "out", "resume")
 """Options of a run that are no arm's to choose."""

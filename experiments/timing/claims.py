@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from vlatency.agent.realtime.cost.roofline import resized, sequences, visual_tokens
+from vlatency.experiments.shared.files import ROOT
 from vlatency.experiments.timing.profile_facts import (
     CLAIMS,
     NATIVE,
@@ -21,7 +21,7 @@ from vlatency.experiments.timing.profile_facts import (
     tflop,
 )
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "claims.md"
+PAGE = ROOT / "docs" / "claims.md"
 NOTE_VL_MS, NOTE_HEAD_MS, PERIOD_MS = 1452.82, 10.97, 100.0
 BASE = Key()
 JOINT = replace(BASE, encoding="joint")

@@ -177,7 +177,7 @@ def _line(row: Row, measured: Measurement) -> str:
 
 
 def _print_stages(stages: dict[str, list[float]]) -> None:
-    for name, samples in encode_stages.items():
+    for name, samples in stages.items():
         p50, p95, p99 = quantiles(samples)
         print(f"    {name:<54}{p50:9.2f}{p95:9.2f}{p99:9.2f}{len(samples):4d}", flush=True)
 

@@ -18,7 +18,7 @@ from vlatency.sim.errors import UsageError
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def command(*args: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+def typed(*args: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
     env = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "80"}
     line = [sys.executable, str(ROOT / "experiments" / "run.py"), *args]
     return subprocess.run(line, capture_output=True, text=True, cwd=folder, env=env, timeout=120)
@@ -26,7 +26,7 @@ def command(*args: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]
 
 def test_help_answers_at_once() -> None:
     started = time.perf_counter()
-    done = command("--help")
+    done = typed("--help")
     assert time.perf_counter() - started < 1.5
     assert done.returncode == 0 and "--swap-instruction" in done.stdout and not done.stderr
 
@@ -42,7 +42,7 @@ def test_help_answers_at_once() -> None:
     ],
 )
 def test_bad_input_is_one_line(args: list[str], says: str, tmp_path: Path) -> None:
-    done = command(*args, folder=tmp_path)
+    done = typed(*args, folder=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1 and says in done.stderr
     assert list(tmp_path.iterdir()) == []
@@ -175,7 +175,7 @@ def test_what_only_a_worker_finds_is_one_line_too(untrained: Path, tmp_path: Pat
         (["--policy", str(untrained), "--speed", "0.1"], "tasks with one are conveyor, turntable"),
         (["--policy", str(weights.parent)], "model.safetensors is not a readable safetensors file"),
     ):
-        done = command(*args, folder=tmp_path)
+        done = typed(*args, folder=tmp_path)
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1 and says in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["policy"]
@@ -197,7 +197,7 @@ def test_a_run_from_start_to_end(untrained: Path, tmp_path: Path) -> None:
         "--trace",
     ]
     args += ["--episodes", "1", "--out", "run"]
-    done = command(*args, folder=tmp_path)
+    done = typed(*args, folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert "pause    0/1" in done.stdout and "next: python" in done.stdout
     run = tmp_path / "run"
@@ -211,8 +211,8 @@ def test_a_run_from_start_to_end(untrained: Path, tmp_path: Path) -> None:
     assert names.count("encode") == lines[1]["encodes"]
 
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    again = command(*args, folder=tmp_path)
-    other = command(*args, "--resume", "--res", "448", folder=tmp_path)
+    again = typed(*args, folder=tmp_path)
+    other = typed(*args, "--resume", "--res", "448", folder=tmp_path)
     assert (again.returncode, other.returncode) == (2, 2)
     assert "not empty" in again.stderr and "height (224 there, 448 here)" in other.stderr
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
@@ -227,7 +227,7 @@ def test_episodes_depend_neither_on_the_number_of_workers_nor_on_the_batch_size(
     found = []
     for workers, batch in (("1", "1"), ("2", "2")):
         out = f"{workers}-{batch}"
-        done = command(*args, "--workers", workers, "--batch", batch, "--out", out, folder=tmp_path)
+        done = typed(*args, "--workers", workers, "--batch", batch, "--out", out, folder=tmp_path)
         assert (done.returncode, done.stderr) == (0, "")
         rows = [json.loads(line) for line in (tmp_path / out / "episodes.jsonl").read_text().splitlines()]
         found.append([{key: value for key, value in row.items() if key != "wall_s"} for row in rows])

@@ -66,7 +66,7 @@ def world() -> Iterator[PickEnv]:
 def worlds(world: PickEnv, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[PickEnv]]:
     """The worlds of the process that stand idle."""
     idle = [world]
-    monkeypatch.setattr(trial, "_open_world", open_world)
+    monkeypatch.setattr(episodes, "_open_world", open_world)
     yield idle
     for env in idle:
         if env is not world:
@@ -76,7 +76,7 @@ def worlds(world: PickEnv, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Pic
 @pytest.fixture
 def rule(worlds: list[PickEnv], monkeypatch: pytest.MonkeyPatch) -> Rule:
     rule = Rule()
-    monkeypatch.setattr(trial, "stage", lambda setting, policy: (worlds, rule))
+    monkeypatch.setattr(episodes, "stage", lambda setting, policy: (worlds, rule))
     return rule
 
 

@@ -7,7 +7,7 @@ across: {task: [static, conveyor]}   # each arm in each place: all combinations 
 arms:                                # the first one is the reference
   current: {views: 5, res: 640x360, mode: sync}
   224 px:  {views: 5, res: 224, mode: sync}
-split: true                          # optional: for each other arm two more cells, see experiments/analysis/late_or_wrong.py
+split: true                          # optional: for each other arm two more cells, see analysis/late_or_wrong.py
 break_even: {over: speed, threshold: 0.5}   # optional: see experiments/analysis/break_even.py
 looks: 5                             # optional: stop early what is decided, see experiments/analysis/interim_looks.py
 """

@@ -1,4 +1,4 @@
-"""What profiles say about Qwen2.5-VL-3B, and what arithmetic says: the two sources of `experiments/timing/claims.py`."""
+"""What profiles say about Qwen2.5-VL-3B, and what arithmetic says: the two sources of `claims.py`."""
 
 from __future__ import annotations
 

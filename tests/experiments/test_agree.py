@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.realtime.fakes import CAMERAS, FakePlant, FakePolicy, Jitter, play
+from tests.agent.realtime.fakes import CAMERAS, FakePlant, FakePolicy, Jitter, play
 from vlatency.agent.optimization import CAMERA_ORDER, Optimization
 from vlatency.agent.realtime.cost.latency import Constant, FixedLatency, parse_latency
 from vlatency.agent.realtime.requests import Encode

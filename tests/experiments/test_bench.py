@@ -2,7 +2,7 @@
 
 import time
 
-from tests.experiments.test_trial import Rule, job, open_world
+from tests.experiments.evaluation.test_episodes import Rule, job, open_world
 from vlatency.agent.realtime.driver import run_episodes
 from vlatency.experiments.bench import Goal, Timed
 from vlatency.experiments.checks.peer_loop import DefaultEyes, play

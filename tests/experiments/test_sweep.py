@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.experiments.test_setting import SETTING
+from tests.experiments.evaluation.test_setting import SETTING
 from vlatency.agent.realtime.robot_timing import Rig
 from vlatency.experiments import sweep
 from vlatency.experiments.evaluation.episodes import Job

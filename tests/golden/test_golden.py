@@ -5,11 +5,11 @@ import json
 
 import pytest
 
+from tests.agent.realtime.fakes import play
+from tests.agent.realtime.test_combinations import drawn
+from tests.agent.realtime.test_execution import Sloping
 from tests.golden import record
 from tests.golden.cases import CASES
-from tests.realtime.fakes import play
-from tests.realtime.test_combinations import drawn
-from tests.realtime.test_execution import Sloping
 
 CLOCK = record.FILE.with_name("clock.json")
 

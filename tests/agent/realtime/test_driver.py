@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.realtime.fakes import CAMERAS, FakePlant, FakePolicy, Jitter
+from tests.agent.realtime.fakes import CAMERAS, FakePlant, FakePolicy, Jitter
 from vlatency.agent.realtime.driver import run_episodes
 from vlatency.agent.realtime.episode import episode
 from vlatency.agent.realtime.requests import Request

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.realtime.fakes import FakePlant, Felt, play
+from tests.agent.realtime.fakes import FakePlant, Felt, play
 from vlatency.agent.realtime.cost.latency import Constant
 from vlatency.agent.realtime.reuse import Deadline, Every, Latest, OnEvent, Reuse, Stagger, parse_reuse
 from vlatency.sim.clock import ms_to_ns

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.realtime.fakes import STEP_NS, Jitter, play
-from tests.realtime.test_execution import ALL, Sloping
+from tests.agent.realtime.fakes import STEP_NS, Jitter, play
+from tests.agent.realtime.test_execution import ALL, Sloping
 from vlatency.agent.realtime.reuse import Deadline, Every, Latest, OnEvent, Stagger
 from vlatency.agent.realtime.robot_timing import Rig
 from vlatency.agent.realtime.servers import Apart, Shared

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.realtime.fakes import Jitter, play
+from tests.agent.realtime.fakes import Jitter, play
 from vlatency.agent.realtime.reuse import Every, Latest, Reuse
 from vlatency.agent.realtime.trace import EpisodeTrace
 from vlatency.experiments.recording.perfetto import FEATURE_AGE, LANES, UNIT, chrome_trace, tid_of, write_chrome_trace

@@ -4,8 +4,8 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from tests.experiments.test_setting import SETTING
-from tests.experiments.test_table import ROWS
+from tests.experiments.evaluation.test_setting import SETTING
+from tests.experiments.reporting.test_mode_table import ROWS
 from vlatency.agent.realtime.robot_timing import Rig
 from vlatency.experiments.reporting.run_summary import machinery, summary
 from vlatency.experiments.shared.progress import header

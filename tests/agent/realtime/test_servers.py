@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.realtime.fakes import Jitter, play
+from tests.agent.realtime.fakes import Jitter, play
 from vlatency.agent.realtime.cost.latency import Constant
 from vlatency.agent.realtime.reuse import Every, Latest
 from vlatency.agent.realtime.servers import Apart, Servers, Shared, parse_servers

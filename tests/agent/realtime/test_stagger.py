@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.realtime.fakes import FakePlant, Jitter, play
-from tests.realtime.test_reuse import Eventful
+from tests.agent.realtime.fakes import FakePlant, Jitter, play
+from tests.agent.realtime.test_reuse import Eventful
 from vlatency.agent.optimization import CAMERA_ORDER
 from vlatency.agent.realtime.cost.latency import Constant
 from vlatency.agent.realtime.requests import Act, Encode

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from tests.realtime.fakes import CAMERAS, NO_LATENCY, STEP_NS, FakePlant, Jitter, play
+from tests.agent.realtime.fakes import CAMERAS, NO_LATENCY, STEP_NS, FakePlant, Jitter, play
 from vlatency.agent.realtime.cost.latency import Constant
 from vlatency.agent.realtime.episode import MODES, episode
 from vlatency.agent.realtime.reuse import Every, Latest, Reuse
@@ -181,7 +181,8 @@ def test_an_episode_that_is_over_before_it_begins_asks_for_nothing(mode: str) ->
 
 
 def test_the_clock_needs_neither_torch_nor_a_physics_engine_nor_the_environments() -> None:
-    modules = "clocked distribution driver episode execution latency profile requests reuse rig roofline servers trace"
+    modules = "event_loop driver episode execution requests reuse robot_timing servers trace cost.distribution "
+    modules += "cost.latency cost.profile cost.roofline"
     names = ", ".join(f"vlatency.agent.realtime.{module}" for module in modules.split())
     code = f"import sys, {names}; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.realtime.fakes import NO_LATENCY, STEP_NS, FakePlant, FakePolicy, Felt, Jitter, play
+from tests.agent.realtime.fakes import NO_LATENCY, STEP_NS, FakePlant, FakePolicy, Felt, Jitter, play
 from vlatency.agent.realtime.cost.latency import Constant
 from vlatency.agent.realtime.execution import (
     Chunk,

@@ -184,7 +184,7 @@ def test_leaving_early_stops_the_workers() -> None:
 PARENT = """
 import os
 from vlatency.experiments.parallel.engine import Workers
-from tests.experiments.test_engine import own_pid, square
+from tests.experiments.parallel.test_engine import own_pid, square
 if __name__ == "__main__":
     with Workers(1) as workers:
         print(workers.call(own_pid, 0), flush=True)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from tests.vla.reference import hidden_states
+from tests.agent.vla.model.reference import hidden_states
 from vlatency.agent.optimization import CAMERA_ORDER, Encoding, Optimization
 from vlatency.agent.realtime.requests import Act, Encode
 from vlatency.agent.vla.model.backbones import config_for_backbone, published_config, random_backbone, with_eyes

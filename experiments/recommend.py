@@ -117,9 +117,7 @@ def _measure(args: Args) -> str:
 
     asked = [name for name in presets() if any(_suits(setting.as_json(), args) for setting in read_plan(name).settings)]
     if not asked:
-        return (
-            "no sweep that ships measures this; write one for python experiments/sweep.py (see sweeps/plan.py)"
-        )
+        return "no sweep that ships measures this; write one for python experiments/sweep.py (see sweeps/plan.py)"
     return f"python experiments/sweep.py {asked[0]}" + (f" (or {', '.join(asked[1:])})" if asked[1:] else "")
 
 

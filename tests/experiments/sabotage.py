@@ -70,7 +70,8 @@ class Sweep:
 
     def start(self) -> "subprocess.Popen[bytes]":
         """Begin it, or go on."""
-        env = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+        path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+        env = os.environ | {"PYTHONPATH": path, "COLUMNS": "200"}
         with self._said.open("wb") as out:
             return subprocess.Popen(self._command, cwd=self.folder, env=env, stdout=out)
 

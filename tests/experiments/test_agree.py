@@ -202,7 +202,7 @@ def test_bad_values_name_the_good_ones_before_anything_runs(change: dict[str, An
 
 
 def command(*args: str) -> subprocess.CompletedProcess[str]:
-    env = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "80"}
+    env = os.environ | {"COLUMNS": "80"}
     line = [sys.executable, str(ROOT / "experiments" / "agree.py"), *args]
     return subprocess.run(line, capture_output=True, text=True, cwd=ROOT, env=env, timeout=240)
 

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def typed(*args: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    env = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "80"}
+    env = os.environ | {"COLUMNS": "80"}
     line = [sys.executable, str(ROOT / "experiments" / "run.py"), *args]
     return subprocess.run(line, capture_output=True, text=True, cwd=folder, env=env, timeout=120)
 

@@ -1,7 +1,6 @@
 """A sweep measures every cell once, whatever was measured before and whenever it is killed."""
 
 import json
-import os
 import random
 import re
 import subprocess
@@ -347,8 +346,7 @@ def test_a_bad_sweep_is_one_line(change: dict[str, Any], says: str) -> None:
 def test_bad_input_is_one_line(args: list[str], says: str, tmp_path: Path) -> None:
     root = Path(__file__).resolve().parents[2]
     line = [sys.executable, str(root / "experiments" / "sweep.py"), *args]
-    env = os.environ | {"PYTHONPATH": str(root)}
-    done = subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, env=env, timeout=240)
+    done = subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, timeout=240)
     assert (done.returncode, done.stdout) == (2, "") and list(tmp_path.iterdir()) == []
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1 and says in done.stderr
 

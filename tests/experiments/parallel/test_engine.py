@@ -199,7 +199,8 @@ def own_pid(_: int) -> int:
 def test_a_killed_parent_takes_its_workers_along(tmp_path_factory: pytest.TempPathFactory) -> None:
     script = tmp_path_factory.mktemp("parent") / "parent.py"
     script.write_text(PARENT)
-    env = os.environ | {"PYTHONPATH": os.getcwd()}
+    path = os.pathsep.join([os.getcwd(), os.environ.get("PYTHONPATH", "")])
+    env = os.environ | {"PYTHONPATH": path}
     with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True, env=env) as parent:
         assert parent.stdout is not None
         worker = int(parent.stdout.readline())

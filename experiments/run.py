@@ -222,7 +222,6 @@ def describe(setting: "Setting", policy: Path, facts: "Facts") -> dict[str, Any]
     """What config.json holds, beside the number of episodes."""
     from dataclasses import asdict
 
-    from vlatency.experiments.evaluation.charged import charged
     from vlatency.experiments.shared import provenance
 
     return {
@@ -235,7 +234,7 @@ def describe(setting: "Setting", policy: Path, facts: "Facts") -> dict[str, Any]
         "policy": {"folder": str(policy), "parameters": facts.parameters, "stand_in": facts.stand_in},
         "feature_error": facts.feature_error,
         "latency": setting.latency_model.describe(),
-        "charged": asdict(charged(setting.latency_model)),
+        "charged": asdict(setting.latency_model.charged),
         "gl_renderer": facts.gl_renderer,
         "machine": {"cores": provenance.cores(), "platform": platform.platform()},
         "versions": provenance.versions(),

@@ -4,8 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vlatency.agent.realtime.cost.latency import ROOFLINE
-from vlatency.experiments.evaluation.charged import Charged, charged
+from vlatency.agent.realtime.cost.latency import ROOFLINE, Charged
 from vlatency.experiments.reporting.headline import rate
 from vlatency.experiments.reporting.interpolation import Believed, Measured, believe, latency
 from vlatency.experiments.reporting.run_summary import features
@@ -49,7 +48,7 @@ def make_options(cells: Sequence[Measured], device: str) -> list[Option]:
     for group in groups.values():
         setting, (mode,) = group[0].setting, group[0].setting["modes"]
         model = latency(device, setting["optimization"])
-        took = charged(model)
+        took = model.charged
         head = model.head_ms * (1 if setting["servers"] == "two" else model.contention)
         loop = head + (took.vl_p95_ms if mode == "sync" else 0.0)
         options.append(

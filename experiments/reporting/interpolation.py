@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vlatency.agent.optimization import Optimization
-from vlatency.agent.realtime.cost.latency import LatencyModel, parse_latency
+from vlatency.agent.realtime.cost.latency import Charged, LatencyModel, parse_latency
 from vlatency.experiments.analysis.break_even import BreakEven, break_even
 from vlatency.experiments.analysis.paired import Interval, wilson
-from vlatency.experiments.evaluation.charged import TIMING, Charged
 from vlatency.experiments.evaluation.run_folder import CONFIG, RunFolder
+from vlatency.experiments.reporting.study import TIMING
 from vlatency.sim.errors import UsageError
 
 QUESTION = ("speed", "task", "control_hz")

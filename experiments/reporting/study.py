@@ -9,7 +9,6 @@ from typing import Any
 from vlatency.experiments.analysis.break_even import BreakEven
 from vlatency.experiments.analysis.late_or_wrong import Split
 from vlatency.experiments.analysis.paired import Interval, Paired
-from vlatency.experiments.evaluation.charged import TIMING
 from vlatency.experiments.evaluation.run_folder import (
     CONFIG,
     EPISODES,
@@ -23,6 +22,8 @@ from vlatency.experiments.evaluation.run_folder import (
 from vlatency.experiments.sweeps.plan import AS_IS, show
 from vlatency.sim.errors import UsageError
 
+TIMING = ("latency", "vl_ms", "head_ms", "perf_factor", "latency_of", "seed")
+"""Fields of a setting that say how long things take, or which episodes were run."""
 Where = tuple[tuple[str, Any], ...]
 """The options that hold for all arms of a place, such as the task: `experiments.sweeps.plan.Place`."""
 

@@ -139,4 +139,4 @@ def modelled(key: Key) -> Finding:
 
 
 def _nominal(entry: dict[str, Any]) -> float:
-    return float(np.median([read_distribution(entry, lambda value: float(str(value))).nominal_ms]))
+    return float(np.median([read_distribution(entry, lambda value: float(str(value))).p50_ms]))

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from vlatency.experiments import sweep
-from vlatency.experiments.evaluation.charged import charged
 from vlatency.experiments.evaluation.episodes import Job
 from vlatency.experiments.evaluation.feature_ages import HISTOGRAM, histogram
 from vlatency.experiments.evaluation.run_folder import VIDEOS, Row
@@ -96,7 +95,7 @@ def describe(cell: Cell) -> dict[str, Any]:
         "command": "python experiments/sweep.py made-up",
         "policy": POLICY,
         "latency": setting.latency_model.describe(),
-        "charged": asdict(charged(setting.latency_model)),
+        "charged": asdict(setting.latency_model.charged),
         "gl_renderer": "fake",
         "versions": SOFTWARE["versions"],
     }

@@ -12,10 +12,9 @@ import pytest
 
 from tests.experiments.studies import FAST, LATE, SHIP, write_sweep
 from vlatency.agent.optimization import Optimization
-from vlatency.agent.realtime.cost.latency import parse_latency
+from vlatency.agent.realtime.cost.latency import Charged, parse_latency
 from vlatency.agent.realtime.cost.profile import CONTENTION
 from vlatency.experiments.analysis.paired import wilson
-from vlatency.experiments.evaluation.charged import Charged, charged
 from vlatency.experiments.recommend import Args, find_device, main
 from vlatency.experiments.reporting.candidates import dominated, make_options, rank
 from vlatency.experiments.reporting.interpolation import Measured, believe, cliff, read_cells
@@ -163,7 +162,7 @@ def test_what_is_charged_are_percentiles_of_preprocessing_and_encode_times_the_f
     (tmp_path / "gpu.json").write_text(json.dumps(PROFILE))
     optimization = Optimization(cameras=("top", "wrist", "front"), width=224, height=224, encoding="batched")
     model = parse_latency(str(tmp_path / "gpu.json"), optimization, 2.0)
-    assert charged(model) == Charged(60.0, 100.0, 6.0)
+    assert model.charged == Charged(60.0, 100.0, 6.0)
 
 
 def test_recommend_reads_what_was_charged_and_not_the_profile_of_today(tmp_path: Path) -> None:

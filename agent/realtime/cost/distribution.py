@@ -18,8 +18,13 @@ class Steady:
     ms: float
 
     @property
-    def nominal_ms(self) -> float:
-        """What a table calls the latency: here the only one [ms]."""
+    def p50_ms(self) -> float:
+        """Median [ms]."""
+        return self.ms
+
+    @property
+    def p95_ms(self) -> float:
+        """95th percentile [ms]."""
         return self.ms
 
     def draws(self, rng: np.random.Generator) -> Iterator[float]:
@@ -35,11 +40,6 @@ class Lognormal:
     p50_ms: float
     p95_ms: float
     p99_ms: float
-
-    @property
-    def nominal_ms(self) -> float:
-        """The median [ms]."""
-        return self.p50_ms
 
     @property
     def sigma(self) -> float:
@@ -67,9 +67,14 @@ class Samples:
     ms: tuple[float, ...]
 
     @property
-    def nominal_ms(self) -> float:
-        """The median [ms]."""
+    def p50_ms(self) -> float:
+        """Median [ms]."""
         return float(np.median(self.ms))
+
+    @property
+    def p95_ms(self) -> float:
+        """95th percentile [ms], linear between samples."""
+        return float(np.percentile(self.ms, 95))
 
     def draws(self, rng: np.random.Generator) -> Iterator[float]:
         """One duration after another [ms], without end."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import os.path
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -55,40 +57,60 @@ class Constant:
 
 
 @dataclass(frozen=True)
-class _Steady:
-    """What the models here share: two numbers, and every job takes its nominal time."""
+class Charged:
+    """What a latency model charges, in three figures. A percentile of a sum is taken to be the sum of percentiles."""
 
-    vl_ms: float
+    vl_p50_ms: float
+    """Median of preprocessing and encode [ms]."""
+    vl_p95_ms: float
+    """95th percentile of preprocessing and encode [ms]."""
     head_ms: float
+    """Median of sensors and head [ms]."""
+
+
+@dataclass(frozen=True)
+class FixedLatency:
+    """Two numbers that the user chose."""
+
+    encode_ms: float
+    act_ms: float
+    """Sensors and head."""
+    factor: float = 1.0
+    """Multiplies both."""
+
+    @property
+    def name(self) -> str:
+        """The text that `parse_latency` takes, without the factor."""
+        return f"fixed:{_shortest(self.encode_ms)},{_shortest(self.act_ms)}"
+
+    @property
+    def vl_ms(self) -> float:
+        """Latency of an encode [ms]."""
+        return self.encode_ms * self.factor
+
+    @property
+    def head_ms(self) -> float:
+        """Latency of sensors and head [ms]."""
+        return self.act_ms * self.factor
 
     @property
     def contention(self) -> float:
         """How many times as long a head run takes while an encode runs on the same GPU."""
         return CONTENTION
 
+    @property
+    def charged(self) -> Charged:
+        """The latencies in three figures."""
+        return Charged(self.vl_ms, self.vl_ms, self.head_ms)
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of all that it can charge."""
+        return _sha256({"vl_ms": self.vl_ms, "head_ms": self.head_ms, "contention": self.contention})
+
     def stream(self, rng: np.random.Generator) -> LatencyStream:
-        """The latencies of one episode; a model whose jobs vary draws them from `rng`."""
+        """The latencies of one episode."""
         return Constant(self.vl_ms, self.head_ms)
-
-
-@dataclass(frozen=True)
-class NoLatency(_Steady):
-    """Thinking takes no time."""
-
-    vl_ms: float = field(default=0.0, init=False)
-    head_ms: float = field(default=0.0, init=False)
-
-    def describe(self) -> str:
-        """One line for the header."""
-        return "none: VL 0 ms, sensor + head 0 ms"
-
-
-@dataclass(frozen=True)
-class FixedLatency(_Steady):
-    """Two numbers that the user chose."""
-
-    factor: float = 1.0
-    """The numbers are already multiplied by it."""
 
     def describe(self) -> str:
         """One line for the header."""
@@ -96,10 +118,29 @@ class FixedLatency(_Steady):
 
 
 @dataclass(frozen=True)
+class NoLatency(FixedLatency):
+    """Thinking takes no time."""
+
+    encode_ms: float = field(default=0.0, init=False)
+    act_ms: float = field(default=0.0, init=False)
+    factor: float = field(default=1.0, init=False)
+
+    @property
+    def name(self) -> str:
+        """The text that `parse_latency` takes."""
+        return "none"
+
+    def describe(self) -> str:
+        """One line for the header."""
+        return "none: VL 0 ms, sensor + head 0 ms"
+
+
+@dataclass(frozen=True)
 class ProfileLatency:
     """What a device takes for this configuration: measured, scaled from what was measured, or modelled."""
 
-    profile: str
+    name: str
+    """The text that `parse_latency` takes, without the factor: a profile's name or path, or a roofline."""
     device: str
     origin: str
     """How the latency of an encode is known, in words."""
@@ -117,13 +158,24 @@ class ProfileLatency:
 
     @property
     def vl_ms(self) -> float:
-        """Nominal latency of preprocessing and encode [ms]."""
-        return (self.preprocess.nominal_ms + self.encode.nominal_ms) * self.factor
+        """Median of preprocessing plus that of an encode [ms]."""
+        return (self.preprocess.p50_ms + self.encode.p50_ms) * self.factor
 
     @property
     def head_ms(self) -> float:
-        """Nominal latency of sensors and head [ms]."""
-        return self.head.nominal_ms * self.factor
+        """Median of sensors and head [ms]."""
+        return self.head.p50_ms * self.factor
+
+    @property
+    def charged(self) -> Charged:
+        """The latencies in three figures."""
+        return Charged(self.vl_ms, (self.preprocess.p95_ms + self.encode.p95_ms) * self.factor, self.head_ms)
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of all that it can charge: every sample counts, what the profile is called does not."""
+        said = ("name", "device", "origin")
+        return _sha256({key: value for key, value in asdict(self).items() if key not in said})
 
     def stream(self, rng: np.random.Generator) -> LatencyStream:
         """The latencies of one episode, drawn from `rng`: those of each kind of job apart."""
@@ -135,7 +187,8 @@ class ProfileLatency:
     def describe(self) -> str:
         """One line for the header."""
         times = f"VL {_figure(self.vl_ms)} ms, sensor + head {_figure(self.head_ms)} ms"
-        return f"{self.profile}{_times(self.factor)} ({self.device}, {self.origin}): {times}"
+        title = Path(self.name).name.removesuffix(".json")
+        return f"{title}{_times(self.factor)} ({self.device}, {self.origin}): {times}"
 
 
 class _Drawn:
@@ -185,13 +238,13 @@ def parse_latency(text: str, optimization: Optimization, factor: float = 1.0) ->
             f"roofline:DEVICE ({', '.join(DEVICES)}), "
             f"a profile ({', '.join(profiles) or 'none found'}) or the path of a profile's JSON file"
         )
-    return _looked_up(load_profile(path), optimization, factor)
+    return _looked_up(text, load_profile(path), optimization, factor)
 
 
-def _looked_up(profile: Profile, optimization: Optimization, factor: float) -> ProfileLatency:
+def _looked_up(name: str, profile: Profile, optimization: Optimization, factor: float) -> ProfileLatency:
     measured = profile.measured(optimization)
     return ProfileLatency(
-        profile=profile.name,
+        name=name,
         device=profile.device,
         origin="measured" if measured else _scaled(optimization),
         encode=measured or Steady(profile.scaled_ms(optimization)),
@@ -218,7 +271,7 @@ def _modelled(name: str, optimization: Optimization, factor: float) -> ProfileLa
         return Steady(work.roofline_ms(device, asked.quant))
 
     return ProfileLatency(
-        profile=f"{ROOFLINE}{name}",
+        name=f"{ROOFLINE}{name}",
         device=device.name,
         origin="modelled: Qwen2.5-VL-3B at the device's peak; head as in the note",
         encode=encode(optimization),
@@ -244,7 +297,16 @@ def _parse_fixed(text: str, factor: float) -> FixedLatency:
         raise UsageError(
             f"bad latency {text!r}; fixed:VL_MS,HEAD_MS needs two numbers from 0 to {MAX_MS:.0f}, such as fixed:380,11"
         )
-    return FixedLatency(vl_ms * factor, head_ms * factor, factor)
+    return FixedLatency(vl_ms, head_ms, factor)
+
+
+def _sha256(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _shortest(ms: float) -> str:
+    """The fewest digits that give the number back."""
+    return repr(float(ms)).removesuffix(".0")
 
 
 def _figure(ms: float) -> str:

@@ -150,9 +150,9 @@ def _timing(value: object, place: str) -> None:
 
 
 def _distribution(entry: dict[str, Any], place: str) -> float:
-    """The nominal latency [ms] of an entry that has one."""
+    """The median [ms] of an entry that has one."""
     try:
-        return read_distribution(entry, _ms).nominal_ms
+        return read_distribution(entry, _ms).p50_ms
     except KeyError as error:
         raise ValueError(
             f"{place} needs samples_ms, or p50_ms, p95_ms and p99_ms, or mean_ms; it has no {error}"

@@ -105,7 +105,7 @@ def test_every_shipped_profile_names_its_source_and_has_points(path: Path) -> No
 
 def test_the_constants_of_the_profile_are_the_fit_of_its_points() -> None:
     profile = load_profile(PROFILE)
-    measured = np.array([point.took.nominal_ms for point in profile.points])
+    measured = np.array([point.took.p50_ms for point in profile.points])
     tflop = np.array([encode_tflop(point.views, point.res, point.encoding) for point in profile.points])
     columns = np.stack([np.ones_like(tflop), tflop], axis=1) / measured[:, None]  # relative errors, hence the division
     overhead_ms, ms_per_tflop = np.linalg.lstsq(columns, np.ones_like(tflop))[0]
@@ -118,7 +118,7 @@ def test_the_constants_of_the_profile_are_the_fit_of_its_points() -> None:
 def test_a_measured_point_is_used_as_it_is_and_other_configurations_are_scaled() -> None:
     profile = load_profile(PROFILE)
     for point in profile.points:
-        assert parse("insertion_vla", point.views, point.res, point.encoding).vl_ms == point.took.nominal_ms
+        assert parse("insertion_vla", point.views, point.res, point.encoding).vl_ms == point.took.p50_ms
     assert parse("insertion_vla", 5, (640, 360), "batched").vl_ms == profile.scaled_ms(asked(5, (640, 360)))
 
 
@@ -133,7 +133,7 @@ def test_fewer_views_take_their_share_of_a_fixed_figure_and_in_a_profile_what_so
     for views in range(2, 6):
         measured = profile.measured(asked(views, res, "joint"))
         assert measured is not None
-        assert charged(five, views, 5)[0] == round(measured.nominal_ms * 1e6)
+        assert charged(five, views, 5)[0] == round(measured.p50_ms * 1e6)
     assert profile.measured(asked(1, res, "joint")) is None
     assert charged(five, 1, 5)[0] == round(profile.scaled_ms(asked(1, res, "joint")) * 1e6)
 
@@ -163,3 +163,62 @@ def test_half_the_bytes_of_weights_help_where_memory_is_the_bound() -> None:
 def test_an_unknown_roofline_is_one_line_with_the_known_ones() -> None:
     with pytest.raises(UsageError, match=r"^unknown device 'tpu'; devices with a roofline are h100, .*thor, orin$"):
         parse("roofline:tpu")
+
+
+@pytest.mark.parametrize("text", ["none", "fixed:1450.3,10.97", "fixed:380,11", "roofline:orin", "insertion_vla"])
+def test_a_model_has_the_name_by_which_it_was_asked_for(text: str, tmp_path: Path) -> None:
+    model = parse_latency(text, asked(), 2.0 if text != "none" else 1.0)
+    assert model.name == text
+    copy = tmp_path / "mine.json"
+    copy.write_bytes(PROFILE.read_bytes())
+    assert parse(str(copy)).name == str(copy)
+
+
+def written(folder: Path, name: str, **changes: Any) -> LatencyModel:
+    point = {"width": 224, "height": 224, "encoding": "batched"}
+    profile = {
+        "device": "a test",
+        "head": {"samples_ms": [9, 10, 12]},
+        "overhead_ms": 1,
+        "realised_tflops": 50,
+        "encode": [point | {"views": 3, "samples_ms": [50, 60, 70]}, point | {"views": 2, "samples_ms": [30, 40, 50]}],
+    }
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps(profile | changes))
+    return parse(str(path))
+
+
+def test_models_that_charge_the_same_have_the_same_sha256_whatever_they_are_called(tmp_path: Path) -> None:
+    assert written(tmp_path, "one").sha256 == written(tmp_path, "two", device="another").sha256
+    assert parse("none").sha256 == parse("fixed:0,0").sha256
+    assert parse("fixed:380,11").sha256 == parse_latency("fixed:190,5.5", asked(), 2.0).sha256
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"head": {"samples_ms": [8, 10, 12]}},
+        {"head": {"p50_ms": 10, "p95_ms": 11, "p99_ms": 12}},
+        {"head_ms": 10, "head": None},
+        {"contention": 1.5},
+        {"cold_start_ms": 1},
+        {"preprocess": {"samples_ms": [0, 0, 1]}},
+        {"overhead_ms": 2},  # an encode of one view is scaled
+        {"encode": 0},
+        {"encode": 1},
+    ],
+    ids=str,
+)
+def test_one_changed_figure_changes_the_sha256_though_the_medians_stay(tmp_path: Path, change: dict[str, Any]) -> None:
+    plain = written(tmp_path, "plain")
+    path = tmp_path / "changed.json"
+    data = json.loads((tmp_path / "plain.json").read_text())
+    if isinstance(change.get("encode"), int):
+        data["encode"][change["encode"]]["samples_ms"][0] = 10
+    else:
+        data = {key: value for key, value in (data | change).items() if value is not None}
+    path.write_text(json.dumps(data))
+    changed = parse(str(path))
+    assert (changed.vl_ms, changed.head_ms) == (plain.vl_ms, plain.head_ms)
+    assert changed.sha256 != plain.sha256
+    assert parse_latency(str(path), asked(), 2.0).sha256 != changed.sha256

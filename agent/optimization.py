@@ -8,10 +8,9 @@ from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
+from vlatency.agent.image_size import check_aspect
 from vlatency.sim.errors import UsageError
-
-CAMERA_ORDER = ("top", "wrist", "front", "left", "right")
-"""The views a policy knows, in the order in which `--views N` takes them (equal to `sim.cameras.CAMERA_ORDER`)."""
+from vlatency.sim.names import CAMERA_ORDER
 
 Encoding = Literal["joint", "batched", "separate", "streams"]
 Pool = Literal["mean", "max", "attention"]
@@ -77,6 +76,7 @@ class Optimization:
         for side in (self.width, self.height):
             if not 1 <= side <= MAX_SIDE:
                 raise UsageError(f"resolution {self.width}x{self.height}: sides must be 1 to {MAX_SIDE}")
+        check_aspect(self.width, self.height)
         for name, choices in CHOICES.items():
             value = getattr(self, name)
             for each in value if isinstance(value, tuple) else (value,):

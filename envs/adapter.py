@@ -97,7 +97,7 @@ class GymPlant:
         return dict.fromkeys(cameras, np.asarray(self.env.render(), dtype=np.uint8)) if cameras else {}
 
     def sensors(self) -> Any:
-        """The observation now, in the place of `sim.sensors.Readings`."""
+        """The observation now, in the place of `sim.readings.Readings`."""
         return Observed(self.now_ns, self._observation)
 
 

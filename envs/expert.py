@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlatency.envs.pick import PickEnv
+from vlatency.sim.clock import CHUNK_STEP_NS, ns_to_s
 from vlatency.sim.world import SHAPES, World
 
 Floats = NDArray[np.float64]
@@ -21,8 +22,10 @@ HOVER_M = 0.12
 LIFT_M = 0.24
 LOWEST_M = 0.020
 """The end effector stays this far above the table: the pads travel along the approach as they close."""
+STEP_S = ns_to_s(CHUNK_STEP_NS)
+"""From one set-point to the next."""
 STEP_M = 0.045
-"""Longest move in one control period of 0.1 s."""
+"""Longest move in `STEP_S`."""
 NEAR_M = 0.012
 """Closing starts when the end effector is this near the grasp point."""
 HELD_RATE = 0.15
@@ -130,8 +133,9 @@ def chunk(scene: Scene, steps: int) -> Floats:
 def _imagine(scene: Scene, point: Floats) -> Scene:
     """One control period later: the hand is there, fingers moved at their speed, a held object moved along."""
     held = (scene.gripper > 0.25) & (point[:, 4] > 0.5) & (np.abs(scene.gripper_rate) < HELD_RATE)
-    target = scene.target + np.where(held[:, None], point[:, :3] - scene.ee[:, :3], 0.1 * scene.velocity)
+    target = scene.target + np.where(held[:, None], point[:, :3] - scene.ee[:, :3], STEP_S * scene.velocity)
     # 2F-85 on an object of about 40 mm: fingers stop near 0.45, after about 0.2 s of travel.
     stop = np.where(point[:, 4] > 0.5, np.maximum(scene.gripper, 0.45), 0.0)
     gripper = scene.gripper + np.clip(stop - scene.gripper, -0.35, 0.35)
-    return replace(scene, ee=point[:, :4], gripper=gripper, gripper_rate=(gripper - scene.gripper) / 0.1, target=target)
+    rate = (gripper - scene.gripper) / STEP_S
+    return replace(scene, ee=point[:, :4], gripper=gripper, gripper_rate=rate, target=target)

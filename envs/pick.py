@@ -16,10 +16,12 @@ from vlatency.envs.events import Push, push_wrench
 from vlatency.envs.script import Script, draw_script
 from vlatency.envs.tasks import Task, check_speed, find_task, instruct
 from vlatency.sim.arm import PADS
-from vlatency.sim.cameras import CAMERA_ORDER, HEIGHT, WIDTH, check_cameras
+from vlatency.sim.cameras import check_cameras
+from vlatency.sim.clock import NS_PER_S, PHYSICS_STEP_NS
 from vlatency.sim.errors import UsageError
-from vlatency.sim.plant import STEP_NS, WORKSPACE_HIGH, WORKSPACE_LOW, ArmPlant, ArmState
-from vlatency.sim.sensors import WRENCH_SAMPLES, Readings
+from vlatency.sim.names import CAMERA_ORDER, HEIGHT, WIDTH
+from vlatency.sim.plant import WORKSPACE_HIGH, WORKSPACE_LOW, ArmPlant, ArmState
+from vlatency.sim.readings import WRENCH_SAMPLES, Readings
 from vlatency.sim.world import Thing
 
 HOME_POSE = np.array([0.40, 0.0, 0.28, 0.0])
@@ -91,7 +93,7 @@ class PickEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
             raise UsageError(f"unknown render mode '{render_mode}'; modes are rgb_array, human")
         if render_mode == "human" and sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ):
             raise UsageError("render mode 'human' needs a screen (DISPLAY is not set); 'rgb_array' works without one")
-        steps = 1e9 / control_hz / STEP_NS if control_hz > 0 else 0.5
+        steps = NS_PER_S / control_hz / PHYSICS_STEP_NS if control_hz > 0 else 0.5
         if abs(steps - round(steps)) > 1e-9 or steps < 1:
             raise UsageError(f"control_hz={control_hz} is not a divisor of 500 Hz; 10, 20, 25 and 50 are")
         self.task: Task = find_task(task)
@@ -101,7 +103,7 @@ class PickEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
         self.control_hz = control_hz
         self.metadata = {**self.metadata, "render_fps": control_hz}
         self.render_mode = render_mode
-        self._period_ns = round(steps) * STEP_NS
+        self._period_ns = round(steps) * PHYSICS_STEP_NS
         self._viewer: Any = None
         self._open()
 
@@ -234,7 +236,7 @@ class PickEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
     @property
     def done(self) -> bool:
         """Success, or out of time."""
-        return self.success or self.now_ns >= self.task.time_limit_s * 1e9
+        return self.success or self.now_ns >= self.task.time_limit_s * NS_PER_S
 
     @property
     def target(self) -> Thing:
@@ -293,7 +295,7 @@ class PickEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
             if self._script.event is not None:
                 self._happen()
             self._arm.step()
-            self._held_ns = self._held_ns + STEP_NS if all(self.subgoals().values()) else 0
+            self._held_ns = self._held_ns + PHYSICS_STEP_NS if all(self.subgoals().values()) else 0
             if self._held_ns >= HOLD_NS and self._success_ns is None:
                 self._success_ns = self.now_ns
 

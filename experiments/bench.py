@@ -181,7 +181,7 @@ def _measure(rounds: int) -> tuple[float, float, str]:
     import mujoco
     import numpy as np
 
-    from vlatency.sim.cameras import CAMERA_ORDER, HEIGHT, WIDTH
+    from vlatency.sim.names import CAMERA_ORDER, HEIGHT, WIDTH
     from vlatency.sim.plant import ArmPlant
     from vlatency.sim.world import COLOURS, Thing
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vlatency.envs.pick import PickEnv
-    from vlatency.sim.sensors import Readings
+    from vlatency.sim.readings import Readings
 
 TICK_NS = 100_000_000
 
@@ -206,7 +206,7 @@ class Recorder:
     """Gathers moments of one environment."""
 
     def __init__(self, env: "PickEnv", size: tuple[int, int], every: int) -> None:
-        from vlatency.sim.cameras import CAMERA_ORDER
+        from vlatency.sim.names import CAMERA_ORDER
 
         self.every = every
         self._env, self._cameras, self._size = env, CAMERA_ORDER, size

@@ -68,7 +68,7 @@ def _act(env: "PickEnv", seed: int, until_ns: int) -> "tuple[Film, list[str], in
 
     from vlatency.envs.expert import expert, look
     from vlatency.experiments.recording.film import FilmedPlant
-    from vlatency.sim.cameras import CAMERA_ORDER
+    from vlatency.sim.names import CAMERA_ORDER
 
     env.begin(np_random(seed)[0], {})
     plant = FilmedPlant(env, CAMERA_ORDER)

@@ -69,7 +69,7 @@ class Draw:
     @classmethod
     def random(cls, rng: "np.random.Generator") -> "Draw":
         """Three views at 224x224 most of the time, any one to five, at any of four sizes, otherwise."""
-        from vlatency.sim.cameras import CAMERA_ORDER
+        from vlatency.sim.names import CAMERA_ORDER
 
         cameras = CAMERA_ORDER[:3]
         if rng.random() < 0.35:
@@ -306,7 +306,7 @@ def evaluate(model: "VLA", demos: "Demonstrations", limit: int = 320) -> dict[st
     import torch
 
     from vlatency.agent.vla.model.heads import Past, ViewBatch
-    from vlatency.sim.cameras import CAMERA_ORDER
+    from vlatency.sim.names import CAMERA_ORDER
 
     cameras = CAMERA_ORDER[:3]
     seen = demos.validation[:: max(1, len(demos.validation) // limit)]

@@ -9,6 +9,7 @@ from pathlib import Path
 import mujoco
 import numpy as np
 
+from vlatency.sim.clock import PHYSICS_STEP_NS, ns_to_s
 from vlatency.sim.errors import UsageError
 from vlatency.sim.meshes import decimate_visuals
 
@@ -81,7 +82,7 @@ def arm_spec() -> mujoco.MjSpec:
         spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
         spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
         spec.option.impratio = 10
-        spec.option.timestep = 0.002
+        spec.option.timestep = ns_to_s(PHYSICS_STEP_NS)
     arm.attach(gripper, site=arm.site("attachment_site"), prefix=GRIPPER)
     for body in arm.bodies:
         if body.name != "world":

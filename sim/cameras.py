@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from vlatency.sim import gl
 from vlatency.sim.errors import UsageError
-
-WIDTH, HEIGHT = 640, 360
+from vlatency.sim.names import CAMERA_ORDER, HEIGHT, WIDTH
 
 
 @dataclass(frozen=True)
@@ -42,8 +41,7 @@ CAMERAS: dict[str, CameraSpec] = {
     "left": CameraSpec("world", (0.50, 0.86, 0.46), (0.48, 0.0, 0.08), (0, 0, 1), 31),
     "right": CameraSpec("world", (0.50, -0.86, 0.46), (0.48, 0.0, 0.08), (0, 0, 1), 31),
 }
-CAMERA_ORDER = tuple(CAMERAS)
-"""`--views N` takes the first N."""
+"""By the names of `sim.names.CAMERA_ORDER`, in that order."""
 
 
 def check_cameras(names: Sequence[str]) -> tuple[str, ...]:

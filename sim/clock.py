@@ -14,6 +14,10 @@ from vlatency.sim.errors import UsageError
 
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
+PHYSICS_STEP_NS = 2_000_000
+"""One step of the physics: 2 ms, 500 Hz."""
+CHUNK_STEP_NS = 100_000_000
+"""From one set-point of an action chunk to the next, and between the moments of a demonstration: 100 ms, 10 Hz."""
 
 T = TypeVar("T")
 

@@ -11,13 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from vlatency.sim.arm import ARM_JOINTS, GRIPPER, GRIPPER_CLOSED_CTRL, SERVO_LAG_S, TCP
 from vlatency.sim.cameras import Eyes
+from vlatency.sim.clock import NS_PER_S, PHYSICS_STEP_NS
 from vlatency.sim.kinematics import ArmKinematics
-from vlatency.sim.sensors import Readings, SensorReader
+from vlatency.sim.readings import Readings
+from vlatency.sim.sensors import SensorReader
 from vlatency.sim.stage import PLAIN, STILL, Scenery, Stage
 from vlatency.sim.world import Thing, World
 
-STEP_NS = 2_000_000
-"""Physics step: 2 ms."""
 WORKSPACE_LOW = np.array([0.25, -0.45, 0.018])
 WORKSPACE_HIGH = np.array([0.80, 0.45, 0.50])
 """Set-points are clipped into this box [m]: the table below, the arm's reach beyond."""
@@ -103,7 +103,7 @@ class ArmPlant:
     @property
     def now_ns(self) -> int:
         """Simulated time [ns]."""
-        return self._steps * STEP_NS
+        return self._steps * PHYSICS_STEP_NS
 
     @property
     def trajectory_hash(self) -> str:
@@ -140,7 +140,8 @@ class ArmPlant:
             float(np.linalg.norm(pose[:3] - self._pose[:3])) / MAX_SPEED_M_S,
             abs(pose[3] - self._pose[3]) / MAX_YAW_RATE_RAD_S,
         )
-        self._segment = (start, self._kinematics.solve(pose, start), self._steps, round(seconds * 1e9 / STEP_NS))
+        steps = round(seconds * NS_PER_S / PHYSICS_STEP_NS)
+        self._segment = (start, self._kinematics.solve(pose, start), self._steps, steps)
         self._pose = pose
         self.world.data.ctrl[self._fingers] = np.clip(point[4], 0, 1) * GRIPPER_CLOSED_CTRL
 
@@ -154,7 +155,7 @@ class ArmPlant:
         _, _, first, duration = self._segment
         start, end = self._segment[:2]
         moving = self._steps - first < duration
-        rate = (end - start) / (duration * STEP_NS * 1e-9) if moving else 0.0
+        rate = (end - start) / (duration * PHYSICS_STEP_NS * 1e-9) if moving else 0.0
         self._steps += 1
         data.ctrl[self._servos] = self._reference() + SERVO_LAG_S * rate
         # In this order (and not mj_step) poses and velocities are those of the new state, so that what is captured,

@@ -20,7 +20,7 @@ from vlatency.sim.clock import EventQueue
 
 if TYPE_CHECKING:
     from vlatency.sim.plant import Plant
-    from vlatency.sim.sensors import Readings
+    from vlatency.sim.readings import Readings
 
 Requests: TypeAlias = Generator[Request, Any, None]
 

@@ -14,13 +14,11 @@ from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 import numpy as np
 
+from vlatency.sim.clock import CHUNK_STEP_NS
 from vlatency.sim.errors import UsageError
 
 if TYPE_CHECKING:
     from vlatency.agent.realtime.requests import Act
-
-STEP_NS = 100_000_000
-"""Between two set-points of a chunk [ns]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +35,7 @@ class Chunk:
 
 def remember(chunks: Sequence[Chunk], arrived: Chunk) -> list[Chunk]:
     """All that say anything about the time after the arrival of the last one, oldest first."""
-    older = [chunk for chunk in chunks if chunk.read_ns + len(chunk.setpoints) * STEP_NS > arrived.arrived_ns]
+    older = [chunk for chunk in chunks if chunk.read_ns + len(chunk.setpoints) * CHUNK_STEP_NS > arrived.arrived_ns]
     return [*older, arrived]
 
 
@@ -80,10 +78,10 @@ class _Rows(Hold):
     def next_ns(self, chunks: Sequence[Chunk], now_ns: int) -> int | None:
         """The end of these 100 ms, unless they are the last."""
         following = self._row(chunks[-1], now_ns) + 1
-        return self.begins_ns(chunks[-1]) + following * STEP_NS if following < self.rows(chunks[-1]) else None
+        return self.begins_ns(chunks[-1]) + following * CHUNK_STEP_NS if following < self.rows(chunks[-1]) else None
 
     def _row(self, chunk: Chunk, now_ns: int) -> int:
-        return (now_ns - self.begins_ns(chunk)) // STEP_NS
+        return (now_ns - self.begins_ns(chunk)) // CHUNK_STEP_NS
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ class OpenLoop(_Rows):
         return min(self.actions, len(chunk.setpoints))
 
     def think_ns(self, chunk: Chunk, period_ns: int) -> int:
-        return chunk.arrived_ns + self.rows(chunk) * STEP_NS
+        return chunk.arrived_ns + self.rows(chunk) * CHUNK_STEP_NS
 
 
 @dataclass(frozen=True)
@@ -158,7 +156,7 @@ class RollForward(Switch):
             change_ns = self.next_ns(chunks, t_ns)
             until_ns = end_ns if change_ns is None else min(change_ns, end_ns)
             target = self.setpoint(chunks, t_ns)[: len(pose)]
-            pose, t_ns = pose + (target - pose) * min(1.0, (until_ns - t_ns) / STEP_NS), until_ns
+            pose, t_ns = pose + (target - pose) * min(1.0, (until_ns - t_ns) / CHUNK_STEP_NS), until_ns
         return replace(act, readings=replace(act.readings, ee_pose=pose))
 
 
@@ -178,7 +176,7 @@ class RealTimeChunking(DelayAware):
     def ask(self, act: Act, chunks: Sequence[Chunk], now_ns: int, delay_ns: int) -> Act:
         if not chunks:
             return act
-        frozen = min(delay_ns // STEP_NS, len(chunks[-1].setpoints))
+        frozen = min(delay_ns // CHUNK_STEP_NS, len(chunks[-1].setpoints))
         plan = _left(chunks[-1], now_ns, frozen)
         return replace(act, plan=plan, frozen=frozen) if len(plan) else act
 
@@ -190,7 +188,7 @@ def _left(chunk: Chunk, now_ns: int, least: int) -> np.ndarray:
     last one it is held.
     """
     last = len(chunk.setpoints) - 1
-    first = (now_ns - chunk.read_ns) / STEP_NS
+    first = (now_ns - chunk.read_ns) / CHUNK_STEP_NS
     rows = np.arange(max(least, math.floor(last - first) + 1))
     return np.array([np.interp(first + rows, np.arange(last + 1), column) for column in chunk.setpoints.T]).T
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 if TYPE_CHECKING:
-    from vlatency.sim.sensors import Readings
+    from vlatency.sim.readings import Readings
 
 
 @dataclass(frozen=True, eq=False)

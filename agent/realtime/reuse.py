@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from vlatency.sim.errors import UsageError
+from vlatency.sim.names import WRIST
 
 if TYPE_CHECKING:
-    from vlatency.sim.sensors import Readings
+    from vlatency.sim.readings import Readings
 
 FORCE_JUMP_N = 10.0
 FINGERS_MOVE_PER_S = 0.1
-WRIST = "wrist"
-"""The camera that moves with the hand."""
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from vlatency.sim.errors import UsageError
 
 if TYPE_CHECKING:
     from vlatency.agent.realtime.requests import Act, Encode
-    from vlatency.sim.sensors import Readings
+    from vlatency.sim.readings import Readings
 
 R = TypeVar("R")
 

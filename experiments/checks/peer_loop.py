@@ -15,7 +15,8 @@ import mujoco
 from vlatency.agent.realtime.driver import Policy
 from vlatency.agent.realtime.requests import Act, Encode
 from vlatency.experiments.evaluation.episodes import Job, stage
-from vlatency.sim.cameras import CAMERA_ORDER, Eyes
+from vlatency.sim.cameras import Eyes
+from vlatency.sim.names import CAMERA_ORDER
 
 if TYPE_CHECKING:
     from vlatency.envs.pick import PickEnv

@@ -22,8 +22,7 @@ from vlatency.agent.realtime.driver import Policy
 from vlatency.agent.realtime.requests import Act, Encode
 from vlatency.agent.realtime.reuse import Latest
 from vlatency.agent.realtime.trace import CommandRecord, EpisodeTrace, Span, control_ticks
-from vlatency.sim.clock import hz_to_period_ns
-from vlatency.sim.plant import STEP_NS
+from vlatency.sim.clock import PHYSICS_STEP_NS, hz_to_period_ns
 
 if TYPE_CHECKING:
     from vlatency.sim.plant import Plant
@@ -125,7 +124,7 @@ class WallLoop:
         look at the clock, because it took time: nothing is dated earlier than it was.
         """
         while True:
-            self.plant.advance_to(max(self.plant.now_ns, self.clock.now_ns() // STEP_NS * STEP_NS))
+            self.plant.advance_to(max(self.plant.now_ns, self.clock.now_ns() // PHYSICS_STEP_NS * PHYSICS_STEP_NS))
             if self.plant.done:
                 return self._result()
             now_ns = self.plant.now_ns
@@ -138,7 +137,7 @@ class WallLoop:
             elif self.decided and self.decided[0].due_ns <= now_ns:
                 self._command(now_ns, self.decided.pop(0))
             else:
-                self.clock.sleep_until_ns(now_ns + STEP_NS)
+                self.clock.sleep_until_ns(now_ns + PHYSICS_STEP_NS)
 
     def _look(self, now_ns: int) -> None:
         before = self.newest and self.newest[0]
@@ -185,5 +184,5 @@ class WallLoop:
         ticks = control_ticks(self.instants, self.spans, self.commands, self.period_ns)
         trace = EpisodeTrace("async", self.period_ns, self.plant.now_ns, ticks, tuple(self.spans), tuple(self.commands))
         late_ns = [t_ns - number * self.period_ns for number, t_ns in enumerate(self.instants)]
-        late_ticks = sum(ns > STEP_NS for ns in late_ns)
+        late_ticks = sum(ns > PHYSICS_STEP_NS for ns in late_ns)
         return trace, Late(self.late_encodes, self.late_heads, late_ticks, max(late_ns, default=0))

@@ -82,8 +82,8 @@ def probe(job: Job) -> Facts:
     env = envs[0]
     from vlatency.agent.vla.model.config import TINY
     from vlatency.envs.tasks import instruct
-    from vlatency.sim.cameras import HEIGHT, WIDTH
     from vlatency.sim.gl import renderer_name
+    from vlatency.sim.names import HEIGHT, WIDTH
     from vlatency.sim.world import Thing
 
     env.reset(seed=job.seed)
@@ -179,7 +179,7 @@ def _played(job: Job, idle: list["PickEnv"]) -> Generator[Request, Any, Row]:
 def _told(job: Job, env: "PickEnv") -> Generator[Request, Any, Row]:
     from vlatency.experiments.recording.film import FilmedPlant
     from vlatency.experiments.recording.video import Caption, write_video
-    from vlatency.sim.cameras import CAMERA_ORDER
+    from vlatency.sim.names import CAMERA_ORDER
 
     setting = job.setting
     lay_out(job, env)

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any, get_args
 
 from vlatency import assets
-from vlatency.agent.optimization import CAMERA_ORDER, Head, Optimization, unusual
+from vlatency.agent.optimization import Head, Optimization, unusual
 from vlatency.agent.realtime.cost.latency import LatencyModel, parse_latency
 from vlatency.agent.realtime.episode import MODES
 from vlatency.agent.realtime.execution import Execution, RealTimeChunking
 from vlatency.agent.realtime.reuse import Reuse, Stagger
 from vlatency.agent.realtime.robot_timing import Rig
 from vlatency.sim.errors import UsageError
+from vlatency.sim.names import CAMERA_ORDER
 
 FIRST_TRAINING_SEED = 1_000_000
 """Policies are trained on the seeds from here on, and evaluated on those below."""

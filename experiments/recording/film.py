@@ -13,7 +13,7 @@ from PIL import Image
 
 from vlatency.sim.clock import NS_PER_S
 from vlatency.sim.plant import Plant
-from vlatency.sim.sensors import Readings
+from vlatency.sim.readings import Readings
 
 FPS = 25
 FRAME_NS = NS_PER_S // FPS

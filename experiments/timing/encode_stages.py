@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from vlatency.agent.optimization import CAMERA_ORDER, Optimization
+from vlatency.agent.optimization import Optimization
 from vlatency.agent.realtime.cost.architectures import find_architecture
 from vlatency.agent.realtime.cost.roofline import Work, encode_work, visual_tokens
 from vlatency.agent.realtime.requests import Act, Encode
@@ -23,6 +23,7 @@ from vlatency.agent.vla.policy import VLAPolicy, sensor_batch
 from vlatency.agent.vla.speed.apply_optimization import PLAIN, plain
 from vlatency.experiments.timing.stopwatch import Stopwatch
 from vlatency.sim.errors import UsageError
+from vlatency.sim.names import CAMERA_ORDER
 
 if TYPE_CHECKING:
     from vlatency.agent.vla.model.encoder import VLEncoder
@@ -34,7 +35,7 @@ Samples = tuple[float, ...]
 
 @dataclass(frozen=True)
 class Still:
-    """Readings of a robot at rest; as `sim.sensors.Readings`, but measuring needs no simulator."""
+    """Readings of a robot at rest; as `sim.readings.Readings`, but measuring needs no simulator."""
 
     t_ns: int = 0
     joint_pos: np.ndarray = field(default_factory=lambda: np.zeros(6))

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from vlatency.agent.optimization import CAMERA_ORDER, CHOICES, Optimization, with_preset
+from vlatency.agent.optimization import CHOICES, Optimization, with_preset
 from vlatency.agent.vla.model.config import QWEN
 from vlatency.agent.vla.model.zoo import LIGHT_ENCODERS, MODELS, Tiny
+from vlatency.sim.names import CAMERA_ORDER
 
 NATIVE, LESS, SQUARE = (640, 360), (480, 270), (224, 224)
 

@@ -13,8 +13,8 @@ from gymnasium.utils.env_checker import check_env
 
 from vlatency.envs.expert import expert, look
 from vlatency.envs.pick import HOLD_NS, PickEnv
+from vlatency.sim.clock import CHUNK_STEP_NS, PHYSICS_STEP_NS
 from vlatency.sim.errors import UsageError
-from vlatency.sim.plant import STEP_NS
 
 ALLOWED_WARNINGS = (
     "minimum value is -infinity",
@@ -34,7 +34,7 @@ def env() -> Iterator[PickEnv]:
 def run_expert(env: PickEnv, ticks: int) -> None:
     for _ in range(ticks):
         env.command(expert(look(env))[0])
-        env.advance_to(env.now_ns + 100_000_000)
+        env.advance_to(env.now_ns + CHUNK_STEP_NS)
 
 
 def test_make_finds_the_environment_without_an_import_of_ours() -> None:
@@ -80,7 +80,7 @@ def test_two_environments_with_one_seed_agree_for_fifty_steps() -> None:
 def test_a_restored_state_has_the_same_future_bit_for_bit(env: PickEnv) -> None:
     env.reset(seed=3)
     run_expert(env, 9)
-    env.advance_to(env.now_ns + 7 * STEP_NS)
+    env.advance_to(env.now_ns + 7 * PHYSICS_STEP_NS)
     state = env.get_state()
     image, readings = env.capture(("wrist",))["wrist"], env.sensors()
     run_expert(env, 12)
@@ -99,9 +99,9 @@ def test_success_needs_half_a_second_of_holding_still_in_the_air(env: PickEnv) -
     since = None
     while not env.success and env.now_ns < 5e9:
         env.command(expert(look(env))[0])
-        env.advance_to(env.now_ns + STEP_NS)
+        env.advance_to(env.now_ns + PHYSICS_STEP_NS)
         since = (since or env.now_ns) if all(env.subgoals().values()) else None
-    assert env.success_ns is not None and since is not None and env.success_ns - since + STEP_NS == HOLD_NS
+    assert env.success_ns is not None and since is not None and env.success_ns - since + PHYSICS_STEP_NS == HOLD_NS
 
 
 def test_an_object_in_the_air_that_nobody_holds_is_no_success(env: PickEnv) -> None:
@@ -109,7 +109,7 @@ def test_an_object_in_the_air_that_nobody_holds_is_no_success(env: PickEnv) -> N
     world = env.arm.world
     joint = world.model.joint("slot0").qposadr[0]
     world.data.qpos[joint + 2] = 0.3
-    env.advance_to(STEP_NS)
+    env.advance_to(PHYSICS_STEP_NS)
     assert env.subgoals()["is_lifted"] and not env.subgoals()["is_grasped"]
     env.advance_to(1_000_000_000)
     assert not env.success
@@ -149,9 +149,9 @@ def test_a_wrong_argument_is_told_with_what_would_work(arguments: dict[str, Any]
 
 def test_time_does_not_run_backwards(env: PickEnv) -> None:
     env.reset(seed=1)
-    env.advance_to(10 * STEP_NS)
+    env.advance_to(10 * PHYSICS_STEP_NS)
     with pytest.raises(ValueError, match="past|already"):
-        env.advance_to(STEP_NS)
+        env.advance_to(PHYSICS_STEP_NS)
 
 
 def test_stepping_in_small_parts_changes_nothing(env: PickEnv) -> None:
@@ -162,6 +162,6 @@ def test_stepping_in_small_parts_changes_nothing(env: PickEnv) -> None:
             env.command([0.5, 0.1, 0.2, 0.3, 0])
             start = env.now_ns
             for part in range(1, parts + 1):
-                env.advance_to(start + 100_000_000 * part // parts)
+                env.advance_to(start + CHUNK_STEP_NS * part // parts)
         hashes.append(env.trajectory_hash)
     assert hashes[0] == hashes[1]

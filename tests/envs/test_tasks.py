@@ -14,12 +14,10 @@ from vlatency.envs.expert import expert, look
 from vlatency.envs.pick import PickEnv
 from vlatency.envs.script import PUSH_M, draw_script
 from vlatency.envs.tasks import TASKS
-from vlatency.sim.cameras import CAMERA_ORDER
-from vlatency.sim.clock import NS_PER_S
+from vlatency.sim.clock import CHUNK_STEP_NS, NS_PER_S, PHYSICS_STEP_NS
 from vlatency.sim.errors import UsageError
-from vlatency.sim.plant import STEP_NS
+from vlatency.sim.names import CAMERA_ORDER
 
-TICK_NS = 100_000_000
 STATIC_10000 = [("cube", "blue"), ("cube", "red"), ("cube", "green")]
 STATIC_10000_POSE = (0.4561395513614015, -0.14524078578833835, -1.2325748497937712, 1.0757077627705018)
 """What the first version drew: other tasks must not disturb it, policies are compared on these scenes."""
@@ -53,7 +51,7 @@ def begin(env: PickEnv, seed: int) -> PickEnv:
 def follow_expert(env: PickEnv, ticks: int) -> None:
     for _ in range(ticks):
         env.command(expert(look(env))[0])
-        env.advance_to(env.now_ns + TICK_NS)
+        env.advance_to(env.now_ns + CHUNK_STEP_NS)
 
 
 def until_event(env: PickEnv) -> None:
@@ -85,7 +83,7 @@ def test_a_state_restored_in_another_world_has_the_same_future_bit_for_bit(env: 
     if env.script.event:
         until_event(env)
     # In the middle of a push, and between two ticks.
-    env.advance_to(env.now_ns + 7 * STEP_NS)
+    env.advance_to(env.now_ns + 7 * PHYSICS_STEP_NS)
     state, script = env.get_state(), env.script
     follow_expert(env, 24)
     future = (env.trajectory_hash, env.instruction, env.event_ns, env.success_ns)
@@ -232,7 +230,7 @@ def test_the_instruction_changes_once_and_only_the_new_target_counts(open_env: O
     second = env.instruction
     while env.now_ns < 4 * NS_PER_S:
         env.command(expert(look(env, 0))[0])
-        env.advance_to(env.now_ns + TICK_NS)
+        env.advance_to(env.now_ns + CHUNK_STEP_NS)
     assert env.lifted(0) and not env.success and env.instruction == second
 
 

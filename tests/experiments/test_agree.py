@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.agent.realtime.fakes import CAMERAS, FakePlant, FakePolicy, Jitter, play
-from vlatency.agent.optimization import CAMERA_ORDER, Optimization
+from vlatency.agent.optimization import Optimization
 from vlatency.agent.realtime.cost.latency import Constant, FixedLatency, parse_latency
 from vlatency.agent.realtime.requests import Encode
 from vlatency.agent.realtime.trace import EpisodeTrace
@@ -21,6 +21,7 @@ from vlatency.experiments.analysis.paired import paired
 from vlatency.experiments.checks.wall_clock import Late, WallClock, WallLoop
 from vlatency.sim.clock import ms_to_ns
 from vlatency.sim.errors import UsageError
+from vlatency.sim.names import CAMERA_ORDER
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from vlatency.agent.optimization import CAMERA_ORDER, Optimization
+from vlatency.agent.optimization import Optimization
 from vlatency.agent.realtime.cost.latency import ProfileLatency, parse_latency
 from vlatency.agent.realtime.cost.profile import load_profile
 from vlatency.agent.realtime.cost.roofline import Work
@@ -25,6 +25,7 @@ from vlatency.experiments.timing.stopwatch import Stopwatch, quantiles
 from vlatency.experiments.timing.transformers_path import measure_stock, stock_model
 from vlatency.experiments.timing.workbench import Workbench
 from vlatency.sim.errors import UsageError
+from vlatency.sim.names import CAMERA_ORDER
 
 CPU = torch.device("cpu")
 WATCH = Stopwatch(CPU, reps=3)

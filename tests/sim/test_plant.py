@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from vlatency.sim.arm import TCP
-from vlatency.sim.cameras import CAMERA_ORDER, CAMERAS, check_cameras, project
+from vlatency.sim.cameras import CAMERAS, check_cameras, project
+from vlatency.sim.clock import NS_PER_S, PHYSICS_STEP_NS
 from vlatency.sim.errors import UsageError
 from vlatency.sim.kinematics import ArmKinematics
-from vlatency.sim.plant import STEP_NS, WORKSPACE_LOW, ArmPlant
+from vlatency.sim.names import CAMERA_ORDER
+from vlatency.sim.plant import WORKSPACE_LOW, ArmPlant
 from vlatency.sim.world import COLOURS, SHAPES, Thing
 
 HOME = np.array([0.40, 0.0, 0.28, 0.0])
@@ -27,7 +29,7 @@ def arm() -> Iterator[ArmPlant]:
 
 
 def advance(arm: ArmPlant, seconds: float) -> None:
-    for _ in range(round(seconds * 1e9 / STEP_NS)):
+    for _ in range(round(seconds * NS_PER_S / PHYSICS_STEP_NS)):
         arm.step()
 
 

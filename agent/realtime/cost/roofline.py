@@ -8,10 +8,10 @@ A roofline ("Roofline: an insightful visual performance model", Williams et al. 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from vlatency.agent.image_size import smart_resize
 from vlatency.agent.realtime.cost.architectures import QWEN2_5_VL_3B, Architecture
 from vlatency.agent.realtime.cost.devices import FASTER, WEIGHT_BYTES, Device
 from vlatency.sim.errors import UsageError
@@ -20,7 +20,6 @@ ENCODINGS = ("joint", "batched", "separate", "streams")
 ONE_CALL = ("joint", "batched")
 """Encodings that read the weights once, not once a view."""
 TEXT_TOKENS = 24  # the chat template (19) around a five-token instruction such as "Pick up the blue object"
-MIN_PIXELS, MAX_PIXELS = 56 * 56, 28 * 28 * 1280  # the area the view preparation keeps to, transformers' default
 VALUE_BYTES = 2  # bf16
 
 
@@ -57,14 +56,7 @@ class Work:
 
 def resized(res: tuple[int, int], arch: Architecture = QWEN2_5_VL_3B) -> tuple[int, int]:
     """(width, height) the model sees [pixels]: transformers' `smart_resize`, whole cells and a bounded area."""
-    width, height = (round(side / arch.cell) * arch.cell for side in res)
-    if width * height > MAX_PIXELS:
-        scale = math.sqrt(MAX_PIXELS / (res[0] * res[1]))
-        width, height = (max(1, math.floor(side * scale / arch.cell)) * arch.cell for side in res)
-    elif width * height < MIN_PIXELS:
-        scale = math.sqrt(MIN_PIXELS / (res[0] * res[1]))
-        width, height = (math.ceil(side * scale / arch.cell) * arch.cell for side in res)
-    return width, height
+    return smart_resize(*res, arch.cell)
 
 
 def visual_tokens(res: tuple[int, int], arch: Architecture = QWEN2_5_VL_3B) -> int:

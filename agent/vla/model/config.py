@@ -6,11 +6,9 @@ import json
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
-from vlatency.agent.optimization import CAMERA_ORDER
 from vlatency.sim.errors import UsageError
+from vlatency.sim.names import CAMERA_ORDER, COLOUR_NAMES, SHAPE_NAMES
 
-COLOURS = ("red", "green", "blue", "yellow", "magenta", "cyan")
-SHAPES = ("cube", "cylinder", "ball", "bar")
 TINY = "tiny"
 Sense = Literal["age", "motion", "wrench"]
 SENSES: tuple[Sense, ...] = get_args(Sense)
@@ -80,10 +78,15 @@ class PolicyConfig:
     """Inputs that the head never gets."""
     flow_width: int = 0
     """Width of the flow head's hidden layers; 0 for a policy without that head."""
-    colours: tuple[str, ...] = COLOURS
-    shapes: tuple[str, ...] = SHAPES
+    colours: tuple[str, ...] = COLOUR_NAMES
+    shapes: tuple[str, ...] = SHAPE_NAMES
     cameras: tuple[str, ...] = CAMERA_ORDER
     """Known views; a view's index here is its id."""
+
+    @property
+    def cell(self) -> int:
+        """Side of the square that becomes one visual token [px]."""
+        return self.patch_size * self.merge_size
 
     def view_ids(self, cameras: tuple[str, ...]) -> list[int]:
         """Ids of the named views. Raises `UsageError` for a view the policy does not know."""

@@ -223,8 +223,8 @@ class VLEncoder(nn.Module):
 
     def grid_of(self, pixels: torch.Tensor) -> Grid:
         """Of each view in pixels (B, V, H, W, 3)."""
-        unit = self.config.patch_size * self.config.merge_size
-        return pixels.shape[2] // unit, pixels.shape[3] // unit
+        cell = self.config.cell
+        return pixels.shape[2] // cell, pixels.shape[3] // cell
 
     def readout(self, hidden: torch.Tensor, grid: Grid) -> ViewReadout:
         """Features of each view, see `Readout`."""

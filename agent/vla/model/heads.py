@@ -27,7 +27,7 @@ TURN_WIDTH = 4
 
 @dataclass(frozen=True)
 class SensorBatch:
-    """`sim.sensors.Readings` of B moments as float tensors, in the same units."""
+    """`sim.readings.Readings` of B moments as float tensors, in the same units."""
 
     ee_pose: torch.Tensor
     """(B, 4) end-effector x, y, z [m], yaw [rad]."""

@@ -14,9 +14,10 @@ from functools import lru_cache
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from vlatency.agent.optimization import CAMERA_ORDER, Encoding
-from vlatency.agent.vla.model.config import COLOURS, SHAPES, PolicyConfig
+from vlatency.agent.optimization import Encoding
+from vlatency.agent.vla.model.config import PolicyConfig
 from vlatency.sim.errors import UsageError
+from vlatency.sim.names import CAMERA_ORDER, COLOUR_NAMES, SHAPE_NAMES
 
 IMAGE_PAD = "<|image_pad|>"
 SPECIAL_TOKENS = (
@@ -35,7 +36,7 @@ VERBS = ("Pick up", "Grasp", "Lift", "Take", "Catch", "Hold", "Move", "Reach")
 
 def instruction_corpus() -> list[str]:
     """Sentences whose words become whole tokens."""
-    things = [f"the {colour} {shape}" for colour in COLOURS for shape in SHAPES]
+    things = [f"the {colour} {shape}" for colour in COLOUR_NAMES for shape in SHAPE_NAMES]
     sentences = [f"{verb} {thing}" for verb in VERBS for thing in things]
     sentences += [f"{verb} {thing} from the moving conveyor belt" for verb in VERBS[:2] for thing in things]
     return sentences + [f" {camera}:" for camera in CAMERA_ORDER] * 8 + ["user\n", "assistant\n"] * 8

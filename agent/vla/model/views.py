@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 
 import numpy as np
@@ -10,35 +9,24 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
+from vlatency.agent.image_size import smart_resize
 from vlatency.agent.vla.model.config import PolicyConfig
 from vlatency.agent.vla.model.zoo import CLIP_NORMALISATION
 
 Colour = tuple[float, float, float]
 # Qwen2-VL and Qwen2.5-VL use CLIP's.
 MEAN, STD = CLIP_NORMALISATION
-MIN_PIXELS = 56 * 56
-MAX_PIXELS = 28 * 28 * 1280
 
 
 def rounded_size(width: int, height: int, config: PolicyConfig) -> tuple[int, int]:
-    """`(width, height)` [px] that Qwen's `smart_resize` gives: whole visual tokens, bounded area."""
-    unit = config.patch_size * config.merge_size
-    columns, rows = max(1, round(width / unit)), max(1, round(height / unit))
-    area = columns * rows * unit * unit
-    if area > MAX_PIXELS:
-        shrink = math.sqrt(width * height / MAX_PIXELS)
-        columns, rows = (max(1, math.floor(side / shrink / unit)) for side in (width, height))
-    elif area < MIN_PIXELS:
-        grow = math.sqrt(MIN_PIXELS / (width * height))
-        columns, rows = (math.ceil(side * grow / unit) for side in (width, height))
-    return columns * unit, rows * unit
+    """`(width, height)` [px] of a view asked for as `width` x `height`, see `smart_resize`."""
+    return smart_resize(width, height, config.cell)
 
 
 def token_grid(width: int, height: int, config: PolicyConfig) -> tuple[int, int]:
     """`(rows, columns)` of visual tokens for a view resized to `width` x `height` [px]."""
-    unit = config.patch_size * config.merge_size
     rounded_width, rounded_height = rounded_size(width, height, config)
-    return rounded_height // unit, rounded_width // unit
+    return rounded_height // config.cell, rounded_width // config.cell
 
 
 def resize(image: np.ndarray, width: int, height: int, config: PolicyConfig) -> np.ndarray:
@@ -84,10 +72,9 @@ def pack(images: torch.Tensor, config: PolicyConfig) -> tuple[torch.Tensor, tupl
         visual token are neighbours), and the patch grid `(rows, columns)`.
     """
     count, height, width, channels = images.shape
-    patch, merge = config.patch_size, config.merge_size
-    unit = patch * merge
-    if height % unit or width % unit or channels != 3 or images.dtype != torch.uint8:
-        raise ValueError(f"{images.dtype} {tuple(images.shape)}: need uint8 (N, H, W, 3), sides multiples of {unit}")
+    patch, merge, cell = config.patch_size, config.merge_size, config.cell
+    if height % cell or width % cell or channels != 3 or images.dtype != torch.uint8:
+        raise ValueError(f"{images.dtype} {tuple(images.shape)}: need uint8 (N, H, W, 3), sides multiples of {cell}")
     rows, columns = height // patch, width // patch
     blocks = (images ^ 128).view(torch.int8)
     blocks = blocks.reshape(count, rows // merge, merge, patch, columns // merge, merge, patch, 3)

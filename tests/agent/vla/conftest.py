@@ -10,7 +10,7 @@ import torch
 from vlatency.agent.realtime.requests import Encode
 from vlatency.agent.vla.model.vla import VLA
 from vlatency.agent.vla.policy import VLAPolicy
-from vlatency.sim.sensors import Readings
+from vlatency.sim.readings import Readings
 
 
 @pytest.fixture(scope="session")

@@ -11,15 +11,17 @@ import numpy as np
 import pytest
 import torch
 
-from vlatency.agent.optimization import CAMERA_ORDER, Encoding, Optimization, parse_res
+from vlatency.agent.optimization import Encoding, Optimization, parse_res
 from vlatency.agent.realtime.requests import Act, Encode
 from vlatency.agent.vla.model.config import PolicyConfig
 from vlatency.agent.vla.model.features import Features
 from vlatency.agent.vla.model.heads import Past, ViewBatch
 from vlatency.agent.vla.model.vla import VLA
 from vlatency.agent.vla.policy import VLAPolicy, sensor_batch
+from vlatency.sim.clock import CHUNK_STEP_NS
 from vlatency.sim.errors import UsageError
-from vlatency.sim.sensors import Readings
+from vlatency.sim.names import CAMERA_ORDER
+from vlatency.sim.readings import Readings
 
 Requests = Callable[..., Encode]
 
@@ -36,7 +38,7 @@ def test_every_configuration_acts(
     policy = VLAPolicy(model, Optimization(CAMERA_ORDER[:views], *size, encoding))
     (features,) = policy.encode([request_of(0)])
     assert features.newest.views.shape == (views, 132) and features.newest.views.dtype == np.float32
-    (chunk,) = policy.act([act_of(features, readings, 10**8)])
+    (chunk,) = policy.act([act_of(features, readings, CHUNK_STEP_NS)])
     assert chunk.shape == (8, 5) and chunk.dtype == np.float64 and np.isfinite(chunk).all()
 
 
@@ -63,7 +65,9 @@ def test_a_shared_forward_pass_answers_as_one_by_one_up_to_rounding(
     (before,) = policy.encode(requests[:1])
     requests[0] = replace(request_of(3, texts[0]), t_ns=10**9, before=before)  # one of them knows motion
     alone, together = policy.encode(requests), policy._encode(requests)
-    acts = [act_of(features, replace(readings, gripper_pos=0.1 * n), n * 10**8) for n, features in enumerate(alone)]
+    acts = [
+        act_of(features, replace(readings, gripper_pos=0.1 * n), n * CHUNK_STEP_NS) for n, features in enumerate(alone)
+    ]
     for one, shared in zip(alone, together, strict=True):
         np.testing.assert_allclose(shared.newest.views, one.newest.views, rtol=0, atol=1e-5)
         assert np.array_equal(shared.newest.ee_at_capture, one.newest.ee_at_capture)
@@ -258,20 +262,15 @@ def test_bad_optimizations_are_refused(values: dict[str, Any]) -> None:
         Optimization(**values)
 
 
-def test_the_policy_knows_the_cameras_of_the_simulation_in_their_order() -> None:
-    cameras = pytest.importorskip("vlatency.sim.cameras")
-    assert cameras.CAMERA_ORDER == CAMERA_ORDER == PolicyConfig().cameras
-
-
 def test_motion_is_read_from_the_newest_look_that_is_old_enough(model: VLA, request_of: Requests) -> None:
     policy, features = VLAPolicy(model), None
     for tick in range(12):
-        request = replace(request_of(tick), t_ns=tick * 10**8, before=features)
+        request = replace(request_of(tick), t_ns=tick * CHUNK_STEP_NS, before=features)
         (features,) = policy.encode([request])
         past = features.past
         assert (past is None) == (tick < 3)
         if past is not None:
-            assert past.t_ns == max(0, tick - 6) * 10**8
+            assert past.t_ns == max(0, tick - 6) * CHUNK_STEP_NS
         assert len(features.earlier) == min(tick, 6)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.agent.realtime.fakes import FakePlant, play
-from vlatency.agent.optimization import CAMERA_ORDER, Optimization
+from vlatency.agent.optimization import Optimization
 from vlatency.agent.realtime.cost.latency import Constant
 from vlatency.agent.realtime.requests import Act, Encode
 from vlatency.agent.realtime.reuse import Stagger
@@ -15,7 +15,8 @@ from vlatency.agent.vla.model.features import Features
 from vlatency.agent.vla.model.vla import VLA
 from vlatency.agent.vla.policy import VLAPolicy
 from vlatency.sim.clock import NS_PER_S, ms_to_ns
-from vlatency.sim.sensors import Readings
+from vlatency.sim.names import CAMERA_ORDER
+from vlatency.sim.readings import Readings
 
 Requests = Callable[..., Encode]
 CAMERAS = CAMERA_ORDER[:3]

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from vlatency.agent.realtime.trace import CommandRecord, EpisodeTrace, Span
 from vlatency.experiments.recording.film import FPS, FilmedPlant
 from vlatency.experiments.recording.video import HOLD_FRAMES, SIZE, Caption, feature_age_ns, write_video
-from vlatency.sim.sensors import Readings
+from vlatency.sim.readings import Readings
 
 MS = 1_000_000
 STEP_NS = 2 * MS

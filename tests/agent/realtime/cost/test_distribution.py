@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from vlatency.agent.optimization import CAMERA_ORDER, Optimization
+from vlatency.agent.optimization import Optimization
 from vlatency.agent.realtime.cost.distribution import Lognormal, Samples, Steady
 from vlatency.agent.realtime.cost.latency import LatencyModel, parse_latency
 from vlatency.sim.clock import ms_to_ns
 from vlatency.sim.errors import UsageError
+from vlatency.sim.names import CAMERA_ORDER
 
 PROFILE = {
     "device": "a test",

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from vlatency import assets
-from vlatency.agent.optimization import CAMERA_ORDER, Optimization
+from vlatency.agent.optimization import Optimization
 from vlatency.agent.realtime.cost.latency import FixedLatency, LatencyModel, NoLatency, parse_latency
 from vlatency.agent.realtime.cost.profile import available_profiles, load_profile
 from vlatency.agent.realtime.cost.roofline import encode_tflop
 from vlatency.sim.errors import UsageError
+from vlatency.sim.names import CAMERA_ORDER
 
 PROFILE = assets.FOLDER / "latency" / "insertion_vla.json"
 

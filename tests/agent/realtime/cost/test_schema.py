@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from vlatency import assets
-from vlatency.agent.optimization import CAMERA_ORDER, Optimization
+from vlatency.agent.optimization import Optimization
 from vlatency.agent.realtime.cost.latency import parse_latency
 from vlatency.agent.realtime.cost.profile import load_profile
 from vlatency.sim.errors import UsageError
+from vlatency.sim.names import CAMERA_ORDER
 
 POINT: dict[str, Any] = {
     "views": 3,

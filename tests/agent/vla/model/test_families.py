@@ -9,7 +9,7 @@ import torch
 from transformers import PreTrainedModel
 
 from tests.agent.vla.model.reference import hidden_states
-from vlatency.agent.optimization import CAMERA_ORDER, Encoding, Optimization
+from vlatency.agent.optimization import Encoding, Optimization
 from vlatency.agent.realtime.requests import Act, Encode
 from vlatency.agent.vla.model.backbones import config_for_backbone, published_config, random_backbone, with_eyes
 from vlatency.agent.vla.model.families import FAMILIES, family_of
@@ -21,7 +21,8 @@ from vlatency.agent.vla.policy import VLAPolicy
 from vlatency.agent.vla.speed.apply_optimization import tune
 from vlatency.agent.vla.speed.attention import register
 from vlatency.sim.errors import UsageError
-from vlatency.sim.sensors import Readings
+from vlatency.sim.names import CAMERA_ORDER
+from vlatency.sim.readings import Readings
 
 TEXT = dict(
     vocab_size=512,

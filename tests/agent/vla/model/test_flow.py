@@ -18,8 +18,9 @@ from vlatency.agent.realtime.reuse import Every
 from vlatency.agent.vla.model.flow import Guide, absolute, guide_of, noise_of, relative, sample, soft_mask
 from vlatency.agent.vla.model.vla import VLA
 from vlatency.agent.vla.policy import VLAPolicy
+from vlatency.sim.clock import CHUNK_STEP_NS
 from vlatency.sim.errors import UsageError
-from vlatency.sim.sensors import Readings
+from vlatency.sim.readings import Readings
 
 ROWS = 8
 MEAN = torch.linspace(-1, 1, 48).view(1, ROWS, 6)
@@ -37,7 +38,7 @@ def policy() -> VLAPolicy:
 @pytest.fixture
 def act(policy: VLAPolicy, request_of: Callable[..., Encode], readings: Readings) -> Act:
     (features,) = policy.encode([request_of(0)])
-    return Act(features, readings, 10**8)
+    return Act(features, readings, CHUNK_STEP_NS)
 
 
 def normal(spread: float) -> Callable[[torch.Tensor, float], torch.Tensor]:
@@ -145,7 +146,7 @@ def test_a_plan_is_the_same_wherever_the_hand_is() -> None:
 
 
 def test_the_answer_is_a_pure_function_of_the_request(policy: VLAPolicy, act: Act) -> None:
-    later = replace(act, readings=replace(act.readings, t_ns=10**8))
+    later = replace(act, readings=replace(act.readings, t_ns=CHUNK_STEP_NS))
     one, other = policy.act([act, later])
     assert one.shape == (ROWS, 5) and np.isfinite(one).all() and set(one[:, 4]) <= {0.0, 1.0}
     torch.manual_seed(123)

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModel, EfficientNetConfig, EfficientNetModel
 
-from vlatency.agent.optimization import CAMERA_ORDER, Encoding, Optimization
+from vlatency.agent.optimization import Encoding, Optimization
 from vlatency.agent.realtime.requests import Act, Encode
 from vlatency.agent.vla.model.config import PolicyConfig
 from vlatency.agent.vla.model.mobilenets import NETWORKS, MobileNet
@@ -22,7 +22,8 @@ from vlatency.agent.vla.model.zoo import LIGHT_ENCODERS, tiny_policy_config
 from vlatency.agent.vla.policy import VLAPolicy
 from vlatency.experiments import convert
 from vlatency.sim.errors import UsageError
-from vlatency.sim.sensors import Readings
+from vlatency.sim.names import CAMERA_ORDER
+from vlatency.sim.readings import Readings
 
 ENCODERS = list(LIGHT_ENCODERS)
 Requests = Callable[..., Encode]

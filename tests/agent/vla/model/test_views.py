@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil, smart_resize
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from vlatency.agent.vla.model.config import PolicyConfig
-from vlatency.agent.vla.model.views import pack, patchify, resize, rounded_size, token_grid
+from vlatency.agent.vla.model.views import pack, patchify, resize, token_grid
 
 
 def processor(config: PolicyConfig) -> Qwen2VLImageProcessorPil:
@@ -26,14 +26,6 @@ def test_prepared_view_equals_the_processor(patch_size: int, size: tuple[int, in
     patches, grid = patchify(torch.from_numpy(ours.copy())[None], config)
     assert expected["image_grid_thw"].tolist() == [[1, *grid]]
     torch.testing.assert_close(patches, expected["pixel_values"], rtol=0, atol=1e-6)
-
-
-@pytest.mark.parametrize("unit", [(14, 2), (28, 2)])
-def test_rounding_is_that_of_smart_resize(unit: tuple[int, int]) -> None:
-    config = PolicyConfig(patch_size=unit[0], merge_size=unit[1])
-    for width, height in [(224, 224), (640, 360), (1280, 720), (1920, 1080), (57, 113), (56, 56), (30, 40)]:
-        rounded = smart_resize(height, width, unit[0] * unit[1], 56 * 56, 28 * 28 * 1280)
-        assert rounded_size(width, height, config) == rounded[::-1], f"{width=} {height=}"
 
 
 def test_true_backbone_sees_299_tokens_at_640x360() -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from vlatency.agent.optimization import CAMERA_ORDER, PRESETS, Encoding, Optimization, check_device, with_preset
+from vlatency.agent.optimization import PRESETS, Encoding, Optimization, check_device, with_preset
 from vlatency.agent.realtime.requests import Encode
 from vlatency.agent.vla.model.config import PolicyConfig
 from vlatency.agent.vla.model.views import RESIZE_TOLERANCE, resize, resize_on_device
@@ -20,6 +20,7 @@ from vlatency.agent.vla.speed.apply_optimization import feature_error, tune
 from vlatency.agent.vla.speed.fused import fuse
 from vlatency.agent.vla.speed.kernels import KERNELS, eager, sdpa
 from vlatency.sim.errors import UsageError
+from vlatency.sim.names import CAMERA_ORDER
 
 LIMIT = 1e-5
 BASE = Optimization(CAMERA_ORDER[:3], 112, 112)

@@ -10,13 +10,14 @@ import pytest
 import torch
 from torch import nn
 
-from vlatency.agent.optimization import CAMERA_ORDER, Optimization, Quant
+from vlatency.agent.optimization import Optimization, Quant
 from vlatency.agent.realtime.requests import Encode
 from vlatency.agent.vla.model.vla import VLA
 from vlatency.agent.vla.policy import VLAPolicy
 from vlatency.agent.vla.speed.apply_optimization import feature_error
 from vlatency.agent.vla.speed.quantize import ScaledLinear, quantize
 from vlatency.sim.errors import UsageError
+from vlatency.sim.names import CAMERA_ORDER
 
 BASE = Optimization(CAMERA_ORDER[:2], 112, 112)
 

@@ -1,0 +1,22 @@
+"""Every table that is keyed by a camera, a colour or a shape has the shared names, in their order."""
+
+from vlatency.agent.vla.model.config import PolicyConfig
+from vlatency.sim.cameras import CAMERAS
+from vlatency.sim.names import CAMERA_ORDER, COLOUR_NAMES, SHAPE_NAMES, WRIST
+from vlatency.sim.stage import BOARDS
+from vlatency.sim.world import COLOURS, SHAPES
+
+
+def test_the_tables_of_the_simulation_have_the_shared_names_in_their_order() -> None:
+    assert tuple(CAMERAS) == CAMERA_ORDER
+    assert tuple(COLOURS) == COLOUR_NAMES
+    assert tuple(SHAPES) == SHAPE_NAMES
+
+
+def test_a_board_can_stand_before_every_camera_but_the_one_that_moves() -> None:
+    assert {*BOARDS, WRIST} == set(CAMERA_ORDER)
+
+
+def test_the_policy_knows_the_names_of_the_simulation() -> None:
+    config = PolicyConfig()
+    assert (config.cameras, config.colours, config.shapes) == (CAMERA_ORDER, COLOUR_NAMES, SHAPE_NAMES)

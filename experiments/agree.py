@@ -98,15 +98,14 @@ def main(args: Args) -> None:
     """Run both arms, print the table and the verdict; exit status 1 if they disagree."""
     from vlatency.experiments.analysis.paired import paired
     from vlatency.experiments.evaluation.episodes import Job, probe, stage
-    from vlatency.experiments.evaluation.setting import check_range
     from vlatency.experiments.parallel.engine import SINGLE_THREADED
+    from vlatency.experiments.reporting.run_header import header
     from vlatency.experiments.run import describe, resolve
-    from vlatency.experiments.shared.progress import header
 
     asked = _as_run(args)
     setting, folder = resolve(asked)
-    check_range("the latency of an encode in ms", setting.vl_ms, 1, 5000)
-    check_range("spread", args.spread, 1, 3)
+    command.check_range("the latency of an encode in ms", setting.vl_ms, 1, 5000)
+    command.check_range("spread", args.spread, 1, 3)
     os.environ.update(SINGLE_THREADED)
     facts = probe(Job(setting, str(folder), "async", setting.seed))
     (env, *_), policy = stage(setting, str(folder))

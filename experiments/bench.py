@@ -11,7 +11,7 @@ from vlatency.experiments.shared import command
 
 if TYPE_CHECKING:
     from vlatency.experiments.evaluation.episodes import Job
-    from vlatency.experiments.parallel.engine import Workers
+    from vlatency.experiments.parallel.processes import Workers
 
 PEER_EPISODES = 4
 """Of the peers' loop: it paces itself by control steps, of which even few are many."""
@@ -63,12 +63,11 @@ class Goal:
 
 def main(args: Args) -> None:
     """Measure and print each figure. RunError if a target is missed."""
-    from vlatency.experiments.evaluation import setting
-    from vlatency.experiments.parallel.engine import Workers
+    from vlatency.experiments.parallel.processes import Workers
     from vlatency.experiments.shared import provenance
 
-    setting.check_range("rounds", args.rounds, 1)
-    setting.check_range("episodes", args.episodes, 2)
+    command.check_range("rounds", args.rounds, 1)
+    command.check_range("episodes", args.episodes, 2)
     load = f", load {os.getloadavg()[0]:.1f} before the start" if hasattr(os, "getloadavg") else ""
     print(f"{provenance.cores()} cores{load}", flush=True)
     goals = []

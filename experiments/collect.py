@@ -60,7 +60,7 @@ def main(config: Config) -> None:
     """Write the shards that are missing."""
     from vlatency.agent.optimization import parse_res
     from vlatency.envs.tasks import check_speed, find_task
-    from vlatency.experiments.parallel.engine import Workers
+    from vlatency.experiments.parallel.processes import Workers
     from vlatency.experiments.shared.progress import bars
     from vlatency.experiments.training.shards import shard_path
     from vlatency.sim import gl

@@ -47,8 +47,8 @@ def main(args: Args) -> None:
     """Print k/n with its interval for each task and speed, and the seeds that failed."""
     from vlatency.envs.tasks import TASKS, check_speed, find_task
     from vlatency.experiments.analysis.paired import wilson
-    from vlatency.experiments.evaluation.setting import check_range
-    from vlatency.experiments.parallel.engine import Workers
+    from vlatency.experiments.parallel.processes import Workers
+    from vlatency.experiments.shared.command import check_range
 
     check_range("episodes", args.episodes, 1)
     check_range("workers", args.workers, 1)

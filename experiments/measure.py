@@ -92,8 +92,8 @@ def _rows(args: Args) -> "list[Row]":
     from vlatency.experiments.timing import ladder
     from vlatency.sim.errors import UsageError
 
-    setting.check_range("reps", args.reps, 1)
-    setting.check_range("threads", args.threads, 0)
+    command.check_range("reps", args.reps, 1)
+    command.check_range("threads", args.threads, 0)
     find_model(args.model)
     find_architecture(args.model, args.vision_encoder)
     if args.device:

@@ -41,20 +41,14 @@ def main(args: Args) -> None:
     from rich.text import Text
 
     from vlatency.envs.tasks import check_speed, find_task
-    from vlatency.experiments.evaluation.setting import (
-        MAX_CONTROL_HZ,
-        MIN_CONTROL_HZ,
-        check_range,
-        find_policy,
-        hash_policy,
-    )
+    from vlatency.experiments.evaluation.setting import MAX_CONTROL_HZ, MIN_CONTROL_HZ, find_policy, hash_policy
     from vlatency.experiments.reporting.candidates import dominated, make_options, rank
     from vlatency.experiments.reporting.interpolation import read_cells
     from vlatency.experiments.reporting.recommendation import advice
     from vlatency.experiments.shared import provenance
     from vlatency.sim.errors import UsageError
 
-    check_range("control-hz", args.control_hz, MIN_CONTROL_HZ, MAX_CONTROL_HZ)
+    command.check_range("control-hz", args.control_hz, MIN_CONTROL_HZ, MAX_CONTROL_HZ)
     if not 0 < args.min_success < 1:
         raise UsageError(f"min-success must be above 0 and below 1, not {args.min_success:g}")
     check_speed(find_task(args.task), args.speed)

@@ -7,6 +7,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vlatency.experiments.parallel.open_engine import EngineName
 from vlatency.experiments.shared import command
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class Args:
     """A policy in assets/policies, or the folder of another one."""
     workers: int = 0
     """Processes; 0 takes one a CPU core. Results do not depend on it."""
-    engine: str = "local"
+    engine: EngineName = "local"
     """Where episodes run: processes here (local), or a Ray cluster (ray), each of whose nodes needs this checkout at
     the same path, installed, and for --videos and --trace the folder of the run. Results do not depend on it."""
     address: str = ""
@@ -128,9 +129,9 @@ def main(args: Args) -> None:
     # Imported here, so that --help answers at once.
     from vlatency.experiments.evaluation.episodes import Job, probe
     from vlatency.experiments.evaluation.run_folder import RunFolder, find_run
-    from vlatency.experiments.parallel.engine import open_engine
+    from vlatency.experiments.parallel.open_engine import open_engine
     from vlatency.experiments.reporting import run_summary
-    from vlatency.experiments.shared.progress import header
+    from vlatency.experiments.reporting.run_header import header
 
     setting, policy = resolve(args)
     out = Path(args.out) if args.out else None
@@ -162,12 +163,12 @@ def resolve(args: Args) -> tuple["Setting", Path]:
     from vlatency.experiments.evaluation import setting
     from vlatency.sim.errors import UsageError
 
-    setting.check_range("episodes", args.episodes, 1)
-    setting.check_range("batch", args.batch, 1)
+    command.check_range("episodes", args.episodes, 1)
+    command.check_range("batch", args.batch, 1)
     setting.check_device(args.device)
-    setting.check_range("videos", args.videos, 0)
-    setting.check_range("seed", args.seed, 0, setting.FIRST_TRAINING_SEED - args.episodes)
-    setting.check_range("control-hz", args.control_hz, setting.MIN_CONTROL_HZ, setting.MAX_CONTROL_HZ)
+    command.check_range("videos", args.videos, 0)
+    command.check_range("seed", args.seed, 0, setting.FIRST_TRAINING_SEED - args.episodes)
+    command.check_range("control-hz", args.control_hz, setting.MIN_CONTROL_HZ, setting.MAX_CONTROL_HZ)
     reuse = parse_reuse(args.reuse)
     head = setting.parse_head(args.head, parse_execution(args.execution))
     rig = Rig(args.camera_hz, args.camera_phase_ms, args.camera_delay_ms, args.actuation_ms, args.late)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
+from vlatency.experiments.parallel.open_engine import EngineName
 from vlatency.experiments.shared import command
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Args:
     """A policy in assets/policies, or the folder of another one; default is what the sweep says, or tiny."""
     workers: int = 0
     """Processes; 0 takes one a CPU core. Results do not depend on it."""
-    engine: str = "local"
+    engine: EngineName = "local"
     """Where episodes run: processes here (local), or a Ray cluster (ray), each of whose nodes needs this checkout at
     the same path, installed. Results do not depend on it."""
     address: str = ""
@@ -54,8 +55,7 @@ class Args:
 def main(args: Args) -> None:
     """Say what is about to be measured, measure it, write and print the tables."""
     from vlatency.experiments.evaluation.episodes import Job, probe, run
-    from vlatency.experiments.evaluation.setting import check_range
-    from vlatency.experiments.parallel.engine import open_engine
+    from vlatency.experiments.parallel.open_engine import open_engine
     from vlatency.experiments.reporting.sweep_table import text
     from vlatency.experiments.run import describe
     from vlatency.experiments.shared import provenance
@@ -65,7 +65,7 @@ def main(args: Args) -> None:
     from vlatency.experiments.sweeps.plan import FIRST_SEED, read_plan
 
     for name in ("episodes", "looks", "videos"):
-        check_range(name, getattr(args, name), 0)
+        command.check_range(name, getattr(args, name), 0)
     plan = read_plan(args.sweep, args.episodes, args.looks, args.split, args.policy)
     check_writable(RUNS)
     gpu = any(cell.setting.device == "cuda" for cell in plan.cells)

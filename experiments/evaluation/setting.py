@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -154,13 +153,6 @@ def check_device(name: str) -> None:
     """UsageError unless `name` is one of DEVICES."""
     if name not in DEVICES:
         raise UsageError(f"unknown device '{name}'; devices are {', '.join(DEVICES)}")
-
-
-def check_range(name: str, value: float, least: float, most: float = math.inf) -> None:
-    """UsageError unless `value` is a number from `least` to `most`."""
-    if not least <= value <= most:
-        limit = f"at least {least:g}" if most == math.inf else f"{least:g} to {most:g}"
-        raise UsageError(f"{name} must be {limit}, not {value:g}")
 
 
 def check_reuse(reuse: Reuse, optimization: Optimization) -> None:

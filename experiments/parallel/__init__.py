@@ -1,1 +1,1 @@
-"""Where episodes run: processes of this machine, or a Ray cluster."""
+"""Where jobs run: processes of this machine, or a Ray cluster."""

@@ -1,7 +1,7 @@
-"""Jobs on a Ray cluster: many machines, which may die.
+"""Jobs on a Ray cluster: many machines, any of which may die.
 
-Every node needs the same checkout at the same path, installed for the same Python: nothing is sent there but jobs. What
-a node's software or OpenGL driver would change in a result is found, and ends the run.
+Every node needs the same checkout at the same path, installed for the same Python, because only jobs are sent there. If
+a node has other software or another OpenGL renderer, the run ends: results of different software are never mixed.
 """
 
 import logging
@@ -22,15 +22,15 @@ from vlatency.sim.errors import UsageError
 
 
 class Cluster(Engine):
-    """A Ray cluster: one that runs, or one of this machine alone that ends with this process.
+    """A Ray cluster: one that runs already, or one of this machine alone that ends with this process.
 
     Args:
-        count: at most so many jobs at a time; 0 takes one a CPU of the cluster, also of nodes that join later.
+        count: at most this many jobs at a time; 0 is one per CPU of the cluster, counting nodes that join later.
         address: host:port of the cluster; empty starts one that no other machine can reach.
-        gpus: for each job.
+        gpus: GPUs for each job.
 
     Raises:
-        UsageError: Ray is not installed, or there is no cluster at that address.
+        UsageError: Ray is not installed, or no cluster answers at `address`.
     """
 
     def __init__(self, count: int, address: str, gpus: int) -> None:
@@ -40,8 +40,8 @@ class Cluster(Engine):
         if address:
             _check_answers(address)
         else:
-            # By "local" Ray does not look for a cluster that already runs. This variable, which it reads while it is
-            # imported, keeps its ports to this machine; _node_ip_address would not.
+            # "local" makes Ray start a cluster even if one already runs. Ray reads the first variable on import, and
+            # then binds its ports to this machine only; its argument _node_ip_address would not do that.
             os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
             os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
             options = {"address": "local", "num_cpus": count or provenance.cores(), "include_dashboard": False}
@@ -50,17 +50,17 @@ class Cluster(Engine):
         variables = SINGLE_THREADED | {"PYTHONPATH": str(ROOT)}
         try:
             ray.init(**options, log_to_driver=False, logging_level=logging.ERROR, runtime_env={"env_vars": variables})
-        except Exception as error:  # Ray raises this itself, bare
+        except Exception as error:  # Ray raises bare Exceptions here
             what = f"the Ray cluster at {address} cannot be used" if address else "Ray does not start here"
             reason = " ".join(str(error).split()).partition(". ")[0] or type(error).__name__
-            raise UsageError(f"{what} ({reason}); --engine local needs none") from None
+            raise UsageError(f"{what} ({reason}); --engine local does not need Ray") from None
         self._ray, self._count = ray, count
         self._remote = ray.remote(_on_node).options(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)
         self._software = {"node": platform.node(), **_installed()}
 
     @property
     def slots(self) -> int:
-        """How many CPUs there are now, or fewer if that was asked for."""
+        """The CPUs that the cluster has now, unless `count` limits the jobs."""
         return self._count or max(1, int(self._ray.cluster_resources().get("CPU", 1)))
 
     def _start(self, function: Callable[[Any], Any], job: Any) -> Any:
@@ -76,14 +76,15 @@ class Cluster(Engine):
         except self._ray.exceptions.RayError as error:
             reason = str(error).strip().splitlines()
             return None, RunError(
-                f"a job could not be run on the cluster, with {RETRIES} more tries where its node died: "
-                f"{reason[-1] if reason else type(error).__name__}; finished episodes are kept and can be continued"
+                f"a job failed on the cluster, after up to {RETRIES} retries: "
+                f"{reason[-1] if reason else type(error).__name__}; "
+                "finished episodes are saved, and the run can be continued"
             )
         for what, there in software.items():
             if what != "node" and there != self._software.setdefault(what, there):
                 return None, RunError(
-                    f"node {software['node']} has another {what} than {self._software['node']} or a node before it: "
-                    "episodes of different software are never mixed; make them the same, or leave one out"
+                    f"node {software['node']} differs from {self._software['node']} or an earlier node ({what}): "
+                    "make all nodes the same, or leave this one out; results of different software are never mixed"
                 )
         return outcome
 
@@ -92,12 +93,12 @@ class Cluster(Engine):
             self._ray.cancel(handle, force=True)
 
     def close(self) -> None:
-        """Leave the cluster; one that was started here ends."""
+        """Leave the cluster. If it was started here, it ends."""
         self._ray.shutdown()
 
 
 def _check_answers(address: str) -> None:
-    """UsageError unless somebody listens there; Ray itself would try for many minutes."""
+    """UsageError unless something listens at `address`; Ray itself would keep trying for minutes."""
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=10).close()
@@ -109,21 +110,22 @@ def _check_answers(address: str) -> None:
 
 def _on_node(function: Callable[[Any], Any], job: Any, folder: str) -> tuple[Outcome, dict[str, Any]]:
     try:
-        os.chdir(folder)  # a job may name files from where the command was typed
+        os.chdir(folder)  # a job may name files relative to the folder where the command was typed
     except OSError:
-        return (None, RunError(f"node {platform.node()} has no folder {folder}: all need the same checkout there")), {}
+        return (None, RunError(f"node {platform.node()} lacks {folder}; every node needs the checkout there")), {}
     outcome = attempt(function, job)
-    drawn_by = {"OpenGL renderer": renderer} if (renderer := _renderer()) else {}
+    renderer = _renderer()
+    drawn_by = {"OpenGL renderer": renderer} if renderer else {}
     return outcome, {"node": platform.node(), **_installed(), **drawn_by}
 
 
 @lru_cache
 def _installed() -> dict[str, Any]:
-    return {"version of a package": provenance.versions(), "source code": provenance.source_sha256()}
+    return {"package versions": provenance.versions(), "source code": provenance.source_sha256()}
 
 
 def _renderer() -> str | None:
-    """Who drew in this process; None if nobody did."""
+    """The OpenGL renderer of this process; None if it drew nothing."""
     from vlatency.sim.gl import renderer_name
 
     if "OpenGL" not in sys.modules:

@@ -1,1 +1,1 @@
-"""What every command uses: command line, provenance, files, progress."""
+"""What every verb uses: command line, progress, provenance, files."""

@@ -1,7 +1,8 @@
-"""Command lines: a dataclass becomes flags; what goes wrong becomes one line on stderr and an exit status."""
+"""Command lines: a dataclass becomes flags, and an error becomes one line on stderr and an exit status."""
 
 import contextlib
 import io
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -18,11 +19,11 @@ FAILED, INTERRUPTED = 2, 130
 
 
 class RunError(RuntimeError):
-    """Something broke while running. The message is one line; command lines print it and exit with 2."""
+    """Something broke during a run. The message is one line; command lines print it and exit with status 2."""
 
 
 def parse(config: type[T], args: list[str] | None = None) -> T:
-    """The command line as an instance of the dataclass `config`.
+    """Parse the command line into an instance of the dataclass `config`.
 
     Raises:
         UsageError: unknown flag, missing or malformed value.
@@ -38,7 +39,7 @@ def parse(config: type[T], args: list[str] | None = None) -> T:
 
 
 def _one_line(box: str) -> str:
-    """The message in one of tyro's boxes, without the frame, the help text and the suggestions below it."""
+    """The message in a box that tyro prints, without the frame and the suggestions below it."""
     words: list[str] = []
     for line in box.splitlines():
         text = line.strip(" │|")
@@ -51,16 +52,23 @@ def _one_line(box: str) -> str:
     return f"{message[0].lower()}{message[1:].rstrip('.')}; see --help"
 
 
+def check_range(name: str, value: float, least: float, most: float = math.inf) -> None:
+    """UsageError unless `value` is a number from `least` to `most`."""
+    if not least <= value <= most:
+        limit = f"at least {least:g}" if most == math.inf else f"{least:g} to {most:g}"
+        raise UsageError(f"{name} must be {limit}, not {value:g}")
+
+
 def run(main: Callable[[T], None], config: type[T]) -> NoReturn:
-    """Parse the command line, call `main` with it and exit; never with a traceback for what a person can mend."""
+    """Parse the command line, call `main` with it and exit. Errors that a user can fix print no traceback."""
     try:
         main(parse(config))
     except (UsageError, RunError) as error:
         _fail(str(error), FAILED)
     except KeyboardInterrupt:
-        _fail("interrupted; what is finished is kept and can be continued", INTERRUPTED)
+        _fail("interrupted; finished work is saved, and the run can be continued", INTERRUPTED)
     except BrokenPipeError:
-        # The reader of our output left (`| head`); Python would complain once more while it flushes at exit.
+        # Whoever read our output is gone (`| head`). Without this, Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(FAILED)
     except OSError as error:

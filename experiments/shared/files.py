@@ -1,4 +1,4 @@
-"""Where this checkout is, and files that are written whole or not at all."""
+"""The folder of this checkout, and files that are written completely or not at all."""
 
 import os
 from pathlib import Path
@@ -10,14 +10,14 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a file so that a reader, or a crash, meets the old one or the new one and nothing between."""
+    """Replace a file atomically: a reader, or a crash, finds the old file or the new one, never a part of one."""
     part = path.with_name(f".{path.name}.part")
     part.write_text(text, encoding="utf-8")
     part.replace(path)
 
 
 def check_writable(path: Path) -> None:
-    """UsageError unless `path`, or the first folder above it that exists, is a folder we may write to."""
+    """Raise UsageError unless `path`, or its nearest existing parent, is a folder that we may write to."""
     try:
         existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
     except OSError as error:

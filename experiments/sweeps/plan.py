@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vlatency.experiments.analysis.interim_looks import MAX_LOOKS
-from vlatency.experiments.evaluation.setting import Setting, check_range, crossed
+from vlatency.experiments.evaluation.setting import Setting, crossed
 from vlatency.experiments.run import Args, resolve
+from vlatency.experiments.shared.command import check_range
 from vlatency.experiments.sweeps.cell_store import canonical
 from vlatency.sim.errors import UsageError
 

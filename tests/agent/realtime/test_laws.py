@@ -12,7 +12,7 @@ from scipy import stats
 from tests.agent.realtime.fakes import FakePlant, Jitter, play
 from vlatency.agent.realtime.cost.latency import Constant
 from vlatency.agent.realtime.reuse import Every, Latest
-from vlatency.experiments.parallel.engine import Workers
+from vlatency.experiments.parallel.processes import Workers
 from vlatency.sim.clock import ms_to_ns
 
 ALPHA = 0.01

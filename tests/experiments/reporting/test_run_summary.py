@@ -7,8 +7,8 @@ from typing import Any
 from tests.experiments.evaluation.test_setting import SETTING
 from tests.experiments.reporting.test_mode_table import ROWS
 from vlatency.agent.realtime.robot_timing import Rig
+from vlatency.experiments.reporting.run_header import header
 from vlatency.experiments.reporting.run_summary import machinery, summary
-from vlatency.experiments.shared.progress import header
 
 CONFIG: dict[str, Any] = {
     "name": "static-3v-224-7f3a",

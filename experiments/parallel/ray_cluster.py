@@ -47,7 +47,7 @@ class Cluster(Engine):
             options = {"address": "local", "num_cpus": count or provenance.cores(), "include_dashboard": False}
         import ray
 
-        path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         variables = SINGLE_THREADED | {"PYTHONPATH": path}
         try:
             ray.init(**options, log_to_driver=False, logging_level=logging.ERROR, runtime_env={"env_vars": variables})

@@ -12,9 +12,9 @@ from vlatency.experiments.timing.profile_facts import (
     CLAIMS,
     NATIVE,
     SQUARE,
-    Evidence,
     Finding,
     Key,
+    ProfileFacts,
     arithmetic,
     modelled,
     modelled_ms,
@@ -35,7 +35,7 @@ class Claim:
     low: float | None
     """The least and the largest figure that would bear it out; None where it names none."""
     high: float | None
-    find: Callable[[Evidence], list[Finding]]
+    find: Callable[[ProfileFacts], list[Finding]]
 
 
 def exactly(figure: float) -> tuple[float, float]:
@@ -43,18 +43,18 @@ def exactly(figure: float) -> tuple[float, float]:
     return 0.9 * figure, 1.1 * figure
 
 
-def _tokens(evidence: Evidence) -> list[Finding]:
+def _tokens(facts: ProfileFacts) -> list[Finding]:
     (length,) = sequences(5, NATIVE, "joint")
     patches = 5 * 4 * visual_tokens(NATIVE)
     return [Finding(f"{length} tokens; {patches} is the number of its vision patches", "calculated", (length,))]
 
 
-def _one_view(evidence: Evidence) -> list[Finding]:
+def _one_view(facts: ProfileFacts) -> list[Finding]:
     (length,) = sequences(1, NATIVE, "batched")
     return [Finding(f"{length} tokens", "calculated", (length,))]
 
 
-def _pixels(evidence: Evidence) -> list[Finding]:
+def _pixels(facts: ProfileFacts) -> list[Finding]:
     less = NATIVE[0] * NATIVE[1] / (SQUARE[0] * SQUARE[1])
     tokens = visual_tokens(NATIVE), visual_tokens(SQUARE)
     seen = "x".join(map(str, resized(NATIVE)))
@@ -62,49 +62,49 @@ def _pixels(evidence: Evidence) -> list[Finding]:
     return [Finding(text, "calculated", (less,))]
 
 
-def _attention(evidence: Evidence) -> list[Finding]:
+def _attention(facts: ProfileFacts) -> list[Finding]:
     (length,) = sequences(5, NATIVE, "joint")
     share = 36 * 2 * length**2 * 2048 / 1e12 / tflop(JOINT)
     whole = arithmetic(JOINT, BASE)
     text = f"{whole.text}: attention of the language model is {100 * share:.1f} % of it"
-    return [replace(whole, text=text), evidence.ratio(JOINT, BASE)]
+    return [replace(whole, text=text), facts.ratio(JOINT, BASE)]
 
 
-def _calls(evidence: Evidence) -> list[Finding]:
+def _calls(facts: ProfileFacts) -> list[Finding]:
     return [
-        _named("against one sequence", evidence.ratio(JOINT, BASE)),
-        _named("against one call a view", evidence.ratio(replace(BASE, encoding="separate"), BASE)),
-        _named("against transformers' one sequence", evidence.ratio(replace(JOINT, stock=True), BASE)),
+        _named("against one sequence", facts.ratio(JOINT, BASE)),
+        _named("against one call a view", facts.ratio(replace(BASE, encoding="separate"), BASE)),
+        _named("against transformers' one sequence", facts.ratio(replace(JOINT, transformers_path=True), BASE)),
     ]
 
 
-def _fewer(views: int) -> Callable[[Evidence], list[Finding]]:
-    def find(evidence: Evidence) -> list[Finding]:
+def _fewer(views: int) -> Callable[[ProfileFacts], list[Finding]]:
+    def find(facts: ProfileFacts) -> list[Finding]:
         few, large = replace(JOINT, views=views), replace(JOINT, res=(1280, 720))
         return [
-            _named("640x360", evidence.ratio(JOINT, few)),
-            _named("1280x720", evidence.ratio(large, replace(large, views=views))),
+            _named("640x360", facts.ratio(JOINT, few)),
+            _named("1280x720", facts.ratio(large, replace(large, views=views))),
             arithmetic(JOINT, few),
         ]
 
     return find
 
 
-def _quantized(*quants: str) -> Callable[[Evidence], list[Finding]]:
-    return lambda evidence: [_named(quant, evidence.ratio(BASE, replace(BASE, quant=quant))) for quant in quants]
+def _quantized(*quants: str) -> Callable[[ProfileFacts], list[Finding]]:
+    return lambda facts: [_named(quant, facts.ratio(BASE, replace(BASE, quant=quant))) for quant in quants]
 
 
-def _smaller(evidence: Evidence) -> list[Finding]:
+def _smaller(facts: ProfileFacts) -> list[Finding]:
     text = "there is no Qwen2.5-VL below 3B; Qwen2-VL-2B and Qwen3-VL-2B are the nearest"
     findings = [Finding(text, "looked up")]
     for model in ("qwen2-vl-2b", "qwen3-vl-2b"):
         small = replace(BASE, model=model)
-        findings += [_named(model, arithmetic(BASE, small)), _named(model, evidence.ratio(BASE, small))]
+        findings += [_named(model, arithmetic(BASE, small)), _named(model, facts.ratio(BASE, small))]
     return findings
 
 
-def _eyes(name: str) -> Callable[[Evidence], list[Finding]]:
-    def find(evidence: Evidence) -> list[Finding]:
+def _eyes(name: str) -> Callable[[ProfileFacts], list[Finding]]:
+    def find(facts: ProfileFacts) -> list[Finding]:
         import torch
 
         from vlatency.agent.vla.model.config import PolicyConfig
@@ -121,24 +121,24 @@ def _eyes(name: str) -> Callable[[Evidence], list[Finding]]:
     return find
 
 
-def _redesign(evidence: Evidence) -> list[Finding]:
+def _redesign(facts: ProfileFacts) -> list[Finding]:
     text = "a projector joins them (`--vision-encoder`); success of a policy trained so"
     return [Finding(text, "not measured", (), "python experiments/train.py --vision-encoder clip-b16 ...")]
 
 
-def _loss(evidence: Evidence) -> list[Finding]:
+def _loss(facts: ProfileFacts) -> list[Finding]:
     return [
-        *(_named(f"change of the features, {q}", evidence.feature_error(replace(BASE, quant=q)))
+        *(_named(f"change of the features, {q}", facts.feature_error(replace(BASE, quant=q)))
           for q in ("bnb-int8", "bnb-nf4")),
         Finding("success of the stand-in", "not measured", (), "python experiments/run.py --quant bnb-int8"),
     ]  # fmt: skip
 
 
-def _reuse(evidence: Evidence) -> list[Finding]:
+def _reuse(facts: ProfileFacts) -> list[Finding]:
     findings = [Finding(f"{math.ceil(NOTE_VL_MS / PERIOD_MS)} at its own {NOTE_VL_MS} ms", "calculated",
                         (math.ceil(NOTE_VL_MS / PERIOD_MS),))]  # fmt: skip
     for encoding in ("joint", "batched"):
-        took = evidence.took(replace(BASE, encoding=encoding))
+        took = facts.took(replace(BASE, encoding=encoding))
         ticks = tuple(float(math.ceil(ms / PERIOD_MS)) for ms in took.values)
         if ticks:
             said = ", ".join(f"{tick:g}" for tick in ticks)
@@ -146,18 +146,18 @@ def _reuse(evidence: Evidence) -> list[Finding]:
     return findings
 
 
-def _essential(evidence: Evidence) -> list[Finding]:
+def _essential(facts: ProfileFacts) -> list[Finding]:
     left = PERIOD_MS - NOTE_HEAD_MS
     lean = Key(3, SQUARE)
     names = [name for name in ("h100", "a100", "rtx4090", "rtx3090", "orin") if modelled_ms(name, lean) < left]
     text = f"3 x 224x224 in bf16 leaves no need for it, at best, on {', '.join(names)}"
-    return [Finding(text, "modelled"), _named("3 x 224x224", evidence.took(lean))]
+    return [Finding(text, "modelled"), _named("3 x 224x224", facts.took(lean))]
 
 
-def _rate(evidence: Evidence) -> list[Finding]:
+def _rate(facts: ProfileFacts) -> list[Finding]:
     text = f"{1e3 / 15:.1f} Hz is what 15 ms of head allow; images are renewed every 150 ms, at {1e3 / 150:.1f} Hz"
     return [Finding(text, "calculated"), _named("head while an encode goes on, times as long",
-                                                             evidence.of_profile("contention"))]  # fmt: skip
+                                                             facts.of_profile("contention"))]  # fmt: skip
 
 
 def _named(name: str, finding: Finding) -> Finding:
@@ -168,7 +168,7 @@ SECTIONS: dict[str, list[Claim]] = {
     "Where it starts": [
         Claim("five views at 640x360 take 1452.82 ms to encode", *exactly(NOTE_VL_MS), lambda e: [
             _named("640x360", e.took(JOINT)), _named("1280x720", e.took(replace(JOINT, res=(1280, 720)))),
-            _named("transformers' path, 640x360", e.took(replace(JOINT, stock=True)))]),
+            _named("transformers' path, 640x360", e.took(replace(JOINT, transformers_path=True)))]),
         Claim("sensors and action take 10.97 ms", *exactly(NOTE_HEAD_MS), lambda e: [e.of_profile("head")]),
         Claim("the five views are one sequence of ~5000 tokens", *exactly(5000), _tokens),
         Claim("one view is a sequence of ~1000 tokens", *exactly(1000), _one_view),
@@ -231,7 +231,7 @@ def verdict(claim: Claim, finding: Finding) -> str:
     return "depends on the device"
 
 
-def page(evidence: Evidence) -> str:
+def page(facts: ProfileFacts) -> str:
     """The whole file."""
     lines = [
         "# Claims of the optimization note against measurements",
@@ -245,7 +245,7 @@ def page(evidence: Evidence) -> str:
     for section, claims in SECTIONS.items():
         lines += ["", f"## {section}", "", "| the note | ours | how | verdict | command |", "|---|---|---|---|---|"]
         for claim in claims:
-            for number, finding in enumerate(claim.find(evidence)):
+            for number, finding in enumerate(claim.find(facts)):
                 says = claim.says if number == 0 else ""
                 cells = (
                     says,
@@ -260,5 +260,5 @@ def page(evidence: Evidence) -> str:
 
 def write() -> str:
     """Writes the page; returns where it is."""
-    PAGE.write_text(page(Evidence()), encoding="utf-8")
+    PAGE.write_text(page(ProfileFacts()), encoding="utf-8")
     return str(PAGE)

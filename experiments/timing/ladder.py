@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
-from vlatency.agent.optimization import CHOICES, Optimization, with_preset
+from vlatency.agent.optimization import CHOICES, Encoding, Optimization, with_preset
+from vlatency.agent.realtime.cost.architectures import find_architecture
 from vlatency.agent.vla.model.config import QWEN
-from vlatency.agent.vla.model.zoo import LIGHT_ENCODERS, MODELS, Tiny
+from vlatency.agent.vla.model.zoo import LIGHT_ENCODERS, MODELS, Tiny, find_model
+from vlatency.sim.errors import UsageError
 from vlatency.sim.names import CAMERA_ORDER
 
 NATIVE, LESS, SQUARE = (640, 360), (480, 270), (224, 224)
@@ -23,12 +25,37 @@ class Row:
     optimization: Optimization
     model: str
     vision_encoder: str = QWEN
-    stock: bool = False
-    """transformers' own path."""
+    transformers_path: bool = False
+    """Time transformers' own code, not ours."""
+
+
+def single(optimization: Optimization, model: str, vision_encoder: str = QWEN, transformers_path: bool = False) -> Row:
+    """One row alone.
+
+    Raises:
+        UsageError: no such model or vision encoder, or transformers' own code cannot do that.
+    """
+    find_model(model)
+    find_architecture(model, vision_encoder)
+    row = Row("", optimization, model, vision_encoder, transformers_path)
+    plain = (optimization.quant, optimization.compile, optimization.shortcuts, vision_encoder)
+    if transformers_path and (
+        plain != ("none", "none", (), QWEN) or optimization.encoding not in ("joint", "separate")
+    ):
+        raise UsageError(
+            "--transformers-path times transformers' own code: it takes --encoding joint or separate and --attention, "
+            "and no other optimization"
+        )
+    return replace(row, name=name_of(row, model))
 
 
 def ladder(model: str) -> list[Row]:
-    """The rows, most telling first, so that what the time does not suffice for is the least missed."""
+    """All rows, the most informative first: if time runs out, the last ones are missed least.
+
+    Raises:
+        UsageError: no such model.
+    """
+    find_model(model)
     rows: dict[Row, None] = {}
     for row in _rows(model):
         rows.setdefault(replace(row, name=name_of(row, model)))
@@ -38,7 +65,7 @@ def ladder(model: str) -> list[Row]:
 def name_of(row: Row, model: str) -> str:
     """What the table of a `model` calls a row, such as `batched 3 x 224x224, varlen, fp8`."""
     o = row.optimization
-    words = [f"{'stock ' * row.stock}{o.encoding} {len(o.cameras)} x {o.width}x{o.height}"]
+    words = [f"{o.encoding} {len(o.cameras)} x {o.width}x{o.height}"] + ["transformers' path"] * row.transformers_path
     words += [row.model] * (row.model != model) + [row.vision_encoder] * (row.vision_encoder != QWEN)
     words += [o.attention] * (o.attention != "sdpa") + [o.quant] * (o.quant != "none")
     words += [o.compile] * (o.compile != "none") + list(o.shortcuts)
@@ -46,21 +73,20 @@ def name_of(row: Row, model: str) -> str:
 
 
 def _rows(model: str) -> Iterator[Row]:
-    def row(views: int = 5, res: tuple[int, int] = NATIVE, encoding: str = "batched", **others: Any) -> Row:
-        apart = {name: others.pop(name) for name in ("model", "vision_encoder", "stock") if name in others}
-        optimization = Optimization(CAMERA_ORDER[:views], *res, encoding, **others)  # type: ignore[arg-type]
-        return Row("", optimization, **{"model": model, **apart})
+    def row(views: int = 5, res: tuple[int, int] = NATIVE, encoding: Encoding = "batched", **others: Any) -> Row:
+        apart = {name: others.pop(name) for name in ("model", "vision_encoder", "transformers_path") if name in others}
+        return Row("", Optimization(CAMERA_ORDER[:views], *res, encoding, **others), **{"model": model, **apart})
 
     # The note: where it starts, and the one sequence that it calls slow.
-    yield row(encoding="joint", stock=True)
-    yield row(encoding="separate", stock=True)
+    yield row(encoding="joint", transformers_path=True)
+    yield row(encoding="separate", transformers_path=True)
     # Its proposals, on our path.
-    for encoding in ("joint", "batched", "separate", "streams"):
+    for encoding in get_args(Encoding):
         yield row(encoding=encoding)
     for res in (NATIVE, LESS, SQUARE):
         for views in (5, 3, 1):
             yield row(views, res)
-    yield row(3, SQUARE, "joint", stock=True)
+    yield row(3, SQUARE, "joint", transformers_path=True)
     yield row(3, SQUARE, "joint")
     # Beyond it, each alone and then all together.
     for attention in CHOICES["attention"]:

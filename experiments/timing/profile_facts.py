@@ -19,7 +19,7 @@ from vlatency.agent.realtime.cost.schema import OPTIONAL
 
 MODEL = "qwen2.5-vl-3b"
 LADDER = f"python experiments/measure.py --model {MODEL} --ladder --out assets/latency/NAME.json"
-CLAIMS = "python experiments/measure.py --claims"
+CLAIMS = "python experiments/claims.py"
 NATIVE, SQUARE = (640, 360), (224, 224)
 
 
@@ -45,10 +45,10 @@ class Key:
     attention: str = "sdpa"
     quant: str = "none"
     model: str = MODEL
-    stock: bool = False
+    transformers_path: bool = False
 
 
-class Evidence:
+class ProfileFacts:
     """The profiles of a folder's worth of devices that hold the true model."""
 
     def __init__(self, paths: Mapping[str, Path] | None = None) -> None:
@@ -66,7 +66,7 @@ class Evidence:
             if (
                 (said["views"], (said["width"], said["height"]), said["encoding"]) == (key.views, key.res, key.encoding)
                 and said["attention"] in ("", key.attention)
-                and (said["quant"], said["stock"]) == (key.quant, key.stock)
+                and (said["quant"], said["transformers_path"]) == (key.quant, key.transformers_path)
                 and (said["compile"], said["vision_encoder"], said.get("shortcuts", [])) == ("none", "qwen", [])
                 and key.model in said["model"].lower()
             ):

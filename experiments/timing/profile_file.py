@@ -83,7 +83,7 @@ def point_of(row: Row, measured: Measurement, peak: float) -> dict[str, Any]:
         "row": row.name,
         "model": row.model,
         "vision_encoder": row.vision_encoder,
-        "stock": row.stock,
+        "transformers_path": row.transformers_path,
         "views": len(o.cameras),
         "width": o.width,
         "height": o.height,
@@ -118,7 +118,7 @@ def fitted(points: Sequence[dict[str, Any]], model: str, peak: float) -> tuple[f
     plain = {
         "model": model,
         "vision_encoder": "qwen",
-        "stock": False,
+        "transformers_path": False,
         "quant": "none",
         "compile": "none",
         "shortcuts": [],

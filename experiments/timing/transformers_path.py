@@ -27,29 +27,29 @@ from vlatency.experiments.timing.stopwatch import Stopwatch
 Inputs = dict[str, torch.Tensor]
 
 
-def stock_model(model: VLA, attention: str) -> PreTrainedModel:
+def transformers_model(model: VLA, attention: str) -> PreTrainedModel:
     """transformers' model with its output layer, on the weights of `model`, which must not be quantized or fused."""
     backbone = model.encoder.backbone
     config = copy.deepcopy(backbone.config)
     dtype, device = backbone.dtype, backbone.device
     with torch.device("meta"):
-        stock = AutoModelForImageTextToText.from_config(config, attn_implementation=attention, dtype=dtype)
-    stock.model.load_state_dict(backbone.state_dict(), assign=True)
+        theirs = AutoModelForImageTextToText.from_config(config, attn_implementation=attention, dtype=dtype)
+    theirs.model.load_state_dict(backbone.state_dict(), assign=True)
     for name, buffer in backbone.named_buffers():
         parent, _, own = name.rpartition(".")
-        stock.model.get_submodule(parent).register_buffer(own, buffer, persistent=False)
-    words = stock.model.language_model.embed_tokens.weight
+        theirs.model.get_submodule(parent).register_buffer(own, buffer, persistent=False)
+    words = theirs.model.language_model.embed_tokens.weight
     if config.tie_word_embeddings or config.text_config.tie_word_embeddings:
-        stock.lm_head.weight = words
+        theirs.lm_head.weight = words
     else:
-        output = torch.empty(stock.lm_head.weight.shape, dtype=dtype, device=device).normal_(std=0.02)
-        stock.lm_head.weight = torch.nn.Parameter(output)
-    return stock.eval()
+        output = torch.empty(theirs.lm_head.weight.shape, dtype=dtype, device=device).normal_(std=0.02)
+        theirs.lm_head.weight = torch.nn.Parameter(output)
+    return theirs.eval()
 
 
-def measure_stock(model: VLA, name: str, optimization: Optimization, watch: Stopwatch) -> Measurement:
+def measure_transformers_path(model: VLA, name: str, optimization: Optimization, watch: Stopwatch) -> Measurement:
     """Times it on the same images and sequences: all views in one sequence (joint), or one call a view (separate)."""
-    stock = stock_model(model, optimization.attention)
+    theirs = transformers_model(model, optimization.attention)
     prepare = _preparation(model, optimization)
     each = visual_tokens((optimization.width, optimization.height), find_architecture(name))
     rows = Prompts(model.tokenizer, model.config).rows(
@@ -64,9 +64,9 @@ def measure_stock(model: VLA, name: str, optimization: Optimization, watch: Stop
     def forward(views: Inputs, whole: bool = True) -> list[torch.Tensor]:
         shares = [_share(views, index, len(texts)) for index in range(len(texts))]
         if not whole:
-            return [stock.model(**text, **share).last_hidden_state for text, share in zip(texts, shares, strict=True)]
+            return [theirs.model(**text, **share).last_hidden_state for text, share in zip(texts, shares, strict=True)]
         return [
-            stock(**text, **share, output_hidden_states=True).hidden_states[-1].mean(dim=1)
+            theirs(**text, **share, output_hidden_states=True).hidden_states[-1].mean(dim=1)
             for text, share in zip(texts, shares, strict=True)
         ]
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import gc
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
 
 from vlatency.agent.optimization import check_device
+from vlatency.agent.vla.model.config import QWEN
 from vlatency.agent.vla.model.vla import VLA
 from vlatency.agent.vla.model.zoo import Tiny, find_model
 from vlatency.agent.vla.policy import VLAPolicy
@@ -19,27 +23,60 @@ from vlatency.experiments.timing import encode_stages, profile_file, stopwatch
 from vlatency.experiments.timing.encode_stages import Measurement
 from vlatency.experiments.timing.ladder import Row
 from vlatency.experiments.timing.stopwatch import Stopwatch, median_ratio, quantiles
-from vlatency.experiments.timing.transformers_path import measure_stock
+from vlatency.experiments.timing.transformers_path import measure_transformers_path
 from vlatency.sim.errors import UsageError
-
-if TYPE_CHECKING:
-    from vlatency.experiments.measure import Args
 
 LADDER_S = {"cuda": 450.0, "cpu": 180.0}
 """What a ladder may take [s] once its first model is built."""
 
 
-class Workbench:
-    """A device, the model on it at present, and the time that is left."""
+@dataclass(frozen=True)
+class Conditions:
+    """What is the same for all rows of a measurement."""
 
-    def __init__(self, args: Args) -> None:
-        if args.device == "cuda" and not torch.cuda.is_available():
+    model: str
+    """Of the profile; a row may have another one."""
+    weights: str = "random"
+    """random, hub, or the folder of a policy."""
+    vision_encoder: str = QWEN
+    """Of that model."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: cuda where there is a GPU."""
+    threads: int = 0
+    """CPU threads; 0 leaves the choice to torch."""
+    reps: int = 30
+    """Samples of each row, and of each stage."""
+    ladder: bool = False
+    """Rows share a limited time, and one that fails is listed with the reason."""
+
+
+def measure(conditions: Conditions, rows: Sequence[Row], out: Path | None) -> tuple[dict[str, Any], Path]:
+    """Time the rows, print each when it is done, and write the profile: returns it, and where it is.
+
+    Raises:
+        UsageError: something cannot run here, or a figure cannot be true.
+    """
+    bench = Workbench(conditions)
+    print(bench.header(), flush=True)
+    points, missing, head = bench.measure(rows)
+    profile = bench.profile(points, missing, head)
+    path = out or Path(f"runs/latency-{conditions.model}{'-ladder' * conditions.ladder}-{bench.device.type}.json")
+    profile_file.write(path, profile)
+    return profile, path
+
+
+class Workbench:
+    """A device, the model that is on it now, and the time that is left."""
+
+    def __init__(self, conditions: Conditions) -> None:
+        if conditions.device == "cuda" and not torch.cuda.is_available():
             raise UsageError("torch finds no GPU here; leave --device out to measure on the CPU")
-        if args.threads:
-            torch.set_num_threads(args.threads)
-        self.args = args
-        self.device = torch.device(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.dtype = torch.float32 if self._is_tiny(args.model) else torch.bfloat16
+        if conditions.threads:
+            torch.set_num_threads(conditions.threads)
+        self.conditions = conditions
+        found = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = torch.device(found if conditions.device == "auto" else conditions.device)
+        self.dtype = torch.float32 if self._is_tiny(conditions.model) else torch.bfloat16
         self.ceiling = stopwatch.ceiling_tflops(self.device, self.dtype)
         self.peak = profile_file.peak_tflops(self.device, self.ceiling)
         self.name = profile_file.device_name(self.device)
@@ -50,19 +87,20 @@ class Workbench:
     def header(self) -> str:
         """The lines above the table."""
         dtype = str(self.dtype).removeprefix("torch.")
+        what = f"{self.conditions.model}, {self.conditions.weights} weights, {dtype}"
         return (
-            f"{self.args.model}, {self.args.weights} weights, {dtype} · {self.name} · {provenance.cores()} cores · "
+            f"{what} · {self.name} · {provenance.cores()} cores · "
             f"matrix products {self.ceiling:.3g} TFLOP/s, peak {self.peak:.4g}\n"
             f"{'':<58}{'p50':>9}{'p95':>9}{'p99':>9}{'n':>4}{'TFLOP/s':>9}{'error':>9}  [ms]"
         )
 
-    def measure(self, rows: list[Row]) -> tuple[list[dict[str, Any]], dict[str, str], dict[str, Any]]:
+    def measure(self, rows: Sequence[Row]) -> tuple[list[dict[str, Any]], dict[str, str], dict[str, Any]]:
         """Points, rows that have none with the reason, and what is known of the head."""
         points: list[dict[str, Any]] = []
         missing: dict[str, str] = {}
         head: dict[str, Any] = {}
         self._at_hand(rows[0])
-        if self.args.ladder:
+        if self.conditions.ladder:
             self._deadline = time.monotonic() + LADDER_S[self.device.type]
         for number, row in enumerate(rows):
             left_s = self._deadline - time.monotonic()
@@ -73,7 +111,7 @@ class Workbench:
                 measured, policy = self._one(row, share_s=left_s / (len(rows) - number))
                 point = profile_file.point_of(row, measured, self.peak)
             except Exception as error:  # whatever breaks a row of a ladder must not cost the other rows
-                if not self.args.ladder:
+                if not self.conditions.ladder:
                     raise
                 self._model = None
                 missing[row.name] = _reason(error)
@@ -81,7 +119,7 @@ class Workbench:
                 continue
             points.append(point)
             print(_line(row, measured), flush=True)
-            if not self.args.ladder:
+            if not self.conditions.ladder:
                 _print_stages({name: list(samples) for name, samples in measured.stages.items()})
             if not head and policy is not None:
                 head = self._head(policy)
@@ -91,10 +129,10 @@ class Workbench:
 
     def profile(self, points: list[dict[str, Any]], missing: dict[str, str], head: dict[str, Any]) -> dict[str, Any]:
         """All of it, as it is written."""
-        overhead_ms, realised = profile_file.fitted(points, self.args.model, self.peak)
+        overhead_ms, realised = profile_file.fitted(points, self.conditions.model, self.peak)
         return {
-            "model": self.args.model,
-            "weights": self.args.weights,
+            "model": self.conditions.model,
+            "weights": self.conditions.weights,
             "dtype": str(self.dtype).removeprefix("torch."),
             "device": self.name,
             "source": "experiments/measure.py: from 640x360 camera images to features on the host, warm, wall clock",
@@ -112,14 +150,14 @@ class Workbench:
         began = time.monotonic()
         model = self._at_hand(row)
         # Half of what is left of the share is for the whole, the rest for its parts.
-        watch = Stopwatch(self.device, self.args.reps, max(0.0, share_s - (time.monotonic() - began)) / 2)
-        if row.stock:
-            return measure_stock(model, row.model, row.optimization, watch), None
+        watch = Stopwatch(self.device, self.conditions.reps, max(0.0, share_s - (time.monotonic() - began)) / 2)
+        if row.transformers_path:
+            return measure_transformers_path(model, row.model, row.optimization, watch), None
         return encode_stages.measure(model, row.model, row.vision_encoder, row.optimization, watch)
 
     def _head(self, policy: VLAPolicy) -> dict[str, Any]:
         """Of the profile: head, its parts, and how much longer it takes while an encode goes on."""
-        watch = Stopwatch(self.device, self.args.reps, 5.0)
+        watch = Stopwatch(self.device, self.conditions.reps, 5.0)
         whole, parts = encode_stages.head_stages(policy, watch)
         request = encode_stages.request_of(policy.optimization.cameras)
         act = encode_stages.act_on(policy, request)
@@ -150,14 +188,14 @@ class Workbench:
         return self._model
 
     def _built(self, row: Row) -> VLA:
-        own = (row.model, row.vision_encoder) == (self.args.model, self.args.vision_encoder)
-        if self.args.weights == "random" or not own:
+        own = (row.model, row.vision_encoder) == (self.conditions.model, self.conditions.vision_encoder)
+        if self.conditions.weights == "random" or not own:
             torch.manual_seed(0)
             return VLA.random(row.model, row.vision_encoder, self.device, self.dtype).eval()
         if row.vision_encoder != "qwen":
             raise UsageError("a light vision encoder is timed with --weights random, or as part of a policy's folder")
-        if self.args.weights != "hub":
-            folder = setting.find_policy(self.args.weights)
+        if self.conditions.weights != "hub":
+            folder = setting.find_policy(self.conditions.weights)
         elif self._is_tiny(row.model):
             folder = setting.find_policy_of(row.model)
         else:

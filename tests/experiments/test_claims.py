@@ -7,18 +7,18 @@ from typing import Any
 import pytest
 
 from vlatency.experiments.timing.claims import PAGE, SECTIONS, Claim, page, verdict
-from vlatency.experiments.timing.profile_facts import Evidence, Finding, Key
+from vlatency.experiments.timing.profile_facts import Finding, Key, ProfileFacts
 
 
 def test_the_page_is_what_the_profiles_say() -> None:
-    """Renew it with `python experiments/measure.py --claims`."""
-    assert PAGE.read_text() == page(Evidence())
+    """Renew it with `python experiments/claims.py`."""
+    assert PAGE.read_text() == page(ProfileFacts())
 
 
 def test_every_claim_has_a_figure_or_is_not_measured() -> None:
-    evidence = Evidence()
+    facts = ProfileFacts()
     for claim in (claim for claims in SECTIONS.values() for claim in claims):
-        findings = claim.find(evidence)
+        findings = claim.find(facts)
         assert findings
         for finding in findings:
             assert finding.how == "not measured" or any(map(str.isdigit, finding.text)), claim.says
@@ -26,14 +26,14 @@ def test_every_claim_has_a_figure_or_is_not_measured() -> None:
 
 
 def test_facts_that_arithmetic_decides_are_calculated() -> None:
-    text = page(Evidence({}))
+    text = page(ProfileFacts({}))
     assert "1529 tokens; 5980 is the number of its vision patches | calculated | smaller" in text
     assert "4.59x fewer pixels; 299 against 64 visual tokens" in text
     assert "0.98x the arithmetic" in text
 
 
 def test_without_a_profile_no_latency_is_measured() -> None:
-    text = page(Evidence({}))
+    text = page(ProfileFacts({}))
     assert "| measured |" not in text and "insertion_vla:" not in text
     assert text.count("| not measured | not measured |") >= 15
 
@@ -55,7 +55,7 @@ def profile(folder: Path) -> Path:
             point(40.0),
             point(100.0, encoding="joint"),
             point(90.0, quant="bnb-int8", feature_error=0.01),
-            point(400.0, encoding="joint", stock=True),
+            point(400.0, encoding="joint", transformers_path=True),
             point(30.0, model="qwen2-vl-2b"),
         ],
     }
@@ -65,14 +65,14 @@ def profile(folder: Path) -> Path:
 
 
 def test_a_measured_ratio_is_that_of_two_points_of_one_profile(tmp_path: Path) -> None:
-    evidence = Evidence({"box": profile(tmp_path)})
-    batched = evidence.ratio(Key(encoding="joint"), Key())
+    facts = ProfileFacts({"box": profile(tmp_path)})
+    batched = facts.ratio(Key(encoding="joint"), Key())
     assert batched.values == (2.5,) and batched.text == "box: 2.50x (100 against 40 ms)"
-    assert evidence.ratio(Key(encoding="joint", stock=True), Key()).values == (10.0,)
-    assert evidence.ratio(Key(), Key(quant="bnb-int8")).values == pytest.approx((40 / 90,))
-    assert evidence.ratio(Key(), Key(model="qwen2-vl-2b")).values == pytest.approx((4 / 3,))
-    assert evidence.took(Key(quant="fp8")).how == "not measured"
-    text = page(evidence)
+    assert facts.ratio(Key(encoding="joint", transformers_path=True), Key()).values == (10.0,)
+    assert facts.ratio(Key(), Key(quant="bnb-int8")).values == pytest.approx((40 / 90,))
+    assert facts.ratio(Key(), Key(model="qwen2-vl-2b")).values == pytest.approx((4 / 3,))
+    assert facts.took(Key(quant="fp8")).how == "not measured"
+    text = page(facts)
     assert (
         "| batched views are 2-3x faster | against one sequence: box: 2.50x (100 against 40 ms) | measured | holds |"
         in text
@@ -88,6 +88,6 @@ def test_a_measured_ratio_is_that_of_two_points_of_one_profile(tmp_path: Path) -
     [((2.5,), "holds"), ((1.0,), "smaller"), ((9.0, 8.0), "larger"), ((1.0, 2.5), "depends on the device")],
 )
 def test_a_verdict_is_the_place_of_our_figures_in_the_claimed_range(values: tuple[float, ...], expected: str) -> None:
-    claim = Claim("", 2.0, 3.0, lambda evidence: [])
+    claim = Claim("", 2.0, 3.0, lambda facts: [])
     assert verdict(claim, Finding("", "measured", values)) == expected
     assert verdict(claim, Finding("", "not measured")) == "not measured"

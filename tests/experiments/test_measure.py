@@ -17,13 +17,12 @@ from vlatency.agent.realtime.cost.profile import load_profile
 from vlatency.agent.realtime.cost.roofline import Work
 from vlatency.agent.vla.model.vla import VLA
 from vlatency.agent.vla.policy import VLAPolicy
-from vlatency.experiments import measure
 from vlatency.experiments.timing import encode_stages, profile_file
 from vlatency.experiments.timing.encode_stages import Measurement, check_tokens, request_of, seen
-from vlatency.experiments.timing.ladder import Row, ladder, name_of
+from vlatency.experiments.timing.ladder import Row, ladder, name_of, single
 from vlatency.experiments.timing.stopwatch import Stopwatch, quantiles
-from vlatency.experiments.timing.transformers_path import measure_stock, stock_model
-from vlatency.experiments.timing.workbench import Workbench
+from vlatency.experiments.timing.transformers_path import measure_transformers_path, transformers_model
+from vlatency.experiments.timing.workbench import Conditions, Workbench, measure
 from vlatency.sim.errors import UsageError
 from vlatency.sim.names import CAMERA_ORDER
 
@@ -94,12 +93,12 @@ def test_a_figure_above_the_peak_is_refused_and_one_below_is_not() -> None:
 
 
 def test_transformers_own_path_shares_the_weights_and_agrees(model: VLA) -> None:
-    stock = stock_model(model, "sdpa")
+    theirs = transformers_model(model, "sdpa")
     ours = model.encoder.backbone.language_model.embed_tokens.weight
-    assert stock.model.language_model.embed_tokens.weight.data_ptr() == ours.data_ptr()
-    assert not any(tensor.is_meta for tensor in (*stock.parameters(), *stock.buffers()))
+    assert theirs.model.language_model.embed_tokens.weight.data_ptr() == ours.data_ptr()
+    assert not any(tensor.is_meta for tensor in (*theirs.parameters(), *theirs.buffers()))
     for encoding in ("joint", "separate"):
-        measured = measure_stock(model, "tiny", replace(SQUARE, encoding=encoding), WATCH)
+        measured = measure_transformers_path(model, "tiny", replace(SQUARE, encoding=encoding), WATCH)
         assert measured.visual_tokens == 32
         assert set(measured.stages) == {"prepare views", "forward", "forward without logits"}
 
@@ -107,8 +106,12 @@ def test_transformers_own_path_shares_the_weights_and_agrees(model: VLA) -> None
 def test_a_ladder_has_every_configuration_once_and_the_note_first() -> None:
     rows = ladder("qwen2.5-vl-3b")
     names = [row.name for row in rows]
-    assert len(set(names)) == len(names) == len({(r.optimization, r.model, r.vision_encoder, r.stock) for r in rows})
-    assert names[:2] == ["stock joint 5 x 640x360", "stock separate 5 x 640x360"]
+    assert (
+        len(set(names))
+        == len(names)
+        == len({(r.optimization, r.model, r.vision_encoder, r.transformers_path) for r in rows})
+    )
+    assert names[:2] == ["joint 5 x 640x360, transformers' path", "separate 5 x 640x360, transformers' path"]
     wanted = {
         *("joint 5 x 640x360", "batched 5 x 640x360", "separate 5 x 640x360", "streams 5 x 640x360"),
         *("batched 3 x 640x360", "batched 1 x 640x360", "batched 5 x 480x270", "batched 3 x 224x224"),
@@ -137,9 +140,9 @@ def test_quantiles_are_those_of_numpy() -> None:
     assert quantiles(samples) == pytest.approx(tuple(np.percentile(samples, (50, 95, 99))))
 
 
-def test_a_measured_profile_is_taken_as_a_latency(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_measured_profile_is_taken_as_a_latency(tmp_path: Path) -> None:
     path = tmp_path / "mine.json"
-    measure.main(measure.Args(views=2, res="112", reps=3, device="cpu", out=str(path)))
+    measure(Conditions("tiny", device="cpu", reps=3), [single(SQUARE, "tiny")], path)
     profile = load_profile(path)
     (point,) = profile.points
     latency = parse_latency(str(path), SQUARE)
@@ -150,8 +153,8 @@ def test_a_measured_profile_is_taken_as_a_latency(tmp_path: Path, monkeypatch: p
     assert data["versions"]["torch"] and data["date"] and data["command"] and data["device"]
 
 
-def test_what_cannot_run_here_is_listed_with_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = Workbench(measure.Args(ladder=True, device="cpu", reps=3))
+def test_what_cannot_run_here_is_listed_with_what_it_needs() -> None:
+    bench = Workbench(Conditions("tiny", ladder=True, device="cpu", reps=3))
     plain = Row("plain", SQUARE, "tiny")
     graph = replace(plain, name="graph", optimization=replace(SQUARE, compile="cuda-graph"))
     points, missing, head = bench.measure([plain, graph])
@@ -165,10 +168,10 @@ def test_what_cannot_run_here_is_listed_with_what_it_needs(monkeypatch: pytest.M
         (("--model", "gpt"), "error: unknown model 'gpt'; models are tiny"),
         (("--vision-encoder", "resnet"), "error: no arithmetic of vision encoder 'resnet' is known"),
         (("--res", "0"), "error: resolution '0': expected a side like 224"),
-        (("--quant", "int3"), "error: unknown quant 'int3': choose from none, bnb-int8"),
+        (("--quant", "int3"), "error: invalid choice 'int3' for argument"),
         (("--reps", "0"), "error: reps must be at least 1, not 0"),
-        (("--device", "tpu"), "error: unknown device 'tpu'; devices are cpu, cuda"),
-        (("--stock", "--encoding", "batched"), "error: --stock is transformers' own path"),
+        (("--device", "tpu"), "error: invalid choice 'tpu' for argument"),
+        (("--transformers-path", "--encoding", "batched"), "error: --transformers-path"),
     ],
 )
 def test_wrong_input_is_one_line(options: tuple[str, ...], complaint: str) -> None:

@@ -35,8 +35,8 @@ class Point:
     compile: str
     shortcuts: tuple[str, ...]
     vision_encoder: str
-    stock: bool
-    """transformers' own path, not ours."""
+    transformers_path: bool
+    """Whether it timed transformers' own code, not ours."""
     tflop: float | None
     """What it computed, where that was recorded."""
 
@@ -79,7 +79,7 @@ class Profile:
         """The measured encode of exactly this configuration of the profile's own model, or None."""
         own = (self.model, "qwen", False)
         for point in self.points:
-            if (point.model, point.vision_encoder, point.stock) == own and point.answers(optimization):
+            if (point.model, point.vision_encoder, point.transformers_path) == own and point.answers(optimization):
                 return point.took
         return None
 

@@ -45,7 +45,7 @@ def key_of(point: dict[str, Any], whole: dict[str, Any]) -> tuple:
     )
 
 
-OPTIONAL = {"attention": "", "quant": "none", "compile": "none", "vision_encoder": "qwen", "stock": False}
+OPTIONAL = {"attention": "", "quant": "none", "compile": "none", "vision_encoder": "qwen", "transformers_path": False}
 """What a point says about its configuration beyond views, size and encoding, and what its silence means. A point that
 is silent on the attention kernel answers for every one."""
 
@@ -189,7 +189,7 @@ _POINT: dict[str, Check] = {
     "compile": _one_of(*CHOICES["compile"]),
     "shortcuts": _list_of(_one_of(*CHOICES["shortcuts"])),
     "vision_encoder": _one_of("qwen", *EYES),
-    "stock": _flag,
+    "transformers_path": _flag,
     "row": _text,
     "file": _text,
     "visual_tokens": _whole(1, 10**7),

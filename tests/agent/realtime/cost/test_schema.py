@@ -145,7 +145,13 @@ def test_a_point_answers_for_its_own_configuration_only(tmp_path: Path, other: d
 
 @pytest.mark.parametrize(
     "other",
-    [{"quant": "bnb-int8"}, {"compile": "compile"}, {"model": "tiny"}, {"vision_encoder": "clip-b16"}, {"stock": True}],
+    [
+        {"quant": "bnb-int8"},
+        {"compile": "compile"},
+        {"model": "tiny"},
+        {"vision_encoder": "clip-b16"},
+        {"transformers_path": True},
+    ],
 )
 def test_a_point_of_another_configuration_does_not_answer_for_the_plain_one(
     tmp_path: Path, other: dict[str, Any]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from vlatency.agent.optimization import Optimization
+from vlatency.agent.optimization import Encoding, Optimization
 from vlatency.agent.realtime.cost.architectures import find_architecture
 from vlatency.agent.realtime.cost.roofline import Work, encode_work, visual_tokens
 from vlatency.agent.realtime.requests import Act, Encode
@@ -23,27 +23,14 @@ from vlatency.agent.vla.policy import VLAPolicy, sensor_batch
 from vlatency.agent.vla.speed.apply_optimization import PLAIN, plain
 from vlatency.experiments.timing.stopwatch import Stopwatch
 from vlatency.sim.errors import UsageError
-from vlatency.sim.names import CAMERA_ORDER
+from vlatency.sim.names import CAMERA_ORDER, HEIGHT, WIDTH
+from vlatency.sim.readings import WRENCH_SAMPLES, Readings
 
 if TYPE_CHECKING:
     from vlatency.agent.vla.model.encoder import VLEncoder
 
 INSTRUCTION = "Pick up the blue cube"
-CAMERA_PX = (640, 360)
 Samples = tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Still:
-    """Readings of a robot at rest; as `sim.readings.Readings`, but measuring needs no simulator."""
-
-    t_ns: int = 0
-    joint_pos: np.ndarray = field(default_factory=lambda: np.zeros(6))
-    joint_vel: np.ndarray = field(default_factory=lambda: np.zeros(6))
-    gripper_pos: float = 0.0
-    gripper_vel: float = 0.0
-    ee_pose: np.ndarray = field(default_factory=lambda: np.array([0.5, 0.0, 0.2, 0.0]))
-    wrench: np.ndarray = field(default_factory=lambda: np.zeros((50, 6)))
 
 
 @dataclass(frozen=True)
@@ -66,9 +53,11 @@ class Measurement:
 def request_of(cameras: Sequence[str] = CAMERA_ORDER, seed: int = 0) -> Encode:
     """Images of noise from every camera, an instruction, a robot at rest."""
     rng = np.random.default_rng(seed)
-    width, height = CAMERA_PX
-    images = {name: rng.integers(0, 256, (height, width, 3), dtype=np.uint8) for name in cameras}
-    return Encode(images, INSTRUCTION, Still())  # type: ignore[arg-type]  # same fields
+    images = {name: rng.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8) for name in cameras}
+    still = np.zeros(6)
+    hand = np.array([0.5, 0.0, 0.2, 0.0])
+    readings = Readings(0, still, still, 0.0, 0.0, ee_pose=hand, wrench=np.zeros((WRENCH_SAMPLES, 6)))
+    return Encode(images, INSTRUCTION, readings)
 
 
 def measure(
@@ -192,12 +181,12 @@ def _stages(policy: VLAPolicy, request: Encode, watch: Stopwatch) -> dict[str, S
             parts["prepare views on the device"] = prepared_on_device
         parts["forward"] = lambda: encoder(pixels, [INSTRUCTION], chosen.cameras, chosen.encoding)
         tokens, grid = encoder.vision(pixels[0])
-        asked = (chosen.cameras, "joint" if chosen.encoding == "joint" else "batched", grid)
-        hidden = encoder.language(tokens[None], [INSTRUCTION], *asked)  # type: ignore[arg-type]  # one of both
+        encoding: Encoding = "joint" if chosen.encoding == "joint" else "batched"
+        hidden = encoder.language(tokens[None], [INSTRUCTION], chosen.cameras, encoding, grid)
         if encoder.launch is None and chosen.encoding != "streams":
             parts["vision tower"] = lambda: [encoder.vision(pixels[0, group]) for group in groups]
             parts["language model"] = lambda: [
-                encoder.language(tokens[None, group], [INSTRUCTION], chosen.cameras[group], *asked[1:])  # type: ignore[arg-type]
+                encoder.language(tokens[None, group], [INSTRUCTION], chosen.cameras[group], encoding, grid)
                 for group in groups
             ]
         parts["readout"] = lambda: encoder.readout(hidden, grid)

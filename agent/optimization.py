@@ -88,6 +88,11 @@ class Optimization:
             raise UsageError("encoding streams launches the views apart, which one launch cannot: use encoding batched")
 
 
+def plain(optimization: Optimization) -> Optimization:
+    """The same views in the same sequences, nothing approximated: what `optimization` is measured against."""
+    return replace(optimization, attention="sdpa", quant="none", compile="none", shortcuts=())
+
+
 CHOICES: dict[str, tuple[str, ...]] = {
     "encoding": get_args(Encoding),
     "pool": get_args(Pool),

@@ -5,24 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
 
 from vlatency.agent.optimization import Head, Optimization
+from vlatency.agent.realtime.requests import Act, Encode
 from vlatency.agent.vla import folder
+from vlatency.agent.vla.model.encoder import PLAIN
 from vlatency.agent.vla.model.features import Features, Look, earlier_looks, renewed
 from vlatency.agent.vla.model.flow import absolute, guide_of, noise_of, sample
 from vlatency.agent.vla.model.heads import HeadOutput, Past, SensorBatch, ViewBatch
 from vlatency.agent.vla.model.views import resize, resize_on_device
 from vlatency.agent.vla.model.vla import VLA
-from vlatency.agent.vla.speed.apply_optimization import PLAIN, tune
+from vlatency.agent.vla.speed.apply_optimization import apply_optimization
 from vlatency.sim.errors import UsageError
-
-if TYPE_CHECKING:
-    from vlatency.agent.realtime.requests import Act, Encode
-    from vlatency.sim.readings import Readings
+from vlatency.sim.readings import Readings
 
 R = TypeVar("R")
 
@@ -81,7 +80,7 @@ class VLAPolicy:
         self.device = next(model.parameters()).device
         self.parameters = sum(tensor.numel() for tensor in model.parameters())
         """How many numbers the model has learnt, however they are stored."""
-        tune(model.encoder, self.optimization)
+        apply_optimization(model.encoder, self.optimization)
         self._view_ids = torch.tensor(model.config.view_ids(self.optimization.cameras), device=self.device)
 
     @classmethod

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vlatency.agent.optimization import plain
 from vlatency.agent.realtime.driver import Policy, run_episodes
 from vlatency.agent.realtime.episode import Episode, episode
 from vlatency.agent.realtime.execution import parse_execution
@@ -99,15 +100,15 @@ def probe(job: Job) -> Facts:
 
 def _feature_error(job: Job, policy: "VLAPolicy", env: "PickEnv") -> float | None:
     """Of the first look in `env`."""
+    from vlatency.agent.vla.model.features import feature_distance
     from vlatency.agent.vla.policy import VLAPolicy
-    from vlatency.agent.vla.speed.apply_optimization import feature_distance, plain
 
     optimization = policy.optimization
     if optimization == plain(optimization):
         return None
     reference = VLAPolicy.from_pretrained(job.policy, plain(optimization), job.setting.device)
     look = Encode(env.capture(optimization.cameras), env.instruction, env.sensors())
-    return feature_distance(policy, reference, [look])
+    return feature_distance(policy.encode([look]), reference.encode([look]))
 
 
 @lru_cache(maxsize=1)

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from vlatency.agent.optimization import Encoding, Optimization
+from vlatency.agent.optimization import Encoding, Optimization, plain
 from vlatency.agent.realtime.cost.architectures import find_architecture
 from vlatency.agent.realtime.cost.roofline import Work, encode_work, visual_tokens
 from vlatency.agent.realtime.requests import Act, Encode
+from vlatency.agent.vla.model.encoder import PLAIN
 from vlatency.agent.vla.model.features import Features
 from vlatency.agent.vla.model.heads import ViewBatch
 from vlatency.agent.vla.model.views import resize, resize_on_device
 from vlatency.agent.vla.model.vla import VLA
 from vlatency.agent.vla.policy import VLAPolicy, sensor_batch
-from vlatency.agent.vla.speed.apply_optimization import PLAIN, plain
 from vlatency.experiments.timing.stopwatch import Stopwatch
 from vlatency.sim.errors import UsageError
 from vlatency.sim.names import CAMERA_ORDER, HEIGHT, WIDTH

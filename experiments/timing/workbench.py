@@ -13,10 +13,10 @@ import torch
 
 from vlatency.agent.optimization import check_device
 from vlatency.agent.vla.model.config import QWEN
+from vlatency.agent.vla.model.encoder import PLAIN
 from vlatency.agent.vla.model.vla import VLA
 from vlatency.agent.vla.model.zoo import Tiny, find_model
 from vlatency.agent.vla.policy import VLAPolicy
-from vlatency.agent.vla.speed.apply_optimization import PLAIN
 from vlatency.experiments.evaluation import setting
 from vlatency.experiments.shared import command, provenance
 from vlatency.experiments.timing import encode_stages, profile_file, stopwatch

@@ -13,21 +13,27 @@ from transformers import PreTrainedModel
 
 from vlatency.agent.optimization import Encoding, Quant
 from vlatency.agent.vla.model.config import QWEN, PolicyConfig
-from vlatency.agent.vla.model.families import family_of
-from vlatency.agent.vla.model.layout import Layout, Layouts
+from vlatency.agent.vla.model.families import Qwen2VL, family_of
+from vlatency.agent.vla.model.kv_cache import Recall
+from vlatency.agent.vla.model.layout import Layout, LayoutKey, Layouts
 from vlatency.agent.vla.model.stem import STRIDE, Stem, cut
 from vlatency.agent.vla.model.text import Prompts
 from vlatency.agent.vla.model.views import pack
-from vlatency.agent.vla.speed.prefix import Prefixes, Recall
-from vlatency.agent.vla.speed.streams import on_streams
 
 POINT_WIDTH = 4
 """What a view's features hold beside a hidden state: two coordinates and two probabilities."""
 Grid = tuple[int, int]
 """(rows, columns) of visual tokens in a view."""
 Text = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor | None]
-"""What decides how visual tokens are read: the tensors of a layout; keys and values kept of the text before it, and who
-of the layout sees whom of both, see `Prefixes`."""
+"""What decides how visual tokens are read: the tensors of a layout; keys and values of text read before it, and which
+tokens of both each token of the layout sees. The last two are None if all text is in the layout."""
+Prefix = Callable[
+    [PreTrainedModel, Qwen2VL, Layouts, LayoutKey], tuple[Layout, torch.Tensor | None, torch.Tensor | None]
+]
+"""Splits a layout into what is known of the text before the views and what is left to read."""
+Job = Callable[[], torch.Tensor]
+PLAIN: tuple[Quant, bool, bool] = ("none", False, False)
+"""Layers as loaded: not quantized, not fused, not compiled."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +108,11 @@ def _near_peak(logits: torch.Tensor, grid: Grid) -> torch.Tensor:
     return (F.max_pool2d(peak, 3, stride=1, padding=1) > 0).view(logits.shape)
 
 
+def one_after_another(jobs: Sequence[Job]) -> list[torch.Tensor]:
+    """Results of the jobs, each started when the last one has returned."""
+    return [job() for job in jobs]
+
+
 class VLEncoder(nn.Module):
     """Vision tower, language model and readout; separable, so that instructions can share one pass of vision."""
 
@@ -117,13 +128,16 @@ class VLEncoder(nn.Module):
         self.dense_stem = DenseHead(config.stem_channels, config) if config.stem_channels else None
         self.dense_head = DenseHead(self.width, config)
         self.readout_head = Readout(self.width)
-        self.prefixes: Prefixes | None = None
-        """If there, text before the views is not read again while its weights stay."""
+        # What follows is set by `speed.apply_optimization`.
+        self.prefixes: Prefix | None = None
+        """If set, text before the views is not read again as long as the weights stay."""
         self.launch: Callable[..., torch.Tensor] | None = None
-        """What stands for `views_read`, if something does."""
-        self.layers: tuple[Quant, bool, bool] = ("none", False, False)
-        """How the backbone's are quantized, and whether they are fused and compiled."""
-        self._vision_plans: dict[tuple, dict[str, torch.Tensor]] = {}
+        """If set, it is called in place of `views_read`."""
+        self.run_views: Callable[[Sequence[Job]], list[torch.Tensor]] = one_after_another
+        """Runs the calls of views that are encoded one call each."""
+        self.layers = PLAIN
+        """How the backbone's layers are quantized, and whether they are fused and compiled."""
+        self._vision_plans: dict[tuple[object, ...], dict[str, torch.Tensor]] = {}
 
     def vision(self, pixels: torch.Tensor) -> tuple[torch.Tensor, Grid]:
         """Pixels (N, H, W, 3) uint8, whole cells, to tokens (N, T, D) in raster order and their grid.
@@ -174,11 +188,11 @@ class VLEncoder(nn.Module):
         return self._read(tokens, self._text(instructions, cameras, encoding, grid))
 
     def _text(self, instructions: Sequence[str], cameras: tuple[str, ...], encoding: Encoding, grid: Grid) -> Text:
-        asked = (tuple(instructions), cameras, grid, encoding)
+        key = LayoutKey(tuple(instructions), cameras, grid, encoding)
         if self.prefixes is None or torch.is_grad_enabled():
-            layout = self.layouts(self.backbone, *asked)
+            layout = self.layouts(self.backbone, key)
             return layout.ids, layout.positions, layout.visual, None, None
-        layout, states, seen = self.prefixes(self.backbone, self.family, self.layouts, *asked)
+        layout, states, seen = self.prefixes(self.backbone, self.family, self.layouts, key)
         return layout.ids, layout.positions, layout.visual, states, seen
 
     def _read(self, tokens: torch.Tensor, text: Text) -> torch.Tensor:
@@ -217,7 +231,7 @@ class VLEncoder(nn.Module):
                 partial(self.hidden, pixels[:, [view]], instructions, (camera,), "batched")
                 for view, camera in enumerate(cameras)
             ]
-            return torch.cat(on_streams(jobs) if encoding == "streams" else [job() for job in jobs], dim=1)
+            return torch.cat(self.run_views(jobs), dim=1)
         text = self._text(instructions, cameras, encoding, self.grid_of(pixels))
         return (self.launch or self.views_read)(pixels, *text)
 

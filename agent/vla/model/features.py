@@ -42,6 +42,13 @@ class Features:
         return oldest if oldest and self.newest.t_ns - oldest.t_ns >= SHORTEST_GAP_NS else None
 
 
+def feature_distance(features: Sequence[Features], reference: Sequence[Features]) -> float:
+    """Norm of the difference of two lists of answers to the same requests, over the norm of the reference."""
+    ours = np.stack([each.newest.views for each in features]).astype(np.float64)
+    expected = np.stack([each.newest.views for each in reference]).astype(np.float64)
+    return float(np.linalg.norm(ours - expected) / np.linalg.norm(expected))
+
+
 def earlier_looks(newest: Look, before: Features | None) -> tuple[Look, ...]:
     """What of the looks before `newest` is worth keeping beside it."""
     if before is None or before.newest.instruction != newest.instruction:

@@ -54,60 +54,62 @@ def _seen(starts: list[int], rest: int, device: torch.device) -> torch.Tensor | 
     return torch.cat([before.expand(-1, rest, -1), causal.expand(len(starts), -1, -1)], dim=2)[:, None].to(device)
 
 
+@dataclass(frozen=True)
+class LayoutKey:
+    """All that a layout depends on; never pixels."""
+
+    instructions: tuple[str, ...]
+    cameras: tuple[str, ...]
+    grid: tuple[int, int]
+    """(rows, columns) of visual tokens in a view."""
+    encoding: Encoding
+
+
 class Layouts:
-    """Builds and remembers layouts. The rows depend only on text, views and grid, never on pixels."""
+    """Builds layouts and keeps them.
+
+    Args:
+        prompts: Turns instructions and cameras into token rows.
+        kept: How many layouts to keep, the most recently used.
+    """
 
     def __init__(self, prompts: Prompts, kept: int = 64) -> None:
         self.prompts = prompts
         self.kept = kept
-        self._positions: dict[tuple, torch.Tensor] = {}
-        self._rows: dict[tuple, _Row] = {}
-        self._batches: OrderedDict[tuple, Layout] = OrderedDict()
-        self._parted: OrderedDict[tuple, tuple[Layout, Layout, torch.Tensor | None]] = OrderedDict()
+        self._positions: dict[tuple[object, ...], torch.Tensor] = {}
+        self._rows: dict[tuple[object, ...], _Row] = {}
+        self._batches: OrderedDict[tuple[object, ...], Layout] = OrderedDict()
+        self._parted: OrderedDict[tuple[object, ...], tuple[Layout, Layout, torch.Tensor | None]] = OrderedDict()
 
     # What is kept must also serve training: tensors made in inference mode could not be saved for backward.
     @torch.inference_mode(False)
-    def __call__(
-        self,
-        model: PreTrainedModel,
-        instructions: tuple[str, ...],
-        cameras: tuple[str, ...],
-        grid: tuple[int, int],
-        encoding: Encoding,
-    ) -> Layout:
-        """Layout of `instructions` x `cameras`, `grid` = (rows, columns) of visual tokens in a view."""
+    def __call__(self, model: PreTrainedModel, key: LayoutKey) -> Layout:
+        """Rows of every instruction with every camera."""
         device = next(model.parameters()).device
-        key = (instructions, cameras, grid, encoding, device)
-        return self._latest(
-            self._batches, key, lambda: _stacked(self._rows_of(model, instructions, cameras, grid, encoding), device)
-        )
+        return self._latest(self._batches, (key, device), lambda: _stacked(self._rows_of(model, key), device))
 
     @torch.inference_mode(False)
-    def parted(
-        self,
-        model: PreTrainedModel,
-        instructions: tuple[str, ...],
-        cameras: tuple[str, ...],
-        grid: tuple[int, int],
-        encoding: Encoding,
-    ) -> tuple[Layout, Layout, torch.Tensor | None]:
-        """The same in two: text before the first view, P tokens at most, and the rest, S at most; and who of the rest
-        sees whom of both (R, 1, S, P + S), None if that is plainly causal."""
+    def parted(self, model: PreTrainedModel, key: LayoutKey) -> tuple[Layout, Layout, torch.Tensor | None]:
+        """The same in two parts: the text before the first view, P tokens at most, and the rest, S at most.
+
+        Returns:
+            Both layouts, and which tokens of both each token of the rest sees, boolean (R, 1, S, P + S), or None if
+            that is plainly causal.
+        """
         device = next(model.parameters()).device
-        key = (instructions, cameras, grid, encoding, device)
 
         def parts() -> tuple[Layout, Layout, torch.Tensor | None]:
-            rows = self._rows_of(model, instructions, cameras, grid, encoding)
+            rows = self._rows_of(model, key)
             starts = [int(visual[0]) for _, _, visual in rows]
             before = [(row[0][:start], row[1][:start], row[2][:0]) for row, start in zip(rows, starts, strict=True)]
             rest = [(row[0][start:], row[1][start:], row[2] - start) for row, start in zip(rows, starts, strict=True)]
             layout = _stacked(rest, device)
             return _stacked(before, device), layout, _seen(starts, layout.ids.shape[1], device)
 
-        return self._latest(self._parted, key, parts)
+        return self._latest(self._parted, (key, device), parts)
 
-    def _latest(self, store: OrderedDict[tuple, K], key: tuple, make: Callable[[], K]) -> K:
-        """What `store` has under `key`, made if it has nothing; what was not asked for longest makes room."""
+    def _latest(self, store: OrderedDict[tuple[object, ...], K], key: tuple[object, ...], make: Callable[[], K]) -> K:
+        """What `store` holds under `key`, made if it is missing; the least recently used entry makes room."""
         if key not in store:
             store[key] = make()
             if len(store) > self.kept:
@@ -115,18 +117,12 @@ class Layouts:
         store.move_to_end(key)
         return store[key]
 
-    def _rows_of(
-        self,
-        model: PreTrainedModel,
-        instructions: tuple[str, ...],
-        cameras: tuple[str, ...],
-        grid: tuple[int, int],
-        encoding: Encoding,
-    ) -> list[_Row]:
+    def _rows_of(self, model: PreTrainedModel, key: LayoutKey) -> list[_Row]:
+        tokens = key.grid[0] * key.grid[1]
         return [
-            self._row(model, row, grid)
-            for instruction in instructions
-            for row in self.prompts.rows(instruction, cameras, grid[0] * grid[1], encoding)
+            self._row(model, row, key.grid)
+            for instruction in key.instructions
+            for row in self.prompts.rows(instruction, key.cameras, tokens, key.encoding)
         ]
 
     def _row(self, model: PreTrainedModel, row: Row, grid: tuple[int, int]) -> _Row:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 from tokenizers import Tokenizer
 from torch import nn
+from transformers import PreTrainedModel
 
 from vlatency.agent.vla.model.backbones import (
     config_for_backbone,
@@ -22,9 +22,6 @@ from vlatency.agent.vla.model.heads import ActionHead
 from vlatency.agent.vla.model.text import Prompts, instruction_corpus, train_tokenizer
 from vlatency.agent.vla.model.towers import load_published
 from vlatency.agent.vla.model.zoo import Tiny, find_model, tiny_policy_config, with_vision_encoder
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 
 class VLA(nn.Module):

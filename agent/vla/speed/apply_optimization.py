@@ -1,33 +1,26 @@
-"""Applies an optimization to a model, and says what that does to its features."""
+"""Applies an optimization to a model: kernels, quantization, compilation, shortcuts."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
-
-import numpy as np
-
 from vlatency.agent.optimization import Optimization, check_device
+from vlatency.agent.vla.model.encoder import PLAIN, VLEncoder, one_after_another
 from vlatency.agent.vla.speed.attention import use_kernel
 from vlatency.agent.vla.speed.compiled import CudaGraphs, compile_layers
 from vlatency.agent.vla.speed.fused import fuse
 from vlatency.agent.vla.speed.prefix import Prefixes
 from vlatency.agent.vla.speed.quantize import quantize
-
-if TYPE_CHECKING:
-    from vlatency.agent.realtime.requests import Encode
-    from vlatency.agent.vla.model.encoder import VLEncoder
-    from vlatency.agent.vla.policy import VLAPolicy
+from vlatency.agent.vla.speed.streams import on_streams
 
 
-def tune(encoder: VLEncoder, optimization: Optimization) -> None:
-    """Kernels, quantization, compilation and shortcuts of the encoder, in place.
+def apply_optimization(encoder: VLEncoder, optimization: Optimization) -> None:
+    """Change the encoder in place, so that it computes the way `optimization` says.
+
+    Kernels, shortcuts and the way of launching can be changed again by another call. Layers are quantized, fused or
+    compiled once and for all.
 
     Raises:
-        UsageError: the device, or what is installed, lacks something; the line says what works instead.
-        ValueError: the layers were already quantized, fused or compiled for another optimization.
+        UsageError: The device or the installed packages lack something. The message says what works instead.
+        ValueError: The layers were already quantized, fused or compiled for another optimization.
     """
     device = encoder.backbone.device
     check_device(optimization, device.type)
@@ -45,35 +38,6 @@ def tune(encoder: VLEncoder, optimization: Optimization) -> None:
             compile_layers(encoder.backbone)
         encoder.layers = layers
     encoder.prefixes = Prefixes() if "prefix" in optimization.shortcuts else None
+    encoder.run_views = on_streams if optimization.encoding == "streams" else one_after_another
     recorded = optimization.compile != "none" and device.type == "cuda"
     encoder.launch = CudaGraphs(encoder.views_read) if recorded else None
-
-
-PLAIN = ("none", False, False)
-"""Layers as loaded: not quantized, fused or compiled."""
-
-
-def plain(optimization: Optimization) -> Optimization:
-    """What `optimization` is measured against: the same views and sequences, nothing approximated."""
-    return replace(optimization, attention="sdpa", quant="none", compile="none", shortcuts=())
-
-
-def feature_distance(policy: VLAPolicy, reference: VLAPolicy, requests: Sequence[Encode]) -> float:
-    """Norm of the difference of their features over the norm of the reference's."""
-
-    def features(of: VLAPolicy) -> np.ndarray:
-        return np.stack([answer.newest.views for answer in of.encode(requests)]).astype(np.float64)
-
-    expected = features(reference)
-    return float(np.linalg.norm(features(policy) - expected) / np.linalg.norm(expected))
-
-
-def feature_error(policy: VLAPolicy, optimization: Optimization, requests: Sequence[Encode]) -> float:
-    """`feature_distance` of the same model under `optimization` from itself at the same precision with nothing
-    approximated; `policy`, whose weights must not be quantized or fused, stays as it is."""
-    from vlatency.agent.vla.policy import VLAPolicy
-
-    tuned, reference = (
-        VLAPolicy(copy.deepcopy(policy.model), chosen) for chosen in (optimization, plain(optimization))
-    )
-    return feature_distance(tuned, reference, requests)

@@ -1,4 +1,4 @@
-"""What the language model keeps of the text before the views: under causal attention no view can change it."""
+"""The shortcut `prefix`: text before the views is read once, because under causal attention no view can change it."""
 
 from __future__ import annotations
 
@@ -7,69 +7,44 @@ from collections import OrderedDict
 import torch
 from transformers import PreTrainedModel
 
-from vlatency.agent.optimization import Encoding
 from vlatency.agent.vla.model.families import Qwen2VL
-from vlatency.agent.vla.model.layout import Layout, Layouts
-
-
-class _Record:
-    """Passes keys and values through, and keeps them: what transformers calls a cache, before anything is in it."""
-
-    def __init__(self) -> None:
-        self.layers: list[torch.Tensor] = []
-
-    def update(self, key: torch.Tensor, value: torch.Tensor, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Keys and values (R, heads, P, d) of a layer."""
-        assert layer == len(self.layers)
-        self.layers.append(torch.stack([key, value]))
-        return key, value
-
-
-class Recall:
-    """Puts kept keys and values before those of what is read now: a cache of transformers that does not grow."""
-
-    def __init__(self, states: torch.Tensor) -> None:
-        self.states = states
-
-    def update(self, key: torch.Tensor, value: torch.Tensor, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Keys and values (R, heads, S, d) of a layer to (R, heads, P + S, d)."""
-        old_key, old_value = self.states[layer]
-        return torch.cat([old_key, key], dim=2), torch.cat([old_value, value], dim=2)
+from vlatency.agent.vla.model.kv_cache import Record
+from vlatency.agent.vla.model.layout import Layout, LayoutKey, Layouts
 
 
 class Prefixes:
     """Keys and values of the text before the first view, computed once for each instruction and set of views.
 
-    They hold for the weights they were computed with.
+    They are valid for the weights that computed them.
+
+    Args:
+        kept: How many of them to keep, the most recently used.
     """
 
     def __init__(self, kept: int = 64) -> None:
         self.kept = kept
-        self._states: OrderedDict[tuple, torch.Tensor] = OrderedDict()
+        self._states: OrderedDict[tuple[object, ...], torch.Tensor] = OrderedDict()
 
     def __call__(
-        self,
-        model: PreTrainedModel,
-        family: Qwen2VL,
-        layouts: Layouts,
-        instructions: tuple[str, ...],
-        cameras: tuple[str, ...],
-        grid: tuple[int, int],
-        encoding: Encoding,
+        self, model: PreTrainedModel, family: Qwen2VL, layouts: Layouts, key: LayoutKey
     ) -> tuple[Layout, torch.Tensor, torch.Tensor | None]:
-        """The layout of the rest, keys and values (layers, 2, R, heads, P, d) of the text before it, and who of the
-        rest sees whom of both (R, 1, S, P + S), None if that is plainly causal."""
-        before, rest, seen = layouts.parted(model, instructions, cameras, grid, encoding)
-        key = (instructions, cameras, encoding, before.ids.device)
-        if key not in self._states:
-            self._states[key] = self._read(model, family, before)
+        """What is left to read, and what is known of the text before it.
+
+        Returns:
+            The layout of the rest; keys and values (layers, 2, R, heads, P, d) of the text before it; and which of both
+            each token of the rest sees, boolean (R, 1, S, P + S), or None if that is plainly causal.
+        """
+        before, rest, seen = layouts.parted(model, key)
+        known = (key.instructions, key.cameras, key.encoding, before.ids.device)
+        if known not in self._states:
+            self._states[known] = self._read(model, family, before)
             if len(self._states) > self.kept:
                 self._states.popitem(last=False)
-        self._states.move_to_end(key)
-        return rest, self._states[key], seen
+        self._states.move_to_end(known)
+        return rest, self._states[known], seen
 
     def _read(self, model: PreTrainedModel, family: Qwen2VL, before: Layout) -> torch.Tensor:
-        record = _Record()
+        record = Record()
         text = model.language_model
         family.read(text, text.embed_tokens(before.ids), before, [], record)
         return torch.stack(record.layers)

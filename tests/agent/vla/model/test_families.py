@@ -18,7 +18,7 @@ from vlatency.agent.vla.model.views import patchify
 from vlatency.agent.vla.model.vla import VLA
 from vlatency.agent.vla.model.zoo import Published, with_vision_encoder
 from vlatency.agent.vla.policy import VLAPolicy
-from vlatency.agent.vla.speed.apply_optimization import tune
+from vlatency.agent.vla.speed.apply_optimization import apply_optimization
 from vlatency.agent.vla.speed.attention import register
 from vlatency.sim.errors import UsageError
 from vlatency.sim.names import CAMERA_ORDER
@@ -147,7 +147,7 @@ def test_a_rearrangement_gives_the_features_of_the_plain_encode(
     pixels = pixels_of(pair[0], 2, 3)
     texts = ["Lift it", "Pick up the blue ball from the moving conveyor belt"]
     expected = encoder.hidden(pixels, texts, cameras, "batched" if encoding == "separate" else encoding)
-    tune(encoder, Optimization(cameras, **changes))
+    apply_optimization(encoder, Optimization(cameras, **changes))
     for _ in range(2):
         ours = encoder.hidden(pixels, texts, cameras, encoding)
         assert (ours - expected).norm() < 1e-5 * expected.norm()

@@ -16,7 +16,7 @@ from vlatency.agent.vla.model.config import PolicyConfig
 from vlatency.agent.vla.model.views import RESIZE_TOLERANCE, resize, resize_on_device
 from vlatency.agent.vla.model.vla import VLA
 from vlatency.agent.vla.policy import VLAPolicy
-from vlatency.agent.vla.speed.apply_optimization import feature_error, tune
+from vlatency.agent.vla.speed.apply_optimization import apply_optimization
 from vlatency.agent.vla.speed.fused import fuse
 from vlatency.agent.vla.speed.kernels import KERNELS, eager, sdpa
 from vlatency.sim.errors import UsageError
@@ -34,7 +34,7 @@ needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a C
 def hidden(model: VLA, optimization: Optimization, texts: list[str] = TEXTS, device: str = "cpu") -> torch.Tensor:
     """Hidden states of the visual tokens under an optimization of a copy of the model."""
     encoder = copy.deepcopy(model.encoder).to(device)
-    tune(encoder, optimization)
+    apply_optimization(encoder, optimization)
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (len(texts), 3, 112, 112, 3), dtype=torch.uint8, generator=generator).to(device)
     first = encoder.hidden(pixels, texts, optimization.cameras, optimization.encoding)
@@ -100,7 +100,7 @@ def test_packed_attention_is_the_plain_one_rounded_to_bfloat16(model: VLA, encod
 
 def test_the_text_before_the_views_is_read_once(model: VLA) -> None:
     encoder = copy.deepcopy(model.encoder)
-    tune(encoder, replace(BASE, shortcuts=("prefix",)))
+    apply_optimization(encoder, replace(BASE, shortcuts=("prefix",)))
     tokens: list[int] = []
     encoder.backbone.language_model.layers[0].register_forward_hook(
         lambda _module, args, _output: tokens.append(args[0].shape[1])
@@ -116,7 +116,7 @@ def test_the_text_before_the_views_is_read_once(model: VLA) -> None:
 
 def test_training_reads_the_text_with_the_weights_of_the_moment(model: VLA) -> None:
     encoder = copy.deepcopy(model.encoder)
-    tune(encoder, replace(BASE, shortcuts=("prefix",)))
+    apply_optimization(encoder, replace(BASE, shortcuts=("prefix",)))
     pixels = torch.zeros((1, 3, 112, 112, 3), dtype=torch.uint8)
     encoder(pixels, TEXTS[:1], BASE.cameras, "batched").features.sum().backward()
     gradient = encoder.backbone.language_model.embed_tokens.weight.grad
@@ -149,9 +149,9 @@ def test_views_resized_by_torch_equal_those_of_pil_but_for_rounding(size: tuple[
 
 
 def test_device_views_change_features_by_no_more_than_rounded_pixels_do(
-    model: VLA, request_of: Callable[..., Encode]
+    feature_error: Callable[..., float], request_of: Callable[..., Encode]
 ) -> None:
-    error = feature_error(VLAPolicy(copy.deepcopy(model)), replace(BASE, shortcuts=("device-views",)), [request_of(0)])
+    error = feature_error(replace(BASE, shortcuts=("device-views",)), [request_of(0)])
     assert 0 < error < 1e-2
 
 
@@ -191,7 +191,7 @@ def test_a_missing_package_is_one_line_that_names_the_extra(model: VLA, attentio
         __import__(package)
     except ImportError:
         with pytest.raises(UsageError, match=r"pip install -e '.\[flash"):
-            tune(copy.deepcopy(model.encoder).to("cuda"), replace(BASE, attention=attention))  # type: ignore[arg-type]
+            apply_optimization(copy.deepcopy(model.encoder).to("cuda"), replace(BASE, attention=attention))  # type: ignore[arg-type]
     else:
         pytest.skip(f"{package} is installed")
 

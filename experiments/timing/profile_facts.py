@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from vlatency.agent.realtime.cost.architectures import find_architecture
 from vlatency.agent.realtime.cost.devices import DEVICES
-from vlatency.agent.realtime.cost.distribution import read_distribution
 from vlatency.agent.realtime.cost.profile import available_profiles, load_profile
 from vlatency.agent.realtime.cost.roofline import encode_work
-from vlatency.agent.realtime.cost.schema import OPTIONAL
+from vlatency.agent.realtime.cost.schema import Point, Profile
 
 MODEL = "qwen2.5-vl-3b"
 LADDER = f"python experiments/measure.py --model {MODEL} --ladder --out assets/latency/NAME.json"
@@ -47,69 +42,72 @@ class Key:
     model: str = MODEL
     transformers_path: bool = False
 
+    def asks_for(self, point: Point, model: str) -> bool:
+        """Whether a point, which timed that model, is the answer."""
+        return (
+            (point.views, point.res, point.encoding) == (self.views, self.res, self.encoding)
+            and point.attention in (None, self.attention)
+            and (point.quant, point.transformers_path) == (self.quant, self.transformers_path)
+            and (point.compile, point.vision_encoder, point.shortcuts) == ("none", "qwen", ())
+            and self.model in model.lower()
+        )
+
 
 class ProfileFacts:
-    """The profiles of a folder's worth of devices that hold the true model."""
+    """What the profiles of the true model say, each about its own device."""
 
     def __init__(self, paths: Mapping[str, Path] | None = None) -> None:
-        self.profiles: dict[str, dict[str, Any]] = {}
-        for name, path in (available_profiles() if paths is None else paths).items():
-            load_profile(path)  # It checks.
-            data = json.loads(path.read_text())
-            if MODEL in data.get("model", "").lower():
-                self.profiles[name] = data
-
-    def point(self, profile: dict[str, Any], key: Key) -> dict[str, Any] | None:
-        """The entry of exactly that configuration."""
-        for entry in profile["encode"]:
-            said = {**OPTIONAL, "model": profile["model"], **entry}
-            if (
-                (said["views"], (said["width"], said["height"]), said["encoding"]) == (key.views, key.res, key.encoding)
-                and said["attention"] in ("", key.attention)
-                and (said["quant"], said["transformers_path"]) == (key.quant, key.transformers_path)
-                and (said["compile"], said["vision_encoder"], said.get("shortcuts", [])) == ("none", "qwen", [])
-                and key.model in said["model"].lower()
-            ):
-                return entry
-        return None
+        every = {name: load_profile(path) for name, path in (available_profiles() if paths is None else paths).items()}
+        self.profiles = {name: each for name, each in every.items() if MODEL in (each.model or "").lower()}
 
     def took(self, key: Key) -> Finding:
         """How long that takes, in every profile that says so [ms]."""
-        found = {name: self.point(profile, key) for name, profile in self.profiles.items()}
-        times = {name: _nominal(point) for name, point in found.items() if point is not None}
+        times = {name: point.distribution.p50_ms for name, point in self._points(key).items()}
         return self._measured({name: f"{ms:.4g} ms" for name, ms in times.items()}, tuple(times.values()))
 
     def ratio(self, slow: Key, fast: Key) -> Finding:
         """How many times as long the first takes, in every profile that holds both."""
         texts, ratios = {}, []
-        for name, profile in self.profiles.items():
-            points = self.point(profile, slow), self.point(profile, fast)
-            if points[0] is not None and points[1] is not None:
-                a, b = _nominal(points[0]), _nominal(points[1])
-                texts[name] = f"{a / b:.2f}x ({a:.4g} against {b:.4g} ms)"
-                ratios.append(a / b)
+        slower, faster = self._points(slow), self._points(fast)
+        for name in (name for name in slower if name in faster):
+            a, b = slower[name].distribution.p50_ms, faster[name].distribution.p50_ms
+            texts[name] = f"{a / b:.2f}x ({a:.4g} against {b:.4g} ms)"
+            ratios.append(a / b)
         return self._measured(texts, tuple(ratios))
 
-    def of_profile(self, field: str) -> Finding:
-        """A figure that a profile has once, from those that measured it and name no source but this project."""
-        texts, values = {}, []
-        for name, profile in self.profiles.items():
-            if field in profile and "weights" in profile:
-                value = _nominal(profile[field]) if isinstance(profile[field], dict) else profile[field]
-                texts[name] = f"{value:.4g}{' ms' * isinstance(profile[field], dict)}"
-                values.append(value)
-        return self._measured(texts, tuple(values))
+    def head(self) -> Finding:
+        """How long sensors and head take, in every profile that this project measured [ms]."""
+        times = {name: each.head.distribution.p50_ms for name, each in self._ours().items() if each.head is not None}
+        return self._measured({name: f"{ms:.4g} ms" for name, ms in times.items()}, tuple(times.values()))
+
+    def contention(self) -> Finding:
+        """How many times as long the head takes while an encode runs, in every profile that this project measured."""
+        found = {name: each.contention for name, each in self._ours().items() if "contention" in each.model_fields_set}
+        return self._measured({name: f"{times:.4g}" for name, times in found.items()}, tuple(found.values()))
 
     def feature_error(self, key: Key) -> Finding:
         """The change of the features [1]."""
-        found = {name: self.point(profile, key) for name, profile in self.profiles.items()}
-        errors = {name: point["feature_error"] for name, point in found.items() if point and "feature_error" in point}
+        points = self._points(key).items()
+        errors = {name: point.feature_error for name, point in points if point.feature_error is not None}
         return self._measured({name: f"{100 * error:.2g} %" for name, error in errors.items()}, tuple(errors.values()))
+
+    def _points(self, key: Key) -> dict[str, Point]:
+        """The point of exactly that configuration, by the names of the profiles that have one."""
+        return {
+            name: point
+            for name, profile in self.profiles.items()
+            for point in profile.encode
+            if key.asks_for(point, profile.model_of(point))
+        }
+
+    def _ours(self) -> dict[str, Profile]:
+        """Profiles that experiments/measure.py wrote: those of others do not say which weights they had."""
+        return {name: profile for name, profile in self.profiles.items() if profile.weights is not None}
 
     def _measured(self, texts: dict[str, str], values: tuple[float, ...]) -> Finding:
         if not texts:
             return Finding("", "not measured", (), LADDER)
-        commands = {self.profiles[name].get("command", f"assets/latency/{name}.json") for name in texts}
+        commands = {self.profiles[name].command or f"assets/latency/{name}.json" for name in texts}
         said = "; ".join(f"{name}: {text}" for name, text in texts.items())
         return Finding(said, "measured", values, " / ".join(sorted(commands)))
 
@@ -136,7 +134,3 @@ def modelled(key: Key) -> Finding:
     times = {device: modelled_ms(device, key) for device in DEVICES}
     text = ", ".join(f"{name} {ms:.3g}" for name, ms in times.items())
     return Finding(f"at best [ms]: {text}", "modelled", tuple(times.values()))
-
-
-def _nominal(entry: dict[str, Any]) -> float:
-    return float(np.median([read_distribution(entry, lambda value: float(str(value))).p50_ms]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
+import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -18,8 +18,9 @@ from scipy.optimize import nnls
 from vlatency.agent.realtime.cost.architectures import find_architecture
 from vlatency.agent.realtime.cost.devices import recognised
 from vlatency.agent.realtime.cost.roofline import encode_tflop
-from vlatency.agent.realtime.cost.schema import check_peak, check_profile
+from vlatency.agent.realtime.cost.schema import Duration, Point, Profile, check_peak
 from vlatency.experiments.shared import provenance
+from vlatency.experiments.shared.files import write_text
 from vlatency.experiments.timing.encode_stages import Measurement, Samples
 from vlatency.experiments.timing.ladder import Row
 from vlatency.sim.errors import UsageError
@@ -71,77 +72,74 @@ def described(device: torch.device) -> dict[str, Any]:
     }
 
 
-def point_of(row: Row, measured: Measurement, peak: float) -> dict[str, Any]:
+def point_of(row: Row, measured: Measurement, peak: float) -> Point:
     """An entry of `encode`. UsageError if it is faster than the device can be."""
     o = row.optimization
     tflop = measured.work.flop / 1e12
     try:
-        check_peak(tflop, float(np.median(measured.samples_ms)), peak, o.quant, row.name)
+        check_peak(tflop, statistics.median(measured.samples_ms), peak, o.quant, row.name)
     except ValueError as error:
         raise UsageError(f"{error}; nothing is written of it") from error
-    point: dict[str, Any] = {
-        "row": row.name,
-        "model": row.model,
-        "vision_encoder": row.vision_encoder,
-        "transformers_path": row.transformers_path,
-        "views": len(o.cameras),
-        "width": o.width,
-        "height": o.height,
-        "encoding": o.encoding,
-        "attention": o.attention,
-        "quant": o.quant,
-        "compile": o.compile,
-        "shortcuts": list(o.shortcuts),
-        "visual_tokens": measured.visual_tokens,
-        "sequences": list(measured.sequences),
-        "tflop": round(tflop, 6),
-        "gigabytes": round(measured.work.gigabytes(o.quant), 6),
-        "samples_ms": rounded(measured.samples_ms),
-        "stages": {name: {"samples_ms": rounded(samples)} for name, samples in measured.stages.items()},
-    }
-    if measured.feature_error is not None:
-        point["feature_error"] = float(f"{measured.feature_error:.3g}")
-    return point
+    changed = measured.feature_error
+    return Point(
+        row=row.name,
+        model=row.model,
+        vision_encoder=row.vision_encoder,
+        transformers_path=row.transformers_path,
+        views=len(o.cameras),
+        width=o.width,
+        height=o.height,
+        encoding=o.encoding,
+        attention=o.attention,
+        quant=o.quant,
+        compile=o.compile,
+        shortcuts=o.shortcuts,
+        visual_tokens=measured.visual_tokens,
+        sequences=measured.sequences,
+        tflop=round(tflop, 6),
+        gigabytes=round(measured.work.gigabytes(o.quant), 6),
+        samples_ms=rounded(measured.samples_ms),
+        stages={name: duration(samples) for name, samples in measured.stages.items()},
+        feature_error=None if changed is None else float(f"{changed:.3g}"),
+    )
 
 
-def rounded(samples: Samples) -> list[float]:
-    """Samples to a microsecond."""
-    return [round(sample, 3) for sample in samples]
+def rounded(samples: Samples) -> Samples:
+    """Samples to a microsecond [ms]."""
+    return tuple(round(sample, 3) for sample in samples)
 
 
-def fitted(points: Sequence[dict[str, Any]], model: str, peak: float) -> tuple[float, float]:
+def duration(samples: Samples) -> Duration:
+    """Samples [ms] as a profile has them."""
+    return Duration(samples_ms=rounded(samples))
+
+
+def fitted(points: Sequence[Point], model: str, peak: float) -> tuple[float, float]:
     """Overhead [ms] and rate beyond it [TFLOP/s] that fit the plain points best (least squares of the relative error).
 
     With them a configuration that was not measured is scaled by its arithmetic, so it is the arithmetic of
     `encode_tflop` that counts here.
     """
-    plain = {
-        "model": model,
-        "vision_encoder": "qwen",
-        "transformers_path": False,
-        "quant": "none",
-        "compile": "none",
-        "shortcuts": [],
-    }
-    chosen = [each for each in points if all(each[key] == value for key, value in plain.items())] or list(points)
-    took = np.array([np.median(each["samples_ms"]) for each in chosen])
+    chosen = [point for point in points if _is_plain(point, model)] or list(points)
+    took = np.array([point.distribution.p50_ms for point in chosen])
     arch = find_architecture(model)
-    tflop = [encode_tflop(each["views"], (each["width"], each["height"]), each["encoding"], arch) for each in chosen]
+    tflop = [encode_tflop(point.views, point.res, point.encoding, arch) for point in chosen]
     columns = np.stack([np.full(len(took), len(took) > 1), np.array(tflop)], axis=1) / took[:, None]
     (overhead_ms, ms_per_tflop), _ = nnls(columns, np.ones(len(took)))
     return round(float(overhead_ms), 4), float(f"{min(1e3 / max(ms_per_tflop, 1e-12), peak):.4g}")
 
 
-def write(path: Path, profile: dict[str, Any]) -> None:
-    """Writes a profile that `load_profile` takes. UsageError if it would not."""
-    try:
-        check_profile(profile)
-    except ValueError as error:
-        raise UsageError(f"{path} is not written: {error}") from error
+def _is_plain(point: Point, model: str) -> bool:
+    """Whether a point timed the model itself, by our code, with nothing but views, size and encoding chosen."""
+    return (point.model, point.vision_encoder, point.transformers_path) == (model, "qwen", False) and (
+        (point.quant, point.compile, point.shortcuts) == ("none", "none", ())
+    )
+
+
+def write(path: Path, profile: Profile) -> None:
+    """Writes a profile that `load_profile` takes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(_compact(profile) + "\n")
-    os.replace(partial, path)
+    write_text(path, _compact(profile.model_dump(mode="json", exclude_unset=True, exclude_none=True)) + "\n")
 
 
 def _compact(profile: dict[str, Any]) -> str:

@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
-import numpy as np
-
 from vlatency.agent.realtime.cost.devices import FASTER, Device, recognised
-from vlatency.agent.realtime.cost.profile import available_profiles
+from vlatency.agent.realtime.cost.profile import available_profiles, load_profile
+from vlatency.agent.realtime.cost.schema import Profile
 
 
-def roofline_gap(profile: dict[str, Any]) -> list[str]:
+def roofline_gap(profile: Profile) -> list[str]:
     """Lines of a table, of the profile just measured and of those that ship."""
     lines = ["roofline over measurement (1 would be a device at its peak throughout):"]
-    shipped = {name: json.loads(path.read_text()) for name, path in available_profiles().items()}
+    shipped = {name: load_profile(path) for name, path in available_profiles().items()}
     for name, each in {**shipped, "this run": profile}.items():
-        device = recognised(each["device"])
+        device = recognised(each.device)
         if device is None:
-            lines.append(f"  {name}: {each['device']} has no roofline here")
+            lines.append(f"  {name}: {each.device} has no roofline here")
         else:
             lines += [f"  {name}, {device.name}, modelled:", *_rows(each, device)]
     return lines
 
 
-def _rows(profile: dict[str, Any], device: Device) -> list[str]:
+def _rows(profile: Profile, device: Device) -> list[str]:
     lines = []
-    for point in profile["encode"]:
-        if "tflop" not in point or "gigabytes" not in point:
+    for point in profile.encode:
+        if point.tflop is None or point.gigabytes is None:
             continue
-        rate = device.tflops * FASTER.get(point["quant"], 1)
-        modelled = 1e3 * max(point["tflop"] / rate, point["gigabytes"] / device.gb_s)
-        took = float(np.median(point["samples_ms"]))
-        lines.append(f"    {point['row']:<56}{modelled:9.2f}{took:9.2f} ms{modelled / took:8.2f}")
+        rate = device.tflops * FASTER.get(point.quant, 1)
+        modelled = 1e3 * max(point.tflop / rate, point.gigabytes / device.gb_s)
+        took = point.distribution.p50_ms
+        lines.append(f"    {point.row or '':<56}{modelled:9.2f}{took:9.2f} ms{modelled / took:8.2f}")
     return lines

@@ -7,11 +7,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
 from vlatency.agent.optimization import check_device
+from vlatency.agent.realtime.cost.schema import Duration, Point, Profile
 from vlatency.agent.vla.model.config import QWEN
 from vlatency.agent.vla.model.encoder import PLAIN
 from vlatency.agent.vla.model.vla import VLA
@@ -20,7 +21,7 @@ from vlatency.agent.vla.policy import VLAPolicy
 from vlatency.experiments.evaluation import setting
 from vlatency.experiments.shared import command, provenance
 from vlatency.experiments.timing import encode_stages, profile_file, stopwatch
-from vlatency.experiments.timing.encode_stages import Measurement
+from vlatency.experiments.timing.encode_stages import Measurement, Samples
 from vlatency.experiments.timing.ladder import Row
 from vlatency.experiments.timing.stopwatch import Stopwatch, median_ratio, quantiles
 from vlatency.experiments.timing.transformers_path import measure_transformers_path
@@ -50,7 +51,17 @@ class Conditions:
     """Rows share a limited time, and one that fails is listed with the reason."""
 
 
-def measure(conditions: Conditions, rows: Sequence[Row], out: Path | None) -> tuple[dict[str, Any], Path]:
+@dataclass(frozen=True)
+class Head:
+    """How long sensors and head take."""
+
+    whole: Duration
+    stages: dict[str, Duration]
+    contention: float
+    """How many times as long while an encode runs on the same device."""
+
+
+def measure(conditions: Conditions, rows: Sequence[Row], out: Path | None) -> tuple[Profile, Path]:
     """Time the rows, print each when it is done, and write the profile: returns it, and where it is.
 
     Raises:
@@ -94,11 +105,11 @@ class Workbench:
             f"{'':<58}{'p50':>9}{'p95':>9}{'p99':>9}{'n':>4}{'TFLOP/s':>9}{'error':>9}  [ms]"
         )
 
-    def measure(self, rows: Sequence[Row]) -> tuple[list[dict[str, Any]], dict[str, str], dict[str, Any]]:
+    def measure(self, rows: Sequence[Row]) -> tuple[list[Point], dict[str, str], Head]:
         """Points, rows that have none with the reason, and what is known of the head."""
-        points: list[dict[str, Any]] = []
+        points: list[Point] = []
         missing: dict[str, str] = {}
-        head: dict[str, Any] = {}
+        head: Head | None = None
         self._at_hand(rows[0])
         if self.conditions.ladder:
             self._deadline = time.monotonic() + LADDER_S[self.device.type]
@@ -120,31 +131,33 @@ class Workbench:
             points.append(point)
             print(_line(row, measured), flush=True)
             if not self.conditions.ladder:
-                _print_stages({name: list(samples) for name, samples in measured.stages.items()})
-            if not head and policy is not None:
+                _print_stages(measured.stages)
+            if head is None and policy is not None:
                 head = self._head(policy)
         if not points:
             raise command.RunError("nothing could be measured")
         return points, missing, head or self._head_of(rows[0])
 
-    def profile(self, points: list[dict[str, Any]], missing: dict[str, str], head: dict[str, Any]) -> dict[str, Any]:
-        """All of it, as it is written."""
+    def profile(self, points: list[Point], missing: dict[str, str], head: Head) -> Profile:
+        """All of it, as it is written. UsageError if it is no profile."""
         overhead_ms, realised = profile_file.fitted(points, self.conditions.model, self.peak)
-        return {
-            "model": self.conditions.model,
-            "weights": self.conditions.weights,
-            "dtype": str(self.dtype).removeprefix("torch."),
-            "device": self.name,
-            "source": "experiments/measure.py: from 640x360 camera images to features on the host, warm, wall clock",
+        return Profile(
+            model=self.conditions.model,
+            weights=self.conditions.weights,
+            dtype=str(self.dtype).removeprefix("torch."),
+            device=self.name,
+            source="experiments/measure.py: from 640x360 camera images to features on the host, warm, wall clock",
             **profile_file.described(self.device),
-            "peak_tflops": self.peak,
-            "ceiling_tflops": float(f"{self.ceiling:.4g}"),
-            "overhead_ms": overhead_ms,
-            "realised_tflops": realised,
-            **head,
-            "not_measured": missing,
-            "encode": points,
-        }
+            peak_tflops=self.peak,
+            ceiling_tflops=float(f"{self.ceiling:.4g}"),
+            overhead_ms=overhead_ms,
+            realised_tflops=realised,
+            head=head.whole,
+            head_stages=head.stages,
+            contention=head.contention,
+            not_measured=missing,
+            encode=tuple(points),
+        )
 
     def _one(self, row: Row, share_s: float) -> tuple[Measurement, VLAPolicy | None]:
         began = time.monotonic()
@@ -155,8 +168,7 @@ class Workbench:
             return measure_transformers_path(model, row.model, row.optimization, watch), None
         return encode_stages.measure(model, row.model, row.vision_encoder, row.optimization, watch)
 
-    def _head(self, policy: VLAPolicy) -> dict[str, Any]:
-        """Of the profile: head, its parts, and how much longer it takes while an encode goes on."""
+    def _head(self, policy: VLAPolicy) -> Head:
         watch = Stopwatch(self.device, self.conditions.reps, 5.0)
         whole, parts = encode_stages.head_stages(policy, watch)
         request = encode_stages.request_of(policy.optimization.cameras)
@@ -166,14 +178,11 @@ class Workbench:
         parts = {**parts, "beside an encode": beside}
         p50, p95, p99 = (f"{value:9.2f}" for value in quantiles(whole))
         print(f"{'sensors and head':<58}{p50}{p95}{p99}{len(whole):4d}", flush=True)
-        _print_stages({name: list(samples) for name, samples in parts.items()})
-        return {
-            "head": {"samples_ms": profile_file.rounded(whole)},
-            "head_stages": {name: {"samples_ms": profile_file.rounded(samples)} for name, samples in parts.items()},
-            "contention": round(max(1.0, median_ratio(beside, whole)), 3),
-        }
+        _print_stages(parts)
+        stages = {name: profile_file.duration(samples) for name, samples in parts.items()}
+        return Head(profile_file.duration(whole), stages, round(max(1.0, median_ratio(beside, whole)), 3))
 
-    def _head_of(self, row: Row) -> dict[str, Any]:
+    def _head_of(self, row: Row) -> Head:
         return self._head(VLAPolicy(self._at_hand(row), row.optimization))
 
     def _at_hand(self, row: Row) -> VLA:
@@ -214,7 +223,7 @@ def _line(row: Row, measured: Measurement) -> str:
     return f"{row.name:<58}{p50:9.2f}{p95:9.2f}{p99:9.2f}{len(measured.samples_ms):4d}{rate:9.3g}{error:>9}"
 
 
-def _print_stages(stages: dict[str, list[float]]) -> None:
+def _print_stages(stages: dict[str, Samples]) -> None:
     for name, samples in stages.items():
         p50, p95, p99 = quantiles(samples)
         print(f"    {name:<54}{p50:9.2f}{p95:9.2f}{p99:9.2f}{len(samples):4d}", flush=True)

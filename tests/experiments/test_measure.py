@@ -77,19 +77,19 @@ def test_images_that_do_not_reach_the_model_are_not_timed(
 
 
 def measured_in(ms: float, tflop: float) -> Measurement:
-    return Measurement((ms,) * 3, {}, 1495, (1529,), Work(1e12 * tflop, 0, 0), None)
+    return Measurement((ms,) * 3, {}, 1495, (1529,), Work(1e12 * tflop, 1e9, 1e9), None)
 
 
 def test_a_figure_above_the_peak_is_refused_and_one_below_is_not() -> None:
     """16.7 TFLOP in 54 ms would be 309 TFLOP/s: beyond an RTX 4090, but not beyond an H100."""
     row = Row("five views", Optimization(CAMERA_ORDER, 640, 360, "joint"), "qwen2.5-vl-3b")
-    assert profile_file.point_of(row, measured_in(54, 16.7), peak=989.4)["tflop"] == 16.7
+    assert profile_file.point_of(row, measured_in(54, 16.7), peak=989.4).tflop == 16.7
     with pytest.raises(
         UsageError, match=r"^five views took 54 ms for 16.7 TFLOP, 309.3 TFLOP/s, above the device's peak"
     ):
         profile_file.point_of(row, measured_in(54, 16.7), peak=165.2)
     int8 = replace(row, optimization=replace(row.optimization, quant="int8-dynamic"))
-    assert profile_file.point_of(int8, measured_in(54, 16.7), peak=165.2)["quant"] == "int8-dynamic"
+    assert profile_file.point_of(int8, measured_in(54, 16.7), peak=165.2).quant == "int8-dynamic"
 
 
 def test_transformers_own_path_shares_the_weights_and_agrees(model: VLA) -> None:
@@ -124,7 +124,7 @@ def test_a_ladder_has_every_configuration_once_and_the_note_first() -> None:
 
 
 def test_constants_fit_the_points_they_come_from() -> None:
-    row = Row("", SQUARE, "tiny")
+    row = Row("plain", SQUARE, "tiny")
     points = []
     for views in (1, 2, 3, 5):
         asked = Optimization(CAMERA_ORDER[:views], 640, 360)
@@ -144,10 +144,10 @@ def test_a_measured_profile_is_taken_as_a_latency(tmp_path: Path) -> None:
     path = tmp_path / "mine.json"
     measure(Conditions("tiny", device="cpu", reps=3), [single(SQUARE, "tiny")], path)
     profile = load_profile(path)
-    (point,) = profile.points
+    (point,) = profile.encode
     latency = parse_latency(str(path), SQUARE)
     assert isinstance(latency, ProfileLatency) and latency.origin == "measured"
-    assert latency.encode == point.took and latency.head_ms > 0 and latency.contention >= 1
+    assert latency.encode == point.distribution and latency.head_ms > 0 and latency.contention >= 1
     data = json.loads(path.read_text())
     assert data["encode"][0]["visual_tokens"] == 32
     assert data["versions"]["torch"] and data["date"] and data["command"] and data["device"]
@@ -158,7 +158,7 @@ def test_what_cannot_run_here_is_listed_with_what_it_needs() -> None:
     plain = Row("plain", SQUARE, "tiny")
     graph = replace(plain, name="graph", optimization=replace(SQUARE, compile="cuda-graph"))
     points, missing, head = bench.measure([plain, graph])
-    assert [point["row"] for point in points] == ["plain"] and "head" in head
+    assert [point.row for point in points] == ["plain"] and head.contention >= 1
     assert missing == {"graph": missing["graph"]} and "CUDA" in missing["graph"]
 
 

@@ -13,7 +13,7 @@ import pytest
 from tests.experiments.studies import FAST, LATE, SHIP, write_sweep
 from vlatency.agent.optimization import Optimization
 from vlatency.agent.realtime.cost.latency import Charged, parse_latency
-from vlatency.agent.realtime.cost.profile import CONTENTION
+from vlatency.agent.realtime.cost.schema import CONTENTION
 from vlatency.experiments.analysis.paired import wilson
 from vlatency.experiments.recommend import Args, find_device, main
 from vlatency.experiments.reporting.candidates import dominated, make_options, rank

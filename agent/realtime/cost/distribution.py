@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
@@ -85,21 +85,3 @@ class Samples:
 
 
 Distribution: TypeAlias = Steady | Lognormal | Samples
-
-
-def read_distribution(entry: dict[str, Any], number: Callable[[object], float]) -> Distribution:
-    """From JSON: `samples_ms`, or `p50_ms`, `p95_ms` and `p99_ms`, or else `mean_ms`.
-
-    `number` turns a value into a checked float. KeyError, TypeError or ValueError when that is not there or not usable.
-    """
-    if "samples_ms" in entry:
-        samples = tuple(number(value) for value in entry["samples_ms"])
-        if not samples:
-            raise ValueError("samples_ms is empty")
-        return Samples(samples)
-    if "p50_ms" in entry:
-        p50, p95, p99 = (number(entry[f"p{q}_ms"]) for q in (50, 95, 99))
-        if not 0 < p50 <= p95 <= p99:
-            raise ValueError(f"p50_ms, p95_ms and p99_ms must rise and be above 0, not {p50:g}, {p95:g}, {p99:g}")
-        return Lognormal(p50, p95, p99)
-    return Steady(number(entry["mean_ms"]))

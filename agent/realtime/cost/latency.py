@@ -16,8 +16,9 @@ import numpy as np
 from vlatency.agent.optimization import Optimization
 from vlatency.agent.realtime.cost.devices import DEVICES, find_device
 from vlatency.agent.realtime.cost.distribution import Distribution, Steady
-from vlatency.agent.realtime.cost.profile import CONTENTION, Profile, available_profiles, load_profile
+from vlatency.agent.realtime.cost.profile import available_profiles, load_profile
 from vlatency.agent.realtime.cost.roofline import encode_work
+from vlatency.agent.realtime.cost.schema import CONTENTION, Profile
 from vlatency.sim.clock import ms_to_ns
 from vlatency.sim.errors import UsageError
 
@@ -248,9 +249,9 @@ def _looked_up(name: str, profile: Profile, optimization: Optimization, factor: 
         device=profile.device,
         origin="measured" if measured else _scaled(optimization),
         encode=measured or Steady(profile.scaled_ms(optimization)),
-        head=profile.head,
+        head=profile.head_distribution,
         contention=profile.contention,
-        preprocess=profile.preprocess,
+        preprocess=profile.preprocess.distribution,
         cold_start_ms=profile.cold_start_ms,
         factor=factor,
         fewer=tuple(profile.measured(few) or Steady(profile.scaled_ms(few)) for few in _fewer(optimization)),

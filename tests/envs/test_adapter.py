@@ -38,7 +38,8 @@ class Ruled:
         self.rule = rule
 
     def encode(self, requests: list[Encode]) -> list[object]:
-        return [request.readings.observation for request in requests]  # type: ignore[attr-defined]
+        observed: list[Any] = [request.readings for request in requests]
+        return [each.observation for each in observed]
 
     def act(self, requests: list[Act]) -> list[np.ndarray]:
         return [np.tile(self.rule(np.asarray(request.features)), (8, 1)) for request in requests]

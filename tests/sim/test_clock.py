@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from typing import Any
 
 import pytest
 
@@ -37,8 +38,9 @@ def test_items_are_never_compared() -> None:
 
 
 def test_a_time_that_is_not_an_integer_is_refused() -> None:
+    t_ns: Any = 1.0
     with pytest.raises(TypeError):
-        EventQueue[None]().push(1.0, 0, None)  # type: ignore[arg-type]
+        EventQueue[None]().push(t_ns, 0, None)
 
 
 def test_conversions_are_exact_for_the_times_that_occur() -> None:

@@ -145,7 +145,8 @@ class VLEncoder(nn.Module):
         D is `width`, or a multiple of it where the family gives the language model more than an embedding.
         """
         if self.config.vision_encoder != QWEN:
-            return self.backbone.visual(pixels)
+            light: tuple[torch.Tensor, Grid] = self.backbone.visual(pixels)
+            return light
         if self.stem is not None:
             return self.vision_of(self.stem(pixels))
         patches, size = pack(pixels, self.config)
@@ -174,7 +175,8 @@ class VLEncoder(nn.Module):
 
     def dense(self, tokens: torch.Tensor) -> dict[str, torch.Tensor]:
         """Auxiliary predictions for every cell, see `DenseHead`."""
-        return self.dense_head(tokens[..., : self.width])
+        predictions: dict[str, torch.Tensor] = self.dense_head(tokens[..., : self.width])
+        return predictions
 
     def language(
         self,
@@ -242,7 +244,8 @@ class VLEncoder(nn.Module):
 
     def readout(self, hidden: torch.Tensor, grid: Grid) -> ViewReadout:
         """Features of each view, see `Readout`."""
-        return self.readout_head(hidden, grid)
+        readout: ViewReadout = self.readout_head(hidden, grid)
+        return readout
 
     def forward(
         self, pixels: torch.Tensor, instructions: Sequence[str], cameras: tuple[str, ...], encoding: Encoding

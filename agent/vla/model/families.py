@@ -37,7 +37,8 @@ class Qwen2VL:
 
     def tokens(self, output: Any) -> torch.Tensor:
         """(N * T, width of a token) from what the vision tower returns."""
-        return output.pooler_output
+        tokens: torch.Tensor = output.pooler_output
+        return tokens
 
     def read(
         self,
@@ -53,14 +54,16 @@ class Qwen2VL:
         `deeper` is empty: all of a visual token is in its embedding. `cache` is told the keys and values of each layer
         and says which to attend to, `seen` which of them may be seen.
         """
-        return model(
+        output = model(
             inputs_embeds=embeddings,
             position_ids=layout.positions,
             # None selects the kernel's own causal mask.
             attention_mask={"full_attention": seen, "sliding_attention": seen},
             past_key_values=cache,
             use_cache=False,
-        ).last_hidden_state
+        )
+        hidden: torch.Tensor = output.last_hidden_state
+        return hidden
 
 
 class Qwen25VL(Qwen2VL):
@@ -111,7 +114,7 @@ class Qwen3VL(Qwen2VL):
         seen: torch.Tensor | None = None,
     ) -> torch.Tensor:
         model._deepstack_process = _added_at
-        return model(
+        output = model(
             inputs_embeds=embeddings,
             position_ids=layout.positions,
             visual_pos_masks=layout.visual,
@@ -119,7 +122,9 @@ class Qwen3VL(Qwen2VL):
             attention_mask=seen,
             past_key_values=cache,
             use_cache=False,
-        ).last_hidden_state
+        )
+        hidden: torch.Tensor = output.last_hidden_state
+        return hidden
 
 
 def _added_at(hidden: torch.Tensor, places: torch.Tensor, deeper: torch.Tensor) -> torch.Tensor:

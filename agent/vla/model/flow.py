@@ -59,7 +59,7 @@ class FlowHead(nn.Module):
         hidden = self.condition(condition) + self.noisy(torch.cat([noisy.flatten(1), angles.sin(), angles.cos()], -1))
         for block in self.blocks:
             hidden = hidden + block(hidden)
-        estimate = self.out(hidden).unflatten(-1, (self.chunk, CHANNELS))
+        estimate: torch.Tensor = self.out(hidden).unflatten(-1, (self.chunk, CHANNELS))
         return (estimate - noisy) / (1 - time).clamp(min=LEAST_LEFT)[:, None, None]
 
     def loss(self, condition: torch.Tensor, chunk: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -67,7 +67,8 @@ class FlowHead(nn.Module):
         noise = torch.randn(chunk.shape, generator=generator)
         time = torch.rand(len(chunk), generator=generator) * (1 - LEAST_LEFT)
         noisy = noise + time[:, None, None] * (chunk - noise)
-        return (self(condition, noisy, time) - (chunk - noise)).square().mean()
+        velocity: torch.Tensor = self(condition, noisy, time)
+        return (velocity - (chunk - noise)).square().mean()
 
 
 @dataclass(frozen=True)

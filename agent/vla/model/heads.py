@@ -133,7 +133,8 @@ class SensorEncoder(nn.Module):
             sensors.joint_vel,
             self.wrench(wrench),
         ]
-        return self.out(torch.cat(state, dim=-1))
+        encoded: torch.Tensor = self.out(torch.cat(state, dim=-1))
+        return encoded
 
 
 class ViewPool(nn.Module):
@@ -159,12 +160,13 @@ class ViewPool(nn.Module):
         embedding = self.embedding(views.view_ids).expand(count, number, -1)
         capture = views.ee_at_capture
         hand = hand_features(capture[..., :3], capture[..., 3], capture[..., 4])
-        encoded = self.view(torch.cat([features, embedding, hand, views.lag_s.unsqueeze(-1)], dim=-1))
+        encoded: torch.Tensor = self.view(torch.cat([features, embedding, hand, views.lag_s.unsqueeze(-1)], dim=-1))
         if pool == "max":
             return encoded.amax(dim=1)
         scores = self.score(encoded).float() if pool == "attention" else encoded.new_zeros(count, number, self.heads)
         weights = scores.softmax(dim=1).unsqueeze(-1)
-        return (weights * encoded.unflatten(-1, (self.heads, -1))).sum(dim=1).flatten(1)
+        pooled: torch.Tensor = (weights * encoded.unflatten(-1, (self.heads, -1))).sum(dim=1)
+        return pooled.flatten(1)
 
 
 class ActionHead(nn.Module):

@@ -148,7 +148,9 @@ class InvertedResidual(nn.Sequential):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, inputs, H, W) to (N, out, H / stride, W / stride)."""
-        out = super().forward(x)
+        out = x
+        for layer in self:
+            out = layer(out)
         return x + out if self.residual else out
 
 
@@ -174,4 +176,5 @@ class MobileNet(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Last feature map."""
-        return self.head(self.blocks(self.bn1(self.conv_stem(images))))
+        features: torch.Tensor = self.head(self.blocks(self.bn1(self.conv_stem(images))))
+        return features

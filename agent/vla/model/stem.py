@@ -43,7 +43,8 @@ class Stem(nn.Module):
         """Images (N, H, W, 3) uint8, sides multiples of 4, to maps (N, C, H / 4, W / 4)."""
         scale, shift = normalisation(pixels.device)
         images = (pixels.permute(0, 3, 1, 2).float() - 128) * scale.view(3, 1, 1) + shift.view(3, 1, 1)
-        return self.convs(images.to(next(self.parameters()).dtype))
+        maps: torch.Tensor = self.convs(images.to(next(self.parameters()).dtype))
+        return maps
 
 
 def cut(maps: torch.Tensor, patch: int, merge: int) -> tuple[torch.Tensor, tuple[int, int]]:

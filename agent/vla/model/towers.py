@@ -39,7 +39,8 @@ class Clip(nn.Module):
         """Last hidden states of the patches; learned positions are interpolated away from 224 x 224."""
         hidden = self.model(images, interpolate_pos_encoding=True).last_hidden_state[:, 1:]
         rows = images.shape[2] // self.patch_size
-        return hidden.unflatten(1, (rows, -1)).permute(0, 3, 1, 2)
+        cells: torch.Tensor = hidden.unflatten(1, (rows, -1))
+        return cells.permute(0, 3, 1, 2)
 
 
 class LightTower(nn.Module):

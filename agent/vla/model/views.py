@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 import torch
 from PIL import Image
 from torch.nn import functional as F
 
 from vlatency.agent.image_size import smart_resize
+from vlatency.agent.vla.memo import computed_once
 from vlatency.agent.vla.model.config import PolicyConfig
 from vlatency.agent.vla.model.zoo import CLIP_NORMALISATION
 
@@ -82,9 +81,7 @@ def pack(images: torch.Tensor, config: PolicyConfig) -> tuple[torch.Tensor, tupl
     return blocks.reshape(count * rows * columns, 3 * patch * patch), (rows, columns)
 
 
-@torch.compiler.disable
-@lru_cache(maxsize=64)
-@torch.inference_mode(False)
+@computed_once(kept=64)
 def normalisation(
     device: torch.device | None = None, mean: Colour = MEAN, std: Colour = STD
 ) -> tuple[torch.Tensor, torch.Tensor]:

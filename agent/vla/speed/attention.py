@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache, partial
+from functools import partial
 
 import torch
 from torch import nn
@@ -10,7 +10,8 @@ from transformers import AttentionInterface, PreTrainedModel
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLVisionAttention, apply_rotary_pos_emb_vision
 
 from vlatency.agent.optimization import Attention
-from vlatency.agent.vla.speed.kernels import KERNELS, PACKED, Kernel, bounds_of, check_kernel
+from vlatency.agent.vla.memo import computed_once
+from vlatency.agent.vla.speed.kernels import KERNELS, PACKED, Bounds, Kernel, bounds_of, check_kernel
 
 
 def _text_attention(
@@ -43,9 +44,7 @@ def use_kernel(backbone: PreTrainedModel, attention: Attention) -> None:
             module.attention = attention
 
 
-@torch.compiler.disable
-@lru_cache(maxsize=256)
-@torch.inference_mode(False)
+@computed_once(kept=256)
 def _groups(lengths: tuple[int, ...], device: torch.device) -> tuple[list[torch.Tensor], torch.Tensor]:
     """Token indices (sequences, length) for each distinct length, and the permutation that undoes the grouping."""
     ends = torch.tensor(lengths).cumsum(0).tolist()
@@ -84,15 +83,17 @@ class GroupedVisionAttention(nn.Module):
         query, key = apply_rotary_pos_emb_vision(query, key, *position_embeddings)
         lengths = tuple((cu_seqlens[1:] - cu_seqlens[:-1]).tolist())
         if self.attention in PACKED:
-            bounds, longest = bounds_of(lengths, hidden_states.device), max(lengths)
-            output = PACKED[self.attention](query, key, value, bounds, bounds, longest, longest, False).flatten(1)
+            ends, longest = bounds_of(lengths, hidden_states.device), max(lengths)
+            bounds = Bounds(ends, ends, longest, longest)
+            output = PACKED[self.attention](query, key, value, bounds, False).flatten(1)
         elif len(set(lengths)) == 1:
             shape = (len(lengths), lengths[0], self.num_heads, -1)
             output = self._attend(query.reshape(shape), key.reshape(shape), value.reshape(shape))
         else:
             groups, inverse = _groups(lengths, hidden_states.device)
             output = torch.cat([self._attend(query[group], key[group], value[group]) for group in groups])[inverse]
-        return self.proj(output)
+        projected: torch.Tensor = self.proj(output)
+        return projected
 
     def _attend(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         """(N, L, heads, d) each to (N * L, heads * d)."""

@@ -35,7 +35,7 @@ class CudaGraphs:
 
     def __init__(self, function: Launch) -> None:
         self._function = function
-        self._graphs: dict[tuple, _Graph] = {}
+        self._graphs: dict[tuple[object, ...], _Graph] = {}
         self._pool = torch.cuda.graph_pool_handle()
 
     def __call__(self, pixels: torch.Tensor, *plan: torch.Tensor | None) -> torch.Tensor:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import partial
 from inspect import signature
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch.nn import functional as F
 
 from vlatency.agent.optimization import Attention
+from vlatency.agent.vla.memo import computed_once
 from vlatency.sim.errors import UsageError
 
 
@@ -33,14 +34,24 @@ class Kernel(Protocol):
         """The same shape as `query`."""
 
 
-Packed = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, int, int, bool], torch.Tensor]
-"""Attention within sequences that lie end to end: query (S, heads, d), key, value; bounds (sequences + 1) of the
-queries and of the keys as int32 on the device; the longest of each; causal as above."""
+class Bounds(NamedTuple):
+    """Where sequences lie that are laid end to end."""
+
+    queries: torch.Tensor
+    """(sequences + 1,) int32 on the device: where the queries of each sequence begin, and where the last ones end."""
+    keys: torch.Tensor
+    """The same of the keys and values."""
+    most_queries: int
+    """Queries of the longest sequence."""
+    most_keys: int
+    """Keys of the longest sequence."""
 
 
-@torch.compiler.disable
-@lru_cache(maxsize=64)
-@torch.inference_mode(False)
+Packed = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, Bounds, bool], torch.Tensor]
+"""Attention within sequences laid end to end: query (S, heads, d), key, value; bounds; causal as in `Kernel`."""
+
+
+@computed_once(kept=64)
 def _causal(queries: int, keys: int, device: torch.device) -> torch.Tensor:
     return torch.ones(queries, keys, dtype=torch.bool, device=device).tril(keys - queries)
 
@@ -62,7 +73,8 @@ def eager(
         seen = _causal(query.shape[2], key.shape[2], query.device)
     if seen is not None:
         scores = scores.masked_fill(~seen, -torch.inf)
-    return scores.float().softmax(dim=-1).to(value.dtype) @ value
+    weights: torch.Tensor = scores.float().softmax(dim=-1).to(value.dtype)
+    return weights @ value
 
 
 def sdpa(
@@ -86,59 +98,39 @@ def sdpa(
     return F.scaled_dot_product_attention(query, key, value, attn_mask=seen)
 
 
-def _varlen(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    query_bounds: torch.Tensor,
-    key_bounds: torch.Tensor,
-    queries: int,
-    keys: int,
-    causal: bool,
-) -> torch.Tensor:
+def _varlen(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bounds: Bounds, causal: bool) -> torch.Tensor:
     from torch.nn.attention.varlen import varlen_attn
 
     window = (-1, 0) if causal else (-1, -1)
     grouped = query.shape[1] != key.shape[1]
-    output = varlen_attn(
-        query, key, value, query_bounds, key_bounds, queries, keys, window_size=window, enable_gqa=grouped
-    )
+    output = varlen_attn(query, key, value, *bounds, window_size=window, enable_gqa=grouped)
     assert isinstance(output, torch.Tensor)
     return output
 
 
 def _flash(
-    package: str,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    query_bounds: torch.Tensor,
-    key_bounds: torch.Tensor,
-    queries: int,
-    keys: int,
-    causal: bool,
+    package: str, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bounds: Bounds, causal: bool
 ) -> torch.Tensor:
     output = importlib.import_module(package).flash_attn_varlen_func(
         query,
         key,
         value,
-        cu_seqlens_q=query_bounds,
-        cu_seqlens_k=key_bounds,
-        max_seqlen_q=queries,
-        max_seqlen_k=keys,
+        cu_seqlens_q=bounds.queries,
+        cu_seqlens_k=bounds.keys,
+        max_seqlen_q=bounds.most_queries,
+        max_seqlen_k=bounds.most_keys,
         causal=causal,
     )
-    return output[0] if isinstance(output, tuple) else output
+    attended: torch.Tensor = output[0] if isinstance(output, tuple) else output
+    return attended
 
 
 def _in_half(kernel: Packed) -> Packed:
     """The kernel for any type: what is not in half precision is rounded to bfloat16 on the way in."""
 
-    def run(
-        query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *rest: torch.Tensor | int | bool
-    ) -> torch.Tensor:
+    def run(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bounds: Bounds, causal: bool) -> torch.Tensor:
         dtype = query.dtype if query.dtype in (torch.float16, torch.bfloat16) else torch.bfloat16
-        return kernel(query.to(dtype), key.to(dtype), value.to(dtype), *rest).to(query.dtype)  # type: ignore[arg-type]
+        return kernel(query.to(dtype), key.to(dtype), value.to(dtype), bounds, causal).to(query.dtype)
 
     return run
 
@@ -151,9 +143,7 @@ PACKED: dict[str, Packed] = {
 """Kernels that need no sequences of equal length. They work in half precision and on CUDA only."""
 
 
-@torch.compiler.disable
-@lru_cache(maxsize=256)
-@torch.inference_mode(False)
+@computed_once(kept=256)
 def bounds_of(lengths: tuple[int, ...], device: torch.device) -> torch.Tensor:
     """Where sequences of these lengths, laid end to end, begin and end: int32 (sequences + 1,)."""
     return torch.tensor([0, *lengths]).cumsum(0).to(device, torch.int32)
@@ -170,9 +160,10 @@ def _padded(kernel: Packed) -> Kernel:
         count, _, queries, _ = query.shape
         keys = key.shape[2]
         flat = [tensor.transpose(1, 2).flatten(0, 1) for tensor in (query, key, value)]
-        bounds = [bounds_of((length,) * count, query.device) for length in (queries, keys)]
-        output = kernel(flat[0], flat[1], flat[2], bounds[0], bounds[1], queries, keys, causal)
-        return output.unflatten(0, (count, queries)).transpose(1, 2)
+        ends = [bounds_of((length,) * count, query.device) for length in (queries, keys)]
+        output = kernel(flat[0], flat[1], flat[2], Bounds(ends[0], ends[1], queries, keys), causal)
+        padded: torch.Tensor = output.unflatten(0, (count, queries))
+        return padded.transpose(1, 2)
 
     return run
 

@@ -9,13 +9,13 @@ from tests.agent.realtime.fakes import FakePlant, Jitter, play
 from tests.agent.realtime.test_reuse import Eventful
 from vlatency.agent.realtime.cost.latency import Constant
 from vlatency.agent.realtime.requests import Act, Encode
-from vlatency.agent.realtime.reuse import WRIST, Latest, Stagger
+from vlatency.agent.realtime.reuse import Latest, Stagger
 from vlatency.agent.realtime.robot_timing import Rig
 from vlatency.agent.realtime.servers import Shared
 from vlatency.agent.realtime.trace import EpisodeTrace, Span
 from vlatency.experiments.recording.perfetto import chrome_trace
 from vlatency.sim.clock import ms_to_ns
-from vlatency.sim.names import CAMERA_ORDER
+from vlatency.sim.names import CAMERA_ORDER, WRIST
 
 RIGS = (Rig(), Rig(camera_delay_ms=33), Rig(camera_hz=30, camera_delay_ms=120), Rig(actuation_ms=40, late="drop"))
 SUBSETS = (CAMERA_ORDER, CAMERA_ORDER[:2], ("wrist", "left", "front"), ("wrist",), ("top", "front"), ("top",))

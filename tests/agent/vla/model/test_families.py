@@ -24,7 +24,7 @@ from vlatency.sim.errors import UsageError
 from vlatency.sim.names import CAMERA_ORDER
 from vlatency.sim.readings import Readings
 
-TEXT = dict(
+TEXT: dict[str, Any] = dict(
     vocab_size=512,
     hidden_size=64,
     intermediate_size=96,
@@ -68,7 +68,7 @@ MINIATURES = {
             {
                 **TEXT,
                 "head_dim": 16,
-                "rope_parameters": {**TEXT["rope_parameters"], "mrope_interleaved": True},  # type: ignore[dict-item]
+                "rope_parameters": {**TEXT["rope_parameters"], "mrope_interleaved": True},
             },
         ),
     )

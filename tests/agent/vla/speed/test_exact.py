@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from vlatency.agent.optimization import PRESETS, Encoding, Optimization, check_device, with_preset
+from vlatency.agent.optimization import PRESETS, Attention, Encoding, Optimization, check_device, with_preset
 from vlatency.agent.realtime.requests import Encode
 from vlatency.agent.vla.model.config import PolicyConfig
 from vlatency.agent.vla.model.views import RESIZE_TOLERANCE, resize, resize_on_device
@@ -18,7 +18,7 @@ from vlatency.agent.vla.model.vla import VLA
 from vlatency.agent.vla.policy import VLAPolicy
 from vlatency.agent.vla.speed.apply_optimization import apply_optimization
 from vlatency.agent.vla.speed.fused import fuse
-from vlatency.agent.vla.speed.kernels import KERNELS, eager, sdpa
+from vlatency.agent.vla.speed.kernels import eager, sdpa
 from vlatency.sim.errors import UsageError
 from vlatency.sim.names import CAMERA_ORDER
 
@@ -184,14 +184,15 @@ def test_what_needs_cuda_is_refused_on_a_cpu_in_one_line(model: VLA, change: dic
 
 
 @needs_cuda
-@pytest.mark.parametrize("attention", [name for name in KERNELS if name.startswith("flash")])
-def test_a_missing_package_is_one_line_that_names_the_extra(model: VLA, attention: str) -> None:
-    package = {"flash_attention_2": "flash_attn", "flash_attention_4": "flash_attn.cute"}[attention]
+@pytest.mark.parametrize(
+    ("attention", "package"), [("flash_attention_2", "flash_attn"), ("flash_attention_4", "flash_attn.cute")]
+)
+def test_a_missing_package_is_one_line_that_names_the_extra(model: VLA, attention: Attention, package: str) -> None:
     try:
         __import__(package)
     except ImportError:
         with pytest.raises(UsageError, match=r"pip install -e '.\[flash"):
-            apply_optimization(copy.deepcopy(model.encoder).to("cuda"), replace(BASE, attention=attention))  # type: ignore[arg-type]
+            apply_optimization(copy.deepcopy(model.encoder).to("cuda"), replace(BASE, attention=attention))
     else:
         pytest.skip(f"{package} is installed")
 

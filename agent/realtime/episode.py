@@ -16,48 +16,39 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from vlatency.agent.realtime.cost.latency import LatencyStream
-from vlatency.agent.realtime.event_loop import Clocked
-from vlatency.agent.realtime.execution import Chunk, Execution, Hold, remember
+from vlatency.agent.realtime.event_loop import EventLoop
+from vlatency.agent.realtime.execution import Chunk, Execution, remember
 from vlatency.agent.realtime.requests import Act, Encode, Request
-from vlatency.agent.realtime.reuse import Reuse
-from vlatency.agent.realtime.robot_timing import Rig
-from vlatency.agent.realtime.servers import Apart, Servers
+from vlatency.agent.realtime.timing import Timing
 from vlatency.agent.realtime.trace import CommandRecord, EpisodeTrace, Span, control_ticks
 from vlatency.sim.clock import hz_to_period_ns
-from vlatency.sim.errors import UsageError
 
 if TYPE_CHECKING:
     from vlatency.sim.plant import Plant
 
-MODES = ("pause", "sync", "async")
-
 Episode: TypeAlias = Generator[Request, Any, EpisodeTrace]
 
 
-def episode(
-    plant: Plant,
-    cameras: Sequence[str],
-    mode: str,
-    reuse: Reuse,
-    latency: LatencyStream,
-    control_hz: float,
-    execution: Execution = Hold(),  # noqa: B008
-    servers: Servers = Apart(),  # noqa: B008
-    rig: Rig = Rig(),  # noqa: B008
-) -> Episode:
-    """An episode on a freshly reset `plant`, to be driven by `driver.run_episodes`; it ends when the plant is done.
+def episode(plant: Plant, cameras: Sequence[str], timing: Timing, rng: np.random.Generator) -> Episode:
+    """An episode on a freshly reset plant; it ends when the plant is done.
 
-    Send the answer to each request it yields. `reuse` matters in async mode only, `latency`, `servers` and `rig` not in
-    pause mode. UsageError for an unknown mode.
+    Args:
+        plant: the world; `sim.plant.Plant` says what it must offer.
+        cameras: the views that an encode gets.
+        timing: mode, latency and all else that the clock needs.
+        rng: draws the latencies of this episode.
+
+    Returns:
+        A generator of `Encode` and `Act` requests, which returns the record of the episode. `driver.run_episodes`
+        drives it; whoever drives it by hand sends the answer to each request.
+
+    Example:
+        (trace,) = run_episodes([episode(env, ("top", "wrist"), Timing("sync"), np.random.default_rng(1))], policy)
     """
-    period_ns = hz_to_period_ns(control_hz)
-    if mode == "pause":
-        return _paused(plant, cameras, period_ns, execution)
-    if mode in MODES:
-        policy = reuse if mode == "async" else None
-        return Clocked(plant, cameras, policy, latency, period_ns, execution, servers, rig).run()
-    raise UsageError(f"unknown mode {mode!r}; modes are {', '.join(MODES)}")
+    period_ns = hz_to_period_ns(timing.control_hz)
+    if timing.mode == "pause":
+        return _paused(plant, cameras, period_ns, timing.execution)
+    return EventLoop(plant, cameras, timing, timing.latency.stream(rng)).run()
 
 
 def _paused(plant: Plant, cameras: Sequence[str], period_ns: int, execution: Execution) -> Episode:

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from vlatency.agent.realtime.cost.latency import LatencyStream
-from vlatency.agent.realtime.execution import Chunk, Execution, remember
+from vlatency.agent.realtime.execution import Chunk, remember
 from vlatency.agent.realtime.requests import Act, Encode, Request
-from vlatency.agent.realtime.reuse import OnEvent, Reuse, Stagger
-from vlatency.agent.realtime.robot_timing import Rig
-from vlatency.agent.realtime.servers import Servers
+from vlatency.agent.realtime.reuse import OnEvent, Stagger
+from vlatency.agent.realtime.timing import Timing
 from vlatency.agent.realtime.trace import CommandRecord, EpisodeTrace, Span, control_ticks
-from vlatency.sim.clock import EventQueue
+from vlatency.sim.clock import EventQueue, hz_to_period_ns
 
 if TYPE_CHECKING:
     from vlatency.sim.plant import Plant
@@ -66,22 +65,20 @@ class _Decided:
     head_ns: int
 
 
-class Clocked:
+class EventLoop:
     """The servers, the cameras and the commands of one episode, and the queue of what happens next."""
 
     def __init__(
         self,
         plant: Plant,
         cameras: Sequence[str],
-        reuse: Reuse | None,
+        timing: Timing,
         latency: LatencyStream,
-        period_ns: int,
-        execution: Execution,
-        servers: Servers,
-        rig: Rig,
     ) -> None:
-        self.plant, self.cameras, self.reuse, self.latency = plant, cameras, reuse, latency
-        self.period_ns, self.execution, self.servers, self.rig = period_ns, execution, servers, rig
+        self.plant, self.cameras, self.latency = plant, cameras, latency
+        self.mode, self.period_ns = timing.mode, hz_to_period_ns(timing.control_hz)
+        self.reuse = None if timing.mode == "sync" else timing.reuse
+        self.execution, self.servers, self.robot = timing.execution, timing.servers, timing.robot
         self.queue = EventQueue[Any]()
         self.spans: list[Span] = []
         self.commands: list[CommandRecord] = []
@@ -113,8 +110,8 @@ class Clocked:
         plant, queue = self.plant, self.queue
         self._look_at(0)
         queue.push(0, _Event.TICK, None)
-        if self.rig.camera_hz:
-            queue.push(self.rig.exposure_ns(0), _Event.FRAME, 0)
+        if self.robot.camera_hz:
+            queue.push(self.robot.exposure_ns(0), _Event.FRAME, 0)
 
         while not plant.done:
             due_ns, event, item = queue.pop()
@@ -141,10 +138,9 @@ class Clocked:
             elif event == _Event.FOLLOW and item.chunk is self.chunks[-1]:
                 self._command(due_ns, item, fresh=False)
 
-        mode = "sync" if self.reuse is None else "async"
         ticks = control_ticks(self.instants, self.spans, self.commands, self.period_ns)
         spans, commands = tuple(self.spans), tuple(self.commands)
-        return EpisodeTrace(mode, self.period_ns, plant.now_ns, ticks, spans, commands, self.dropped)
+        return EpisodeTrace(self.mode, self.period_ns, plant.now_ns, ticks, spans, commands, self.dropped)
 
     # Looking.
 
@@ -163,25 +159,25 @@ class Clocked:
 
     def _frame(self, now_ns: int, frame: int) -> None:
         """Free-running cameras expose; the views are drawn unless newer ones are there before an encode can start."""
-        self.queue.push(self.rig.exposure_ns(frame + 1), _Event.FRAME, frame + 1)
-        if self.encode_end_ns < self.rig.exposure_ns(frame + 1) + self.rig.delay_ns:
+        self.queue.push(self.robot.exposure_ns(frame + 1), _Event.FRAME, frame + 1)
+        if self.encode_end_ns < self.robot.exposure_ns(frame + 1) + self.robot.delay_ns:
             # Of all cameras: which encode will take this frame, and hence which views are due, is not known yet.
             self.shots[frame] = self._expose(now_ns, self.cameras)
         if not self.busy:  # older ones than the newest that are with the encoder are of no use to it any more
-            newest = self.rig.newest(now_ns)
+            newest = self.robot.newest(now_ns)
             self.shots = {number: shot for number, shot in self.shots.items() if number >= newest}
 
     def _look(self, now_ns: int) -> Requests:
         self.busy, self.look_again = True, False
-        if self.rig.camera_hz:
+        if self.robot.camera_hz:
             # An encode takes the newest views, or waits for newer ones than it had.
-            frame = max(self.rig.newest(now_ns), self.last_frame + 1)
+            frame = max(self.robot.newest(now_ns), self.last_frame + 1)
             self.last_frame = frame
-            self.queue.push(max(now_ns, self.rig.exposure_ns(frame) + self.rig.delay_ns), _Event.START, frame)
+            self.queue.push(max(now_ns, self.robot.exposure_ns(frame) + self.robot.delay_ns), _Event.START, frame)
             return
         shot = self._expose(now_ns, self._next(self.plant.instruction)[1])
-        if self.rig.delay_ns:
-            self.queue.push(now_ns + self.rig.delay_ns, _Event.START, shot)
+        if self.robot.delay_ns:
+            self.queue.push(now_ns + self.robot.delay_ns, _Event.START, shot)
         else:
             yield from self._start(now_ns, shot)
 
@@ -237,7 +233,7 @@ class Clocked:
 
     def _think(self, now_ns: int, encoded: _Encoded) -> Requests:
         """Run the head on `encoded` and the sensors as they are."""
-        delay_ns = self.last_head_ns + self.rig.actuation_ns
+        delay_ns = self.last_head_ns + self.robot.actuation_ns
         act = Act(encoded.features, self.plant.sensors(), now_ns - encoded.capture_ns)
         setpoints = yield self.execution.ask(act, self.chunks, now_ns, delay_ns)
         encode_left_ns = max(0, self.encode_end_ns - now_ns)
@@ -246,10 +242,10 @@ class Clocked:
             self._put_off(put_off_ns)
         self.last_head_ns, self.head_free_ns = head_ns, now_ns + head_ns
         self.spans.append(Span("head", now_ns, self.head_free_ns, encoded.capture_ns))
-        if self.reuse is not None and self.rig.late == "drop" and head_ns > self.period_ns:
+        if self.reuse is not None and self.robot.late == "drop" and head_ns > self.period_ns:
             self.dropped += 1
             return
-        chunk = Chunk(np.asarray(setpoints), now_ns, self.head_free_ns + self.rig.actuation_ns)
+        chunk = Chunk(np.asarray(setpoints), now_ns, self.head_free_ns + self.robot.actuation_ns)
         self.think_ns = self.execution.think_ns(chunk, self.period_ns)
         self.queue.push(chunk.arrived_ns, _Event.COMMAND, _Decided(chunk, encoded, head_ns))
 

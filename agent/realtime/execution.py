@@ -43,6 +43,9 @@ def remember(chunks: Sequence[Chunk], arrived: Chunk) -> list[Chunk]:
 class Hold:
     """Only the first set-point counts; it is held until the next chunk is there."""
 
+    def __str__(self) -> str:
+        return _spelt(self)
+
     def think_ns(self, chunk: Chunk, period_ns: int) -> int:
         """When, at the earliest, the head may run again after the run that led to `chunk`."""
         return chunk.read_ns
@@ -206,11 +209,15 @@ _NAMED: dict[str, type[OpenLoop] | type[Switch]] = {
 
 
 def parse_execution(text: str) -> Execution:
-    """`hold`, `chunk`, `switch`, `delay-aware`, `ensemble`, `roll-forward`, `rtc`; all but the first may have
-    `:N` behind.
+    """The execution policy that a command line spells; `str` of a policy is such a spelling.
 
-    N is the number of set-points carried out of a chunk (chunk) or of control ticks from one run of the head to the
-    next (the others). UsageError for anything else.
+    Args:
+        text: `hold`, or `chunk`, `switch`, `delay-aware`, `ensemble`, `roll-forward`, `rtc`, with or without `:N`:
+            the number of set-points carried out of a chunk (chunk), or of control ticks from one run of the head to
+            the next (the others).
+
+    Raises:
+        UsageError: anything else.
     """
     name, colon, number = text.partition(":")
     if text == "hold":
@@ -222,3 +229,12 @@ def parse_execution(text: str) -> Execution:
     raise UsageError(
         f"unknown execution {text!r}; use hold, {', '.join(_NAMED)}, or one of these but hold with :N (1 to 999)"
     )
+
+
+def _spelt(execution: Hold) -> str:
+    """As `parse_execution` takes it, the number left out where it is the default."""
+    for name, kind in _NAMED.items():
+        if type(execution) is kind:
+            number = execution.actions if isinstance(execution, OpenLoop) else execution.every
+            return name if execution == kind() else f"{name}:{number}"
+    return "hold"

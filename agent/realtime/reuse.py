@@ -26,6 +26,9 @@ FINGERS_MOVE_PER_S = 0.1
 class Latest:
     """Back to back: the next encode starts when the last one finishes."""
 
+    def __str__(self) -> str:
+        return "latest"
+
     def next_start_ns(self, started_ns: int, finished_ns: int, period_ns: int) -> int:
         """Start of the encode after the one of [started_ns, finished_ns]; control ticks are multiples of period_ns."""
         if finished_ns > started_ns:
@@ -43,6 +46,9 @@ class Every:
         if self.ticks < 1:
             raise UsageError(f"reuse must be at least 1 control tick, not {self.ticks}")
 
+    def __str__(self) -> str:
+        return str(self.ticks)
+
     def next_start_ns(self, started_ns: int, finished_ns: int, period_ns: int) -> int:
         """Start of the encode after the one of [started_ns, finished_ns]; control ticks are multiples of period_ns."""
         first_free_tick = -(-finished_ns // period_ns)
@@ -58,6 +64,9 @@ class OnEvent:
     """
 
     ticks: int | None = None
+
+    def __str__(self) -> str:
+        return "event" if self.ticks is None else f"event:{self.ticks}"
 
     def next_start_ns(self, started_ns: int, finished_ns: int, period_ns: int) -> int | None:
         """As in `Every`; None without `ticks`."""
@@ -82,6 +91,9 @@ class Deadline:
     margin_ms: int = 2
     """Start so much earlier [ms]: durations vary, and an exposure waits for the next physics step."""
 
+    def __str__(self) -> str:
+        return f"deadline:{self.margin_ms}"
+
     def next_start_ns(self, started_ns: int, finished_ns: int, period_ns: int) -> int:
         """Start of the encode after the one of [started_ns, finished_ns]; control ticks are multiples of period_ns."""
         if finished_ns == started_ns:
@@ -104,6 +116,9 @@ class Stagger:
         if self.turns < 1:
             raise UsageError(f"reuse stagger must be at least 1 encode, not {self.turns}")
 
+    def __str__(self) -> str:
+        return f"stagger:{self.turns}"
+
     def next_start_ns(self, started_ns: int, finished_ns: int, period_ns: int) -> int:
         """As in `Latest`."""
         return Latest().next_start_ns(started_ns, finished_ns, period_ns)
@@ -122,7 +137,14 @@ _NAMED: dict[str, type[OnEvent | Deadline | Stagger]] = {"event": OnEvent, "dead
 
 
 def parse_reuse(text: str) -> Reuse:
-    """`latest`, a number of control ticks, or `event`, `deadline` or `stagger` with or without a number. UsageError."""
+    """The reuse policy that a command line spells; `str` of a policy is such a spelling.
+
+    Args:
+        text: `latest`, a number of control ticks, or `event`, `deadline` or `stagger`, with or without `:NUMBER`.
+
+    Raises:
+        UsageError: anything else.
+    """
     name, colon, number = text.partition(":")
     if text == "latest":
         return Latest()

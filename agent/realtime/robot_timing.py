@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
 
 from vlatency.sim.clock import NS_PER_S, ms_to_ns
 from vlatency.sim.errors import UsageError
 
 MAX_MS = 10_000.0
-LATE = ("apply", "drop")
+Late: TypeAlias = Literal["apply", "drop"]
 
 
 @dataclass(frozen=True)
-class Rig:
+class RobotTiming:
     """Ideal by default: cameras expose when an encode asks, images and commands take no time to arrive.
 
     Raises:
@@ -28,7 +29,7 @@ class Rig:
     """From exposure until the images are with the encoder [ms]."""
     actuation_ms: float = 0.0
     """From the end of a head run until its first set-point takes effect [ms]."""
-    late: str = "apply"
+    late: Late = "apply"
     """async: a chunk that was due a control period after the head began but comes later is applied, or dropped."""
 
     def __post_init__(self) -> None:
@@ -38,8 +39,8 @@ class Rig:
             value = getattr(self, name)
             if not 0 <= value <= MAX_MS:
                 raise UsageError(f"{name.replace('_', '-')} must be 0 to {MAX_MS:g}, not {value:g}")
-        if self.late not in LATE:
-            raise UsageError(f"unknown late {self.late!r}; choose from {', '.join(LATE)}")
+        if self.late not in get_args(Late):
+            raise UsageError(f"unknown late {self.late!r}; choose from {', '.join(get_args(Late))}")
 
     @property
     def delay_ns(self) -> int:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
-
-from vlatency.sim.errors import UsageError
+from typing import Literal, TypeAlias
 
 
 @dataclass(frozen=True)
 class Apart:
     """Encoder and head never meet: two GPUs, or the head on the CPU."""
+
+    def __str__(self) -> str:
+        return "two"
 
     def share(self, head_ns: int, encode_left_ns: int) -> tuple[int, int]:
         """(duration of a head run, what it puts off a running encode) [ns], for the head alone and what is left."""
@@ -30,6 +31,9 @@ class Shared:
 
     contention: float
 
+    def __str__(self) -> str:
+        return "shared" if self.contention > 1 else "shared-priority"
+
     def share(self, head_ns: int, encode_left_ns: int) -> tuple[int, int]:
         """(duration of a head run, what it puts off a running encode) [ns], for the head alone and what is left."""
         if encode_left_ns <= 0:
@@ -46,15 +50,14 @@ class Shared:
 
 
 Servers: TypeAlias = Apart | Shared
-NAMES = ("two", "shared", "shared-priority")
+ServersName: TypeAlias = Literal["two", "shared", "shared-priority"]
 
 
-def parse_servers(text: str, contention: float) -> Servers:
-    """`two` GPUs; one `shared` with a profile's contention factor; one `shared-priority` for the head. UsageError."""
-    if text == "two":
-        return Apart()
-    if text == "shared":
-        return Shared(contention)
-    if text == "shared-priority":
-        return Shared(1.0)
-    raise UsageError(f"unknown servers {text!r}; servers are {', '.join(NAMES)}")
+def make_servers(name: ServersName, contention: float) -> Servers:
+    """The servers of that name.
+
+    Args:
+        name: `two` GPUs; one that is `shared`; one that is shared with priority for the head (`shared-priority`).
+        contention: how many times as long a head run takes while an encode runs on the same GPU, at least 1.
+    """
+    return Apart() if name == "two" else Shared(contention if name == "shared" else 1.0)

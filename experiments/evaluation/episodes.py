@@ -11,17 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vlatency.agent.optimization import plain
+from vlatency.agent.optimization import Head, Optimization, plain
 from vlatency.agent.realtime.driver import Policy, run_episodes
 from vlatency.agent.realtime.episode import Episode, episode
-from vlatency.agent.realtime.execution import parse_execution
 from vlatency.agent.realtime.requests import Act, Encode, Request
-from vlatency.agent.realtime.reuse import parse_reuse
-from vlatency.agent.realtime.servers import parse_servers
 from vlatency.agent.realtime.trace import EpisodeTrace
 from vlatency.experiments.evaluation.feature_ages import HISTOGRAM, histogram
 from vlatency.experiments.evaluation.run_folder import Row
-from vlatency.experiments.evaluation.setting import Setting
+from vlatency.experiments.evaluation.setting import Device, Setting
 from vlatency.experiments.recording.perfetto import write_chrome_trace
 from vlatency.experiments.shared.command import RunError
 from vlatency.sim.clock import ns_to_ms, ns_to_s
@@ -41,16 +38,15 @@ class Job:
     """One episode to run.
 
     Attributes:
-        setting: of the run.
+        setting: what is evaluated.
         policy: its folder.
-        mode, seed: of this episode.
+        seed: of this episode.
         video: file to film it to, if any.
         trace: file to write its Chrome trace to, if any.
     """
 
     setting: Setting
     policy: str
-    mode: str
     seed: int
     video: str | None = None
     trace: str | None = None
@@ -79,8 +75,7 @@ class Facts:
 
 def probe(job: Job) -> Facts:
     """Open the world and load the policy as an episode would. UsageError for what the user can mend."""
-    envs, policy = stage(job.setting, job.policy)
-    env = envs[0]
+    (env, *_), policy = worlds_and_policy(job.setting, job.policy)
     from vlatency.agent.vla.model.config import TINY
     from vlatency.envs.tasks import instruct
     from vlatency.sim.gl import renderer_name
@@ -111,31 +106,43 @@ def _feature_error(job: Job, policy: "VLAPolicy", env: "PickEnv") -> float | Non
     return feature_distance(policy.encode([look]), reference.encode([look]))
 
 
-@lru_cache(maxsize=1)
-def stage(setting: Setting, policy: str) -> tuple[list["PickEnv"], "VLAPolicy"]:
+def worlds_and_policy(setting: Setting, policy: str) -> tuple[list["PickEnv"], "VLAPolicy"]:
     """The idle worlds and the policy of this process: opening them costs seconds, an episode only resets its world.
 
     UsageError for what the user can mend.
     """
+    # The world first: what is wrong with it is found long before torch is loaded.
+    worlds = _idle_worlds(setting.task, setting.optimization.cameras, setting.timing.control_hz, setting.speed)
+    return worlds, _load_policy(policy, setting.policy_sha256, setting.optimization, setting.device, setting.head)
+
+
+@lru_cache(maxsize=1)
+def _idle_worlds(task: str, cameras: tuple[str, ...], control_hz: float, speed: float | None) -> list["PickEnv"]:
     from vlatency.sim import gl
 
     gl.configure()
-    # The world first: what is wrong with it is found long before torch is loaded.
-    envs = [_open_world(setting)]
+    from vlatency.envs.pick import PickEnv
+
+    return [PickEnv(task, cameras, control_hz, speed=speed)]
+
+
+@lru_cache(maxsize=1)
+def _load_policy(folder: str, sha256: str, optimization: Optimization, device: Device, head: Head) -> "VLAPolicy":
+    """By content: a policy whose files have changed is loaded again."""
     import torch
 
     from vlatency.agent.vla.policy import VLAPolicy
 
     torch.set_num_threads(1)
-    if setting.device == "cuda" and not torch.cuda.is_available():
+    if device == "cuda" and not torch.cuda.is_available():
         raise UsageError("torch finds no GPU here; leave --device out to run on the CPU")
-    return envs, VLAPolicy.from_pretrained(policy, setting.optimization, setting.device, setting.head)
+    return VLAPolicy.from_pretrained(folder, optimization, device, head)
 
 
 def _open_world(setting: Setting) -> "PickEnv":
     from vlatency.envs.pick import PickEnv
 
-    return PickEnv(setting.task, setting.optimization.cameras, setting.control_hz, speed=setting.speed)
+    return PickEnv(setting.task, setting.optimization.cameras, setting.timing.control_hz, speed=setting.speed)
 
 
 def run(job: Job) -> Row:
@@ -148,8 +155,8 @@ def run_together(jobs: Sequence[Job]) -> list[Row]:
     """The rows of episodes of one setting that advance together and share forward passes; errors as in `run`."""
     setting = jobs[0].setting
     with _told_in_one_line(*jobs):
-        envs, vla = stage(setting, jobs[0].policy)
-        return run_episodes([_played(job, envs) for job in jobs], Blindfold(vla) if setting.blackout else vla)
+        worlds, vla = worlds_and_policy(setting, jobs[0].policy)
+        return run_episodes([_played(job, worlds) for job in jobs], Blindfold(vla) if setting.blackout else vla)
 
 
 @contextmanager
@@ -161,7 +168,7 @@ def _told_in_one_line(*jobs: Job) -> Iterator[None]:
     except Exception as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(place.filename).name}:{place.lineno}"
-        who = " or ".join(f"{job.mode}, seed {job.seed}" for job in jobs)
+        who = " or ".join(f"{job.setting.mode}, seed {job.seed}" for job in jobs)
         raise RunError(f"{who}: {type(error).__name__}: {error} ({where})") from error
 
 
@@ -186,7 +193,7 @@ def _told(job: Job, env: "PickEnv") -> Generator[Request, Any, Row]:
     lay_out(job, env)
     plant = FilmedPlant(env, CAMERA_ORDER) if job.video else env
     lifted: set[int] = set()
-    trace = yield from _watched(clocked(job, plant), env, lifted)
+    trace = yield from _watched(in_simulated_time(job, plant), env, lifted)
 
     row = _row(job, env, trace)
     if setting.swap_instruction:
@@ -194,10 +201,10 @@ def _told(job: Job, env: "PickEnv") -> Generator[Request, Any, Row]:
     if job.video:
         assert isinstance(plant, FilmedPlant)
         outcome = f"success at {row['time_to_success_s']:.1f} s" if env.success else "failure: out of time"
-        caption = Caption(job.mode, setting.optimization.cameras, outcome, env.success)
+        caption = Caption(setting.mode, setting.optimization.cameras, outcome, env.success)
         write_video(Path(job.video), plant.film, trace, caption)
     if job.trace:
-        about = {"mode": job.mode, "seed": job.seed, "instruction": env.instruction, "success": env.success}
+        about = {"mode": setting.mode, "seed": job.seed, "instruction": env.instruction, "success": env.success}
         write_chrome_trace(Path(job.trace), trace, about)
     return row
 
@@ -209,28 +216,18 @@ def lay_out(job: Job, env: "PickEnv") -> None:
         _swap_target(env, job.seed)
 
 
-def clocked(job: Job, plant: "Plant") -> Episode:
-    """The episode of a job in simulated time, on a plant that stands at its beginning."""
+def in_simulated_time(job: Job, plant: "Plant") -> Episode:
+    """The episode of a job, on a plant that stands at its beginning."""
     setting = job.setting
-    latency = setting.latency_model
-    return episode(
-        plant,
-        setting.optimization.cameras,
-        job.mode,
-        parse_reuse(setting.reuse),
-        latency.stream(np.random.default_rng((job.seed, LATENCY_STREAM))),
-        setting.control_hz,
-        parse_execution(setting.execution),
-        parse_servers(setting.servers, latency.contention),
-        setting.rig,
-    )
+    rng = np.random.default_rng((job.seed, LATENCY_STREAM))
+    return episode(plant, setting.optimization.cameras, setting.timing, rng)
 
 
 def _row(job: Job, env: "PickEnv", trace: EpisodeTrace) -> Row:
     """What episodes.jsonl says of one episode; sub-goals are those at its end."""
     ages_ms = [ns_to_ms(tick.feature_age_ns) for tick in trace.ticks if tick.feature_age_ns is not None]
     return {
-        "mode": job.mode,
+        "mode": job.setting.mode,
         "seed": job.seed,
         "instruction": env.instruction,
         "success": env.success,

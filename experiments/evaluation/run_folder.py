@@ -6,10 +6,11 @@ one.
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vlatency.experiments.evaluation.setting import differences
+from vlatency.experiments.evaluation.setting import Setting, differences, name_of
 from vlatency.experiments.shared.files import check_writable, write_text
 from vlatency.sim.errors import UsageError
 
@@ -23,6 +24,8 @@ CONFIG, EPISODES, SWEEP, SUMMARY_JSON, SUMMARY_MD, VIDEOS, TRACES = (
     "traces",
 )
 Row = dict[str, Any]
+SCHEMA = 2
+"""Of config.json, summary.json and sweep.json. 1 had the modes of a run in one setting, and options as text."""
 
 
 class RunFolder:
@@ -39,10 +42,13 @@ class RunFolder:
         self.path = path
         try:
             self.config: dict[str, Any] = json.loads((path / CONFIG).read_text(encoding="utf-8"))
-            self.setting: dict[str, Any] = self.config["setting"]
+            check_schema(path / CONFIG, self.config)
+            self.settings: dict[str, dict[str, Any]] = {each["timing"]["mode"]: each for each in self.config["settings"]}
             self.config["episodes"] = int(self.config["episodes"])
         except FileNotFoundError:
             raise UsageError(f"{path} holds no run: it has no {CONFIG}") from None
+        except UsageError:
+            raise
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UsageError(f"{path / CONFIG} cannot be used ({error!r}); choose another --out") from None
         self.rows = self._read_rows()
@@ -61,9 +67,12 @@ class RunFolder:
             raise UsageError(f"cannot write to {path} ({error.strerror}); choose another --out") from None
         return cls(path)
 
-    def check_continues(self, setting: dict[str, Any], episodes: int) -> None:
-        """UsageError, naming the fields, unless this run has the given setting and no more than `episodes` a mode."""
-        fields = differences(self.setting, setting)
+    def check_continues(self, settings: Sequence[Setting], episodes: int) -> None:
+        """UsageError, naming the fields, unless this run has the given settings and no more than `episodes` a mode."""
+        ours = {setting.mode: setting.as_json() for setting in settings}
+        fields = differences({"modes": list(self.settings)}, {"modes": list(ours)})
+        for mode in self.settings.keys() & ours.keys():
+            fields += [line for line in differences(self.settings[mode], ours[mode]) if line not in fields]
         if fields:
             raise UsageError(
                 f"{self.path} was run with another configuration: {', '.join(fields)}; "
@@ -116,15 +125,22 @@ class RunFolder:
         return rows
 
 
-def find_run(
-    out: Path | None, root: Path, name: str, setting: dict[str, Any], episodes: int, resume: bool
-) -> Path | RunFolder:
+def check_schema(path: Path, content: dict[str, Any]) -> None:
+    """UsageError unless the file says that it is of this version."""
+    found = content.get("schema", 1)
+    if found != SCHEMA:
+        raise UsageError(f"{path} is of schema {found}, and this version reads {SCHEMA}; measure it again")
+
+
+def find_run(out: Path | None, root: Path, settings: Sequence[Setting], episodes: int, resume: bool) -> Path | RunFolder:
     """Where to write: the run to continue, or the path of one to create.
 
     Args:
         out: the folder the user named, if any.
-        root, name: default folder and the run's own name; a number is appended while the name is taken.
-        setting, episodes: of the run that is about to start.
+        root: folder of the runs that the user gives no folder of their own; a number is appended to a name that is
+            taken.
+        settings: of the run that is about to start, one a mode.
+        episodes: of each mode.
         resume: continue what is there.
 
     Raises:
@@ -136,8 +152,9 @@ def find_run(
             return out
         if not resume:
             raise UsageError(f"{out} is not empty; add --resume to continue its run, or choose another --out")
-        return _continued(RunFolder(out), setting, episodes)
+        return _continued(RunFolder(out), settings, episodes)
 
+    name = name_of(settings)
     family = [root / name]
     while family[-1].exists():
         family.append(root / f"{name}-{len(family) + 1}")
@@ -145,14 +162,14 @@ def find_run(
     if not resume:
         return free
     if family:
-        return _continued(RunFolder(family[-1]), setting, episodes)
+        return _continued(RunFolder(family[-1]), settings, episodes)
     # No run of this configuration: the newest one is probably meant, and an option differs.
     newest = max(root.glob(f"*/{CONFIG}"), key=lambda path: path.stat().st_mtime, default=None)
     if newest is not None:
-        RunFolder(newest.parent).check_continues(setting, episodes)
+        RunFolder(newest.parent).check_continues(settings, episodes)
     raise UsageError(f"no run to resume: there is no {root / name}; leave --resume out to start it")
 
 
-def _continued(run: RunFolder, setting: dict[str, Any], episodes: int) -> RunFolder:
-    run.check_continues(setting, episodes)
+def _continued(run: RunFolder, settings: Sequence[Setting], episodes: int) -> RunFolder:
+    run.check_continues(settings, episodes)
     return run

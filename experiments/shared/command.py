@@ -31,11 +31,18 @@ def parse(config: type[T], args: list[str] | None = None) -> T:
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
-            return tyro.cli(config, args=args, config=(tyro.conf.FlagCreatePairsOff,))
+            return tyro.cli(config, args=args, config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes))
     except SystemExit as stop:
         if not stop.code:
             raise
         raise UsageError(_one_line(complaint.getvalue())) from None
+
+
+def check_range(name: str, value: float, least: float, most: float = math.inf) -> None:
+    """UsageError unless `value` is a number from `least` to `most`."""
+    if not least <= value <= most:
+        limit = f"at least {least:g}" if most == math.inf else f"{least:g} to {most:g}"
+        raise UsageError(f"{name} must be {limit}, not {value:g}")
 
 
 def _one_line(box: str) -> str:

@@ -14,7 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from vlatency.agent.realtime.robot_timing import Rig
+from vlatency.agent.realtime.reuse import Latest
+from vlatency.agent.realtime.timing import Timing
 from vlatency.experiments.evaluation.run_folder import CONFIG, Row, RunFolder
 from vlatency.experiments.evaluation.setting import Setting
 from vlatency.sim.errors import UsageError
@@ -23,21 +24,13 @@ Software = dict[str, Any]
 
 
 def canonical(setting: Setting) -> Setting:
-    """The setting without what its mode or its latency makes no use of: settings with equal episodes become equal."""
-    if setting.latency.startswith("fixed:"):  # takes what it takes, whatever is encoded
-        setting = replace(setting, latency_of=None)
-    if setting.modes == ("pause",):
-        setting = replace(setting, latency="none", latency_of=None, vl_ms=0.0, head_ms=0.0, servers="two")
-        return replace(setting, reuse="latest", perf_factor=1.0, rig=Rig())
-    if setting.modes == ("sync",):
-        return replace(setting, reuse="latest")
-    return setting
-
-
-def address(setting: Setting, software: Software) -> str:
-    """SHA-256 of what decides the rows of a cell; of a latency profile, its content and not only its name."""
-    content = [setting.hash, repr(setting.latency_model), software]
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    """The setting without what its mode makes no use of: settings with equal episodes become equal."""
+    timing = setting.timing
+    if timing.mode == "pause":
+        timing = Timing("pause", timing.control_hz, execution=timing.execution)
+    elif timing.mode == "sync":
+        timing = replace(timing, reuse=Latest())
+    return replace(setting, timing=timing)
 
 
 class Cells:
@@ -54,7 +47,8 @@ class Cells:
 
     def path(self, setting: Setting) -> Path:
         """Where the rows of a cell are, or will be."""
-        return self.root / address(setting, self.software)[:16]
+        content = json.dumps([setting.hash, self.software], sort_keys=True)
+        return self.root / hashlib.sha256(content.encode()).hexdigest()[:16]
 
     def rows(self, setting: Setting, episodes: int) -> list[Row]:
         """What is measured of the cell's first `episodes` seeds, by seed. UsageError if its folder is damaged."""
@@ -89,7 +83,7 @@ class Cells:
         path = self.path(setting)
         if path not in self._open and (path / CONFIG).is_file():
             folder = RunFolder(path)
-            folder.check_continues(setting.as_json(), folder.config["episodes"])
+            folder.check_continues([setting], folder.config["episodes"])
             self._open[path] = folder
         return self._open.get(path)
 
@@ -102,8 +96,13 @@ class Cells:
     def seconds(self, setting: Setting) -> float | None:
         """Mean wall time of an episode [s], of the cells here that are most alike; None if there is none."""
         wanted = setting.as_json()
-        for keys in (("task", "modes", "optimization"), ("modes", "optimization"), ("optimization",), ()):
-            alike = [cell for cell in self._all if all(cell.setting.get(key) == wanted[key] for key in keys)]
+        for keys in (("task", "optimization"), ("optimization",), ()):
+            alike = [
+                cell
+                for cell in self._all
+                if setting.mode in cell.settings
+                and all(cell.settings[setting.mode].get(key) == wanted[key] for key in keys)
+            ]
             walls = [row["wall_s"] for cell in alike for row in cell.rows if "wall_s" in row]
             if walls:
                 return float(sum(walls) / len(walls))

@@ -1,0 +1,239 @@
+"""The options that say what is evaluated: one set for run.py, for the arms of a sweep, for measure.py and agree.py."""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from tyro.constructors import PrimitiveConstructorSpec
+
+from vlatency.agent.optimization import (
+    CAMERA_ORDER,
+    Attention,
+    Compile,
+    Encoding,
+    Head,
+    Optimization,
+    Pool,
+    Preset,
+    Quant,
+    Shortcut,
+    check_device,
+    parse_res,
+    with_preset,
+)
+from vlatency.agent.realtime.cost.latency import parse_latency
+from vlatency.agent.realtime.execution import Execution, Hold, RealTimeChunking, parse_execution
+from vlatency.agent.realtime.reuse import Latest, Reuse, Stagger, parse_reuse
+from vlatency.agent.realtime.robot_timing import RobotTiming
+from vlatency.agent.realtime.servers import ServersName, make_servers
+from vlatency.agent.realtime.timing import MODES, Mode, Timing
+from vlatency.experiments.evaluation.policies import find_policy, find_policy_of, hash_policy
+from vlatency.experiments.evaluation.setting import FIRST_TRAINING_SEED, Device, Setting
+from vlatency.experiments.parallel.engine import Engine, open_engine
+from vlatency.experiments.shared.command import check_range
+from vlatency.sim.errors import UsageError
+
+TaskName = Literal[
+    "static", "shape", "small", "clutter", "occluded", "conveyor", "turntable", "disturbed", "switched"
+]
+"""The names of `envs.tasks.TASKS`, which a test holds against these; that table needs MuJoCo, a help text must not."""
+MIN_CONTROL_HZ, MAX_CONTROL_HZ = 0.1, 500.0
+"""The upper one is the rate of the physics: a command cannot take effect between two steps."""
+
+
+def _spelt(parse: Callable[[str], Any], metavar: str, spell: Callable[[Any], str] = str) -> PrimitiveConstructorSpec[Any]:
+    """An option whose text `parse` turns into an object."""
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=metavar,
+        instance_from_str=lambda words: parse(words[0]),
+        is_instance=lambda value: not isinstance(value, str),
+        str_from_instance=lambda value: [spell(value)],
+    )
+
+
+def parse_modes(text: str) -> tuple[Mode, ...]:
+    """`all`, one mode, or several joined by commas, in the order of `MODES`. UsageError for anything else."""
+    names = MODES if text == "all" else tuple(text.split(","))
+    for name in names:
+        if name not in MODES:
+            raise UsageError(f"unknown mode '{name}'; modes are {', '.join(MODES)}, all")
+    return tuple(mode for mode in MODES if mode in names)
+
+
+def _parse_list(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",")) if text else ()
+
+
+def _spell_modes(modes: tuple[Mode, ...]) -> str:
+    return "all" if modes == MODES else ",".join(modes)
+
+
+def _spell_size(size: tuple[int, int]) -> str:
+    return str(size[0]) if size[0] == size[1] else f"{size[0]}x{size[1]}"
+
+
+Size = Annotated[tuple[int, int], _spelt(parse_res, "SIDE|WIDTHxHEIGHT", _spell_size)]
+Cameras = Annotated[tuple[str, ...], _spelt(_parse_list, "NAME,NAME", ",".join)]
+Shortcuts = Annotated[tuple[Shortcut, ...], _spelt(_parse_list, f"{{{','.join(get_args(Shortcut))}}}", ",".join)]
+Modes = Annotated[tuple[Mode, ...], _spelt(parse_modes, "pause|sync|async|all", _spell_modes)]
+ReuseOption = Annotated[Reuse, _spelt(parse_reuse, "latest|TICKS|event|deadline|stagger")]
+ExecutionOption = Annotated[
+    Execution, _spelt(parse_execution, "hold|chunk|switch|delay-aware|ensemble|roll-forward|rtc")
+]
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """Where episodes run. Results do not depend on it."""
+
+    workers: int = 0
+    """Processes; 0 takes one a CPU core."""
+    engine: Literal["local", "ray"] = "local"
+    """Processes of this machine, or a Ray cluster each of whose nodes has this checkout at the same path, installed, and
+    for --videos and --trace the folder of the run (docs/usage.md)."""
+    address: str = ""
+    """--engine ray: HOST:PORT of the cluster; left out, the cluster is this machine alone."""
+
+    def open(self, gpu: bool) -> Engine:
+        """The engine, as a context manager. UsageError if it cannot be had."""
+        return open_engine(self.engine, self.address, self.workers, gpu)
+
+
+@dataclass(frozen=True)
+class EncodeOptions:
+    """What the encoder gets, and how it computes."""
+
+    views: int = 3
+    """Use the first N of the cameras top, wrist, front, left, right."""
+    cameras: Cameras = ()
+    """Use these cameras instead, for example top,front."""
+    res: Size = (224, 224)
+    """Size to which each 640x360 view is resized [px]: 224 for 224x224, or WIDTHxHEIGHT."""
+    encoding: Encoding = "batched"
+    """joint: all views in one sequence; batched: one sequence a view, side by side; separate: one call a view;
+    streams: one call a view, each on its own CUDA stream."""
+    attention: Attention = "sdpa"
+    """Attention kernel. The last three need CUDA."""
+    quant: Quant = "none"
+    """Precision of the linear layers."""
+    compile: Compile = "none"
+    """How the encode is launched: kernel by kernel (none), recorded once (cuda-graph), or with kernels that
+    torch.compile writes."""
+    shortcuts: Shortcuts = ()
+    """Work that is saved without changing what is computed. prefix: the text before the views is read once; fused:
+    projections of the same input are one product; device-views: views are resized where the policy runs."""
+    preset: Preset | None = None
+    """Values for the options that are left at their defaults. fast: attention varlen, quant fp8, compile compile and
+    all shortcuts; expected to be the fastest on an H100, not measured."""
+
+    def optimization(self, pool: Pool = "attention") -> Optimization:
+        """The optimization that these options ask for. UsageError if it is impossible."""
+        if not self.cameras and not 1 <= self.views <= len(CAMERA_ORDER):
+            cameras = ", ".join(CAMERA_ORDER)
+            raise UsageError(f"views must be 1 to {len(CAMERA_ORDER)}, not {self.views}; cameras are {cameras}")
+        cameras = self.cameras or CAMERA_ORDER[: self.views]
+        kernels = self.attention, self.quant, self.compile, self.shortcuts
+        chosen = Optimization(cameras, *self.res, self.encoding, pool, *kernels)
+        return with_preset(chosen, self.preset) if self.preset else chosen
+
+
+@dataclass(frozen=True)
+class ClockOptions:
+    """What the clock charges, and what happens meanwhile."""
+
+    mode: Modes = MODES
+    """pause: the world stops while the model thinks; sync: the arm holds its set-point meanwhile; async: the encoder
+    runs beside the control loop. Several are joined by commas."""
+    latency: str = "insertion_vla"
+    """none; fixed:VL_MS,HEAD_MS; a profile (a name in assets/latency, or a path); or what a device needs at least,
+    modelled (roofline:DEVICE)."""
+    perf_factor: float = 1.0
+    """Multiply every latency: 0.5 is a device twice as fast."""
+    servers: ServersName = "two"
+    """Encoder and head: each on its own GPU (two), both on one (shared), or both on one with priority for the head."""
+    reuse: ReuseOption = Latest()
+    """async: when to encode again. latest: as soon as the last encode is done; TICKS: every so many control ticks;
+    event[:TICKS]: when the fingers stop, the force jumps or the instruction changes; deadline[:MARGIN_MS]: just in time
+    for the control tick that it serves; stagger[:N]: as latest, but each static view only at every N-th encode."""
+    execution: ExecutionOption = Hold()
+    """What becomes of a chunk. hold: its first set-point is held; chunk[:N]: N set-points are carried out, then the
+    head runs again; switch, delay-aware, ensemble, roll-forward, rtc, each with [:N]: the chunk is followed until the
+    next one arrives, and the head runs at every N-th control tick (docs/clock.md; rtc needs --head flow)."""
+    control_hz: float = 10.0
+    """Control ticks a second of simulated time [Hz]."""
+    robot: RobotTiming = RobotTiming()
+
+    def timings(self, optimization: Optimization) -> tuple[Timing, ...]:
+        """One a mode. UsageError if an option is wrong or unknown."""
+        check_range("control-hz", self.control_hz, MIN_CONTROL_HZ, MAX_CONTROL_HZ)
+        if isinstance(self.reuse, Stagger) and optimization.encoding == "joint":
+            raise UsageError("reuse stagger encodes views apart, which encoding joint cannot; use encoding batched")
+        latency = parse_latency(self.latency, optimization, self.perf_factor)
+        servers = make_servers(self.servers, latency.contention)
+        common = Timing(MODES[0], self.control_hz, latency, self.reuse, self.execution, servers, self.robot)
+        return tuple(dataclasses.replace(common, mode=mode) for mode in self.mode)
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What is evaluated: task, policy, encode and clock. A sweep's arms choose among these options."""
+
+    task: TaskName = "static"
+    """Pick task."""
+    speed: float | None = None
+    """conveyor, turntable: speed of the belt or of the rim [m/s]; drawn anew in each episode if left out."""
+    policy: str = "tiny"
+    """A policy in assets/policies, or the folder of another one."""
+    model: str = ""
+    """Instead of --policy: the policy that ships for this model (tiny, tiny-s)."""
+    head: Head = "regression"
+    """What turns features into chunks: the head that states one (regression) or the one that samples (flow)."""
+    pool: Pool = "attention"
+    """How the features of the views are combined."""
+    device: Device = "cpu"
+    """Where the policy runs. On a CPU results are the same on every batch size."""
+    blackout: bool = False
+    """Control: the policy sees black images."""
+    swap_instruction: bool = False
+    """Control: the policy is told another object of the scene; the row says which one it lifted."""
+    encode: EncodeOptions = EncodeOptions()
+    clock: ClockOptions = ClockOptions()
+
+    def settings(self, seed: int, episodes: int) -> tuple[tuple[Setting, ...], Path]:
+        """One setting a mode, and the policy's folder.
+
+        Args:
+            seed: of the first episode.
+            episodes: of each mode; their seeds must be evaluation seeds.
+
+        Raises:
+            UsageError: an option is wrong, or two of them do not go together.
+        """
+        check_range("episodes", episodes, 1)
+        check_range("seed", seed, 0, FIRST_TRAINING_SEED - episodes)
+        if self.head == "regression" and isinstance(self.clock.execution, RealTimeChunking):
+            raise UsageError("execution rtc guides a head that samples chunks, and regression does not: add --head flow")
+        if self.model and self.policy != Configuration.policy:
+            raise UsageError("give --model or --policy, not both: the folder of a policy says which model it has")
+        optimization = self.encode.optimization(self.pool)
+        check_device(optimization, self.device)
+        policy = find_policy_of(self.model) if self.model else find_policy(self.policy)
+        settings = tuple(
+            Setting(
+                task=self.task,
+                optimization=optimization,
+                timing=timing,
+                seed=seed,
+                policy_sha256=hash_policy(policy),
+                speed=self.speed,
+                head=self.head,
+                device=self.device,
+                blackout=self.blackout,
+                swap_instruction=self.swap_instruction,
+            )
+            for timing in self.clock.timings(optimization)
+        )
+        return settings, policy

@@ -1,0 +1,54 @@
+"""Where policies are: in a folder that the user names, or among those that ship."""
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+
+from vlatency import assets
+from vlatency.agent.vla.model.zoo import find_model
+from vlatency.sim.errors import UsageError
+
+SHIPPED = assets.FOLDER / "policies"
+
+
+def find_policy(text: str) -> Path:
+    """The folder a user names: a path, or the name of a policy that ships here.
+
+    Raises:
+        UsageError: there is no such folder; the line lists the policies that ship.
+    """
+    for folder in (Path(text), SHIPPED / text):
+        if text and folder.is_dir():
+            return folder
+    names = sorted(path.name for path in SHIPPED.glob("*") if path.is_dir())
+    raise UsageError(f"no policy folder '{text}'; give a folder, or one that ships here: {', '.join(names) or 'none'}")
+
+
+def find_policy_of(model: str) -> Path:
+    """The folder of the policy that ships for a model.
+
+    Raises:
+        UsageError: there is no such model, or no policy ships for it.
+    """
+    name = find_model(model).name
+    folder = SHIPPED / name
+    if not folder.is_dir():
+        raise UsageError(f"no trained policy ships for {name}; give the folder of one with --policy instead of --model")
+    return folder
+
+
+def hash_policy(folder: Path) -> str:
+    """SHA-256 over the names and contents of the files that make a policy (JSON and safetensors)."""
+    paths = sorted(path for path in folder.iterdir() if path.suffix in (".json", ".safetensors"))
+    return _hash_files(tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in paths))
+
+
+@lru_cache(maxsize=64)
+def _hash_files(files: tuple[tuple[Path, int, int], ...]) -> str:
+    """A sweep asks for the same policy once a cell: files are read again only if their time or size has changed."""
+    digest = hashlib.sha256()
+    for path, _, _ in files:
+        digest.update(path.name.encode())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, Protocol, TypeAlias, get_args
 
-from vlatency.agent.realtime.cost.latency import LatencyModel, NoLatency
+import numpy as np
+
+from vlatency.agent.realtime.cost.latency import Charged, LatencyStream, NoLatency
 from vlatency.agent.realtime.execution import Execution, Hold
 from vlatency.agent.realtime.reuse import Latest, Reuse
 from vlatency.agent.realtime.robot_timing import RobotTiming
@@ -14,6 +16,44 @@ from vlatency.sim.errors import UsageError
 
 Mode: TypeAlias = Literal["pause", "sync", "async"]
 MODES: tuple[Mode, ...] = get_args(Mode)
+
+
+class Latency(Protocol):
+    """What the clock charges; see `cost.latency`."""
+
+    @property
+    def name(self) -> str:
+        """As a command line names it."""
+
+    @property
+    def factor(self) -> float:
+        """Every duration is multiplied by it."""
+
+    @property
+    def vl_ms(self) -> float:
+        """Nominal latency of preprocessing and encode [ms]."""
+
+    @property
+    def head_ms(self) -> float:
+        """Nominal latency of sensors and head [ms]."""
+
+    @property
+    def contention(self) -> float:
+        """How many times as long a head run takes while an encode runs on the same GPU."""
+
+    @property
+    def charged(self) -> Charged:
+        """Median and 95th percentile of an encode, and the head."""
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of all that it can charge."""
+
+    def stream(self, rng: np.random.Generator) -> LatencyStream:
+        """The latencies of one episode, drawn from `rng`."""
+
+    def describe(self) -> str:
+        """One line for a person."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +80,7 @@ class Timing:
 
     mode: Mode = "async"
     control_hz: float = 10.0
-    latency: LatencyModel = NoLatency()
+    latency: Latency = NoLatency()
     reuse: Reuse = Latest()
     execution: Execution = Hold()
     servers: Servers = Apart()

@@ -45,6 +45,13 @@ class Paired:
         """The test rejects "no difference" at 5 %."""
         return self.p_value < 1 - LEVEL
 
+    @property
+    def verdict(self) -> str:
+        """Better, worse, or cannot tell."""
+        if not self.significant:
+            return "cannot tell"
+        return "better" if self.difference.estimate > 0 else "worse"
+
 
 def wilson(k: int, n: int) -> Interval:
     """Wilson's score interval of k successes in n (Wilson 1927, JASA 22:209).

@@ -145,14 +145,14 @@ def _open_world(setting: Setting) -> "PickEnv":
     return PickEnv(setting.task, setting.optimization.cameras, setting.timing.control_hz, speed=setting.speed)
 
 
-def run(job: Job) -> Row:
+def run_episode(job: Job) -> Row:
     """The row of one episode, filmed if the job says so. RunError, in one line, if anything breaks."""
     (row,) = run_together((job,))
     return row
 
 
 def run_together(jobs: Sequence[Job]) -> list[Row]:
-    """The rows of episodes of one setting that advance together and share forward passes; errors as in `run`."""
+    """The rows of episodes of one setting that advance together and share forward passes; errors as in `run_episode`."""
     setting = jobs[0].setting
     with _told_in_one_line(*jobs):
         worlds, vla = worlds_and_policy(setting, jobs[0].policy)

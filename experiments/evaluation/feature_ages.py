@@ -1,12 +1,13 @@
 """How old the features were: a histogram over control ticks, and success against age over episodes."""
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
 from vlatency.experiments.analysis.paired import wilson
 from vlatency.experiments.evaluation.run_folder import Row
+from vlatency.experiments.shared.table import markdown_table, percent
 
 EDGES_MS = (0, 50, 100, 150, 200, 300, 400, 600, 800, 1200, 1600, 2400, 3200)
 """Left edges of the bins [ms]; the last bin has no right edge."""
@@ -24,7 +25,8 @@ def histogram(ages_ms: Iterable[float]) -> list[int]:
 
 def total(rows: Sequence[Row]) -> list[int]:
     """The histogram of all ticks of some episodes; rows without one (older runs) count as empty."""
-    return [sum(counts) for counts in zip(*(row.get(HISTOGRAM, [0] * len(EDGES_MS)) for row in rows), strict=True)]
+    counts = [row.get(HISTOGRAM, [0] * len(EDGES_MS)) for row in rows]
+    return [sum(each[place] for each in counts) for place in range(len(EDGES_MS))]
 
 
 def success_against_age(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -56,26 +58,35 @@ def label(place: int) -> str:
     return f"{left} and more" if right is None else f"{left}-{right}"
 
 
-def markdown(rows: Sequence[Row], modes: Sequence[str]) -> list[str]:
-    """Both as tables: one column a mode for the share of ticks, two for success."""
-    histograms = {mode: total(mine) for mode in modes if (mine := [row for row in rows if row["mode"] == mode])}
-    used = [place for place in range(len(EDGES_MS)) if any(counts[place] for counts in histograms.values())]
-    lines = []
-    if used:
-        lines += [f"| feature age ms | {' | '.join(f'{mode}: ticks' for mode in histograms)} |"]
-        lines += [f"| --- |{' ---: |' * len(histograms)}"]
-        for place in used:
-            shares = [f"{100 * counts[place] / max(1, sum(counts)):.0f} %" for counts in histograms.values()]
-            lines.append(f"| {label(place)} | {' | '.join(shares)} |")
-    cells = success_against_age(rows)
+def labels() -> list[str]:
+    """All bins in words."""
+    return [label(place) for place in range(len(EDGES_MS))]
+
+
+def markdown(episodes: Mapping[str, Sequence[Row]]) -> list[str]:
+    """Both as Markdown tables: the share of control ticks in each bin for each arm, and success against age.
+
+    Args:
+        episodes: rows by arm.
+    """
+    lines: list[str] = []
+    counts = {arm: total(rows) for arm, rows in episodes.items() if rows}
+    bins = [place for place in range(len(EDGES_MS)) if any(each[place] for each in counts.values())]
+    if bins:
+        shares = [[f"{100 * each[place] / max(1, sum(each)):.0f} %" for each in counts.values()] for place in bins]
+        heads = ["feature age ms", *(f"{arm}: ticks" for arm in counts)]
+        lines += markdown_table(heads, [[label(place), *row] for place, row in zip(bins, shares, strict=True)])
+    cells = success_against_age([row for rows in episodes.values() for row in rows])
     if cells:
-        lines += [
-            "",
-            "| median feature age of an episode ms | k/n | success | 95 % CI |",
-            "| --- | ---: | ---: | ---: |",
+        heads = ["median feature age of an episode ms", "k/n", "success", "95 % CI"]
+        rows = [
+            [
+                cell["age_ms"],
+                f"{cell['k']}/{cell['n']}",
+                f"{percent(cell['success'])} %",
+                f"[{percent(cell['ci_low'])}, {percent(cell['ci_high'])}]",
+            ]
+            for cell in cells
         ]
-        for cell in cells:
-            interval = f"[{100 * cell['ci_low']:.0f}, {100 * cell['ci_high']:.0f}]"
-            share = f"{100 * cell['success']:.0f} %"
-            lines.append(f"| {cell['age_ms']} | {cell['k']}/{cell['n']} | {share} | {interval} |")
+        lines += ["", *markdown_table(heads, rows)]
     return [*lines, ""] if lines else []

@@ -1,7 +1,7 @@
 """The options that say what is evaluated: one set for run.py, for the arms of a sweep, for measure.py and agree.py."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -32,18 +32,18 @@ from vlatency.agent.realtime.timing import MODES, Mode, Timing
 from vlatency.experiments.evaluation.policies import find_policy, find_policy_of, hash_policy
 from vlatency.experiments.evaluation.setting import FIRST_TRAINING_SEED, Device, Setting
 from vlatency.experiments.parallel.engine import Engine, open_engine
-from vlatency.experiments.shared.command import check_range
+from vlatency.experiments.shared.command import check_range, parse
 from vlatency.sim.errors import UsageError
 
-TaskName = Literal[
-    "static", "shape", "small", "clutter", "occluded", "conveyor", "turntable", "disturbed", "switched"
-]
+TaskName = Literal["static", "shape", "small", "clutter", "occluded", "conveyor", "turntable", "disturbed", "switched"]
 """The names of `envs.tasks.TASKS`, which a test holds against these; that table needs MuJoCo, a help text must not."""
 MIN_CONTROL_HZ, MAX_CONTROL_HZ = 0.1, 500.0
 """The upper one is the rate of the physics: a command cannot take effect between two steps."""
 
 
-def _spelt(parse: Callable[[str], Any], metavar: str, spell: Callable[[Any], str] = str) -> PrimitiveConstructorSpec[Any]:
+def _spelt(
+    parse: Callable[[str], Any], metavar: str, spell: Callable[[Any], str] = str
+) -> PrimitiveConstructorSpec[Any]:
     """An option whose text `parse` turns into an object."""
     return PrimitiveConstructorSpec(
         nargs=1,
@@ -215,7 +215,9 @@ class Configuration:
         check_range("episodes", episodes, 1)
         check_range("seed", seed, 0, FIRST_TRAINING_SEED - episodes)
         if self.head == "regression" and isinstance(self.clock.execution, RealTimeChunking):
-            raise UsageError("execution rtc guides a head that samples chunks, and regression does not: add --head flow")
+            raise UsageError(
+                "execution rtc guides a head that samples chunks, and regression does not: add --head flow"
+            )
         if self.model and self.policy != Configuration.policy:
             raise UsageError("give --model or --policy, not both: the folder of a policy says which model it has")
         optimization = self.encode.optimization(self.pool)
@@ -237,3 +239,45 @@ class Configuration:
             for timing in self.clock.timings(optimization)
         )
         return settings, policy
+
+
+def _leaves(kind: type) -> dict[str, Any]:
+    """Name and type of every option below a dataclass of options."""
+    found: dict[str, Any] = {}
+    for field in dataclasses.fields(kind):
+        if dataclasses.is_dataclass(field.default):
+            found |= _leaves(type(field.default))
+        else:
+            found[field.name] = field.type
+    return found
+
+
+OPTIONS = _leaves(Configuration)
+"""The names of a configuration's options, as a sweep's YAML spells them."""
+
+
+def parse_options(options: Mapping[str, Any]) -> Configuration:
+    """A configuration from names and values, with the checks and the errors of a command line.
+
+    Args:
+        options: values by option name, as YAML gives them; a list is the same as its items joined by commas.
+
+    Raises:
+        UsageError: an unknown name, or a value that the option cannot have.
+
+    Example:
+        >>> parse_options({"views": 5, "mode": "sync", "reuse": "event"}).encode.views
+        5
+    """
+    words: list[str] = []
+    for name, value in options.items():
+        if name not in OPTIONS:
+            raise UsageError(f"unknown '{name}'; options are {', '.join(OPTIONS)}")
+        flag = f"--{name.replace('_', '-')}"
+        if OPTIONS[name] is bool:
+            if not isinstance(value, bool):
+                raise UsageError(f"{name} must be true or false, not {value!r}")
+            words += [flag] * value
+        else:
+            words += [flag, ",".join(map(str, value)) if isinstance(value, list) else str(value)]
+    return parse(Configuration, words)

@@ -43,7 +43,7 @@ class RunFolder:
         try:
             self.config: dict[str, Any] = json.loads((path / CONFIG).read_text(encoding="utf-8"))
             check_schema(path / CONFIG, self.config)
-            self.settings: dict[str, dict[str, Any]] = {each["timing"]["mode"]: each for each in self.config["settings"]}
+            self.settings = tuple(Setting.from_json(values) for values in self.config["settings"])
             self.config["episodes"] = int(self.config["episodes"])
         except FileNotFoundError:
             raise UsageError(f"{path} holds no run: it has no {CONFIG}") from None
@@ -69,10 +69,12 @@ class RunFolder:
 
     def check_continues(self, settings: Sequence[Setting], episodes: int) -> None:
         """UsageError, naming the fields, unless this run has the given settings and no more than `episodes` a mode."""
-        ours = {setting.mode: setting.as_json() for setting in settings}
-        fields = differences({"modes": list(self.settings)}, {"modes": list(ours)})
-        for mode in self.settings.keys() & ours.keys():
-            fields += [line for line in differences(self.settings[mode], ours[mode]) if line not in fields]
+        fields = differences(*({"modes": [each.mode for each in both]} for both in (self.settings, settings)))
+        for there, here in zip(self.settings, settings, strict=False):
+            pair = there.as_json(), here.as_json()
+            for values in pair:
+                del values["timing"]["mode"]
+            fields += [line for line in differences(*pair) if line not in fields]
         if fields:
             raise UsageError(
                 f"{self.path} was run with another configuration: {', '.join(fields)}; "
@@ -125,14 +127,20 @@ class RunFolder:
         return rows
 
 
+class OtherSchema(UsageError):
+    """A file that another version of this program wrote."""
+
+
 def check_schema(path: Path, content: dict[str, Any]) -> None:
-    """UsageError unless the file says that it is of this version."""
+    """OtherSchema unless the file says that it is of this version."""
     found = content.get("schema", 1)
     if found != SCHEMA:
-        raise UsageError(f"{path} is of schema {found}, and this version reads {SCHEMA}; measure it again")
+        raise OtherSchema(f"{path} is of schema {found}, and this version reads {SCHEMA}; measure it again")
 
 
-def find_run(out: Path | None, root: Path, settings: Sequence[Setting], episodes: int, resume: bool) -> Path | RunFolder:
+def find_run(
+    out: Path | None, root: Path, settings: Sequence[Setting], episodes: int, resume: bool
+) -> Path | RunFolder:
     """Where to write: the run to continue, or the path of one to create.
 
     Args:

@@ -2,11 +2,19 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
+import numpy as np
+
 from vlatency.agent.optimization import Head, Optimization, unusual
+from vlatency.agent.realtime.cost.latency import Charged, LatencyStream
+from vlatency.agent.realtime.execution import parse_execution
+from vlatency.agent.realtime.reuse import parse_reuse
+from vlatency.agent.realtime.robot_timing import RobotTiming
+from vlatency.agent.realtime.servers import make_servers
 from vlatency.agent.realtime.timing import Mode, Timing
 
 FIRST_TRAINING_SEED = 1_000_000
@@ -59,7 +67,9 @@ class Setting:
                 "name": latency.name,
                 "factor": latency.factor,
                 "vl_ms": latency.vl_ms,
+                "vl_p95_ms": latency.charged.vl_p95_ms,
                 "head_ms": latency.head_ms,
+                "contention": latency.contention,
                 "sha256": latency.sha256,
             },
             "reuse": str(timing.reuse),
@@ -69,12 +79,61 @@ class Setting:
         }
         return json.loads(json.dumps(values))
 
-    @property
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Setting":
+        """The setting that `as_json` gave, with the same hash; its latency is known, but cannot be drawn from.
+
+        Raises:
+            KeyError, TypeError, ValueError: these are not the values of a setting.
+        """
+        timing, latency = values["timing"], values["timing"]["latency"]
+        optimization = {key: tuple(v) if isinstance(v, list) else v for key, v in values["optimization"].items()}
+        read = Timing(
+            mode=timing["mode"],
+            control_hz=timing["control_hz"],
+            latency=RecordedLatency(**latency),
+            reuse=parse_reuse(timing["reuse"]),
+            execution=parse_execution(timing["execution"]),
+            servers=make_servers(timing["servers"], latency["contention"]),
+            robot=RobotTiming(**timing["robot"]),
+        )
+        return cls(**{**values, "optimization": Optimization(**optimization), "timing": read})
+
+    def __hash__(self) -> int:
+        return hash(self.hash)
+
+    @cached_property
     def hash(self) -> str:
         """SHA-256 of all that counts. A latency counts by what it charges, not by its name."""
         values = self.as_json()
         values["timing"]["latency"] = values["timing"]["latency"]["sha256"]
         return _sha256(values)
+
+
+@dataclass(frozen=True)
+class RecordedLatency:
+    """The latency of a result that was read back: its figures are known, its distribution is not."""
+
+    name: str
+    factor: float
+    vl_ms: float
+    vl_p95_ms: float
+    head_ms: float
+    contention: float
+    sha256: str
+
+    @property
+    def charged(self) -> Charged:
+        """Its figures."""
+        return Charged(self.vl_ms, self.vl_p95_ms, self.head_ms)
+
+    def stream(self, rng: np.random.Generator) -> LatencyStream:
+        """Nothing can be drawn from it. TypeError."""
+        raise TypeError(f"the latency {self.name} was read back from a result; parse it again to run episodes")
+
+    def describe(self) -> str:
+        """One line."""
+        return f"{self.name}: VL {self.vl_ms:g} ms, sensor + head {self.head_ms:g} ms"
 
 
 def name_of(settings: Sequence[Setting]) -> str:

@@ -1,4 +1,5 @@
-"""Progress bars."""
+"""Progress bars, one a name, with the time that is left."""
+
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,25 +8,26 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 
+
 class Bars:
-    """Progress bars, each with a name."""
+    """Progress bars, one a name."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._tasks: dict[str, TaskID] = {}
 
     def add(self, name: str, total: int, done: int = 0) -> None:
-        """Add a bar at `done` of `total`."""
+        """A bar that stands at `done` of `total`."""
         self._tasks[name] = self._progress.add_task(name, total=total, completed=done, start=False)
         self._start_next()
 
     def advance(self, name: str) -> None:
-        """Count one more."""
+        """One more is done."""
         self._progress.advance(self._tasks[name])
         self._start_next()
 
     def _start_next(self) -> None:
-        """Start the clock of a bar once those above it are full."""
+        """The time of a bar runs from when those above it are full."""
         for task in self._progress.tasks:
             if not task.started:
                 self._progress.start_task(task.id)
@@ -35,7 +37,7 @@ class Bars:
 
 @contextmanager
 def bars() -> Iterator[Bars]:
-    """Show bars on standard output until the block ends."""
+    """Bars on standard output, until the block ends."""
     console = Console()
     columns = (
         TextColumn("{task.description:<6}"),

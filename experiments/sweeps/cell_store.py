@@ -7,7 +7,7 @@ and rows that other software or another renderer gave lie in another folder.
 import fcntl
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -16,7 +16,7 @@ from typing import Any
 
 from vlatency.agent.realtime.reuse import Latest
 from vlatency.agent.realtime.timing import Timing
-from vlatency.experiments.evaluation.run_folder import CONFIG, Row, RunFolder
+from vlatency.experiments.evaluation.run_folder import CONFIG, OtherSchema, Row, RunFolder
 from vlatency.experiments.evaluation.setting import Setting
 from vlatency.sim.errors import UsageError
 
@@ -31,6 +31,14 @@ def canonical(setting: Setting) -> Setting:
     elif timing.mode == "sync":
         timing = replace(timing, reuse=Latest())
     return replace(setting, timing=timing)
+
+
+def open_cell(path: Path) -> RunFolder | None:
+    """The cell in a folder; None if an older version of this program measured it. UsageError if it is damaged."""
+    try:
+        return RunFolder(path)
+    except OtherSchema:
+        return None
 
 
 class Cells:
@@ -56,6 +64,15 @@ class Cells:
         found = folder.rows if folder else []
         last = setting.seed + episodes
         return sorted((row for row in found if row["seed"] < last), key=lambda row: row["seed"])
+
+    def rows_of(self, settings: Iterable[Setting], episodes: int) -> dict[Setting, list[Row]]:
+        """The same of several cells."""
+        return {setting: self.rows(setting, episodes) for setting in settings}
+
+    def config(self, setting: Setting) -> dict[str, Any] | None:
+        """config.json of a cell; None if it has no episode yet."""
+        folder = self._folder(setting)
+        return folder.config if folder else None
 
     def missing(self, setting: Setting, episodes: int) -> list[int]:
         """Seeds among the first `episodes` that have no row yet."""
@@ -100,8 +117,8 @@ class Cells:
             alike = [
                 cell
                 for cell in self._all
-                if setting.mode in cell.settings
-                and all(cell.settings[setting.mode].get(key) == wanted[key] for key in keys)
+                if setting.mode == cell.settings[0].mode
+                and all(cell.config["settings"][0][key] == wanted[key] for key in keys)
             ]
             walls = [row["wall_s"] for cell in alike for row in cell.rows if "wall_s" in row]
             if walls:
@@ -111,7 +128,8 @@ class Cells:
     @cached_property
     def _all(self) -> list[RunFolder]:
         """Every cell below the root, of any software, as it was at the first look."""
-        return [RunFolder(path.parent) for path in sorted(self.root.glob(f"*/{CONFIG}"))]
+        found = [open_cell(path.parent) for path in sorted(self.root.glob(f"*/{CONFIG}"))]
+        return [folder for folder in found if folder]
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from vlatency.experiments.analysis.break_even import BreakEven, break_even
 from vlatency.experiments.analysis.compact_letters import compact_letters
@@ -115,46 +114,3 @@ def break_evens(plan: Plan, rows: Rows) -> dict[tuple[Place, str], BreakEven]:
         if len(set(loads)) > 1:
             found[rest, arm] = break_even(loads, successes, threshold)
     return found
-
-
-def loop_ms(setting: Setting) -> float | None:
-    """What a control tick waits for [ms]; None where the world waits."""
-    (mode,) = setting.modes
-    return pace_ms(mode, setting.vl_ms, setting.head_ms)
-
-
-def pace_ms(mode: str, vl_ms: float, head_ms: float) -> float | None:
-    """The same of any mode: encoder and head in sync, the head in async."""
-    return {"pause": None, "sync": vl_ms + head_ms, "async": head_ms}[mode]
-
-
-def as_json(plan: Plan, rows: Rows) -> dict[str, Any]:
-    """All figures of the sweep, for a report."""
-    from dataclasses import asdict
-
-    from vlatency.experiments.analysis.paired import wilson
-
-    against, divided = verdicts(plan, rows), splits(plan, rows)
-    cells = []
-    for place in plan.places:
-        marks = letters(plan, rows, place)
-        for arm in plan.arms:
-            mine, cell = used(plan, rows, place, arm), plan.cell(place, arm)
-            assert cell is not None
-            key = place, arm
-            cells.append(
-                {
-                    "place": dict(place),
-                    "arm": arm,
-                    "k": sum(mine),
-                    "n": len(mine),
-                    "success": asdict(wilson(sum(mine), len(mine))) if mine else None,
-                    "vl_ms": cell.setting.vl_ms,
-                    "loop_ms": loop_ms(cell.setting),
-                    "letters": marks.get(arm),
-                    "against_reference": asdict(against[key]) if key in against else None,
-                    "late_or_wrong": asdict(divided[key]) if key in divided else None,
-                }
-            )
-    falls = [{"place": dict(rest), "arm": arm, **asdict(fit)} for (rest, arm), fit in break_evens(plan, rows).items()]
-    return {"cells": cells, "break_even": falls}

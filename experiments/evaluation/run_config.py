@@ -1,0 +1,44 @@
+"""What config.json says of a run or a cell, beside its number of episodes."""
+
+import platform
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from vlatency.experiments.evaluation.episodes import Facts
+from vlatency.experiments.evaluation.run_folder import SCHEMA
+from vlatency.experiments.evaluation.setting import Setting, hash_of, name_of
+from vlatency.experiments.shared import provenance
+
+
+def describe(settings: Sequence[Setting], policy: Path, facts: Facts) -> dict[str, Any]:
+    """The whole resolved configuration, and where and with what it was run.
+
+    Args:
+        settings: one a mode.
+        policy: its folder.
+        facts: what a worker found out.
+    """
+    latency = settings[0].timing.latency
+    return {
+        "schema": SCHEMA,
+        "name": name_of(settings),
+        "hash": hash_of(settings),
+        "settings": [setting.as_json() for setting in settings],
+        "command": provenance.command_line(sys.argv),
+        "instruction": facts.instruction,
+        "camera_px": facts.camera_px,
+        "policy": {"folder": str(policy), "parameters": facts.parameters, "stand_in": facts.stand_in},
+        "feature_error": facts.feature_error,
+        "latency": latency.describe(),
+        "gl_renderer": facts.gl_renderer,
+        "machine": {"cores": provenance.cores(), "platform": platform.platform()},
+        "versions": provenance.versions(),
+        "git_revision": provenance.git_revision(),
+    }
+
+
+def changes(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What of the software is another than when a run began: its episodes may not repeat there."""
+    return [key for key in ("versions", "git_revision", "gl_renderer") if then.get(key) != now[key]]

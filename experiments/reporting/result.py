@@ -1,0 +1,228 @@
+"""What a measured configuration says: one type, written to summary.json and read back, shown by every table and page."""
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from vlatency.experiments.analysis.late_or_wrong import Split
+from vlatency.experiments.analysis.paired import Interval, Paired, wilson
+from vlatency.experiments.evaluation.run_folder import Row
+from vlatency.experiments.evaluation.setting import Setting
+from vlatency.experiments.sweeps.plan import Place, Plan
+from vlatency.experiments.sweeps.verdicts import Rows, letters, splits, used, verdicts
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Which policy was evaluated.
+
+    Attributes:
+        folder: where it lay.
+        parameters: how many it has.
+        stand_in: it is the tiny model in place of Qwen2.5-VL-3B.
+    """
+
+    folder: str
+    parameters: int
+    stand_in: bool
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a result comes from.
+
+    Attributes:
+        command: that measured it.
+        latency: what the clock charged, and whether that was measured, scaled or modelled.
+        policy: that was evaluated.
+    """
+
+    command: str
+    latency: str
+    policy: Policy
+
+
+@dataclass(frozen=True)
+class Result:
+    """One configuration, measured or still to be measured (n = 0).
+
+    Attributes:
+        place: the options that hold for all arms compared with it, such as the task.
+        arm: its name.
+        setting: what was measured.
+        k: successes.
+        n: episodes.
+        success: rate with its interval; None if n is 0.
+        against: compared with the reference arm on shared seeds; None for the reference itself, and where that has no
+            episodes.
+        letters: arms of a place that share one cannot be told apart; None where they were not computed.
+        split: how the change against the reference divides into late and wrong, if the sweep asked.
+        feature_age_ms_p50: median over episodes of the median age of the features at the control ticks [ms], so that a
+            long failure weighs no more than a quick success.
+        feature_age_ms_p95: the same of the 95th percentile [ms].
+        ticks: control ticks of all episodes.
+        missed: of these, ticks with no new command.
+        overruns: head runs longer than a control period.
+        encodes: of all episodes.
+        time_to_success_s: median over the successes, in simulated time [s].
+        origin: None if n is 0.
+        rows: the n episodes; not in JSON.
+    """
+
+    place: Place
+    arm: str
+    setting: Setting
+    k: int
+    n: int
+    success: Interval | None
+    against: Paired | None
+    letters: str | None
+    split: Split | None
+    feature_age_ms_p50: float | None
+    feature_age_ms_p95: float | None
+    ticks: int
+    missed: int
+    overruns: int
+    encodes: int
+    time_to_success_s: float | None
+    origin: Origin | None
+    rows: tuple[Row, ...] = field(default=(), repr=False, compare=False)
+
+    @property
+    def task(self) -> str:
+        """Name of the task."""
+        return self.setting.task
+
+    @property
+    def mode(self) -> str:
+        """Pause, sync or async."""
+        return self.setting.mode
+
+    @property
+    def vl_ms(self) -> float:
+        """Nominal latency of an encode [ms]; 0 where the world waits."""
+        return 0.0 if self.mode == "pause" else self.setting.timing.latency.vl_ms
+
+    @property
+    def loop_ms(self) -> float | None:
+        """What a control tick waits for [ms]: encoder and head in sync, the head in async, nothing in pause."""
+        latency = self.setting.timing.latency
+        return {"pause": None, "sync": latency.vl_ms + latency.head_ms, "async": latency.head_ms}[self.mode]
+
+    @property
+    def rate_hz(self) -> float | None:
+        """Control ticks a second that the configuration can serve [Hz]; None where nothing limits them."""
+        return 1000 / self.loop_ms if self.loop_ms else None
+
+    @property
+    def keeps_up(self) -> bool | None:
+        """Whether it serves every control tick in time; None where the world waits for it."""
+        return None if self.loop_ms is None else self.loop_ms * self.setting.timing.control_hz <= 1000
+
+    @property
+    def verdict(self) -> str:
+        """Better, worse or cannot tell, against the reference; empty for the reference itself."""
+        return self.against.verdict if self.against else ""
+
+    @property
+    def outcomes(self) -> dict[int, bool]:
+        """Success by seed."""
+        return {row["seed"]: bool(row["success"]) for row in self.rows}
+
+    def as_json(self) -> dict[str, Any]:
+        """As plain JSON values, the rows left out."""
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "rows"}
+        values |= {name: asdict(value) for name in _PARTS if (value := values[name]) is not None}
+        return values | {"place": dict(self.place), "setting": self.setting.as_json()}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Result":
+        """The result that `as_json` gave. KeyError, TypeError or ValueError if it is none."""
+        read = {name: _PARTS[name](value) for name in _PARTS if (value := values[name]) is not None}
+        read |= {"place": tuple(values["place"].items()), "setting": Setting.from_json(values["setting"])}
+        return cls(**{**values, **read})
+
+
+def _paired(values: Mapping[str, Any]) -> Paired:
+    return Paired(**{**values, "difference": Interval(**values["difference"])})
+
+
+def _split(values: Mapping[str, Any]) -> Split:
+    total, late, wrong = (_paired(values[part]) for part in ("total", "late", "wrong"))
+    return Split(total, late, wrong, Interval(**values["interaction"]))
+
+
+def _origin(values: Mapping[str, Any]) -> Origin:
+    return Origin(values["command"], values["latency"], Policy(**values["policy"]))
+
+
+_PARTS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
+    "success": lambda values: Interval(**values),
+    "against": _paired,
+    "split": _split,
+    "origin": _origin,
+}
+"""Fields that are objects of their own, and how each is read."""
+
+
+def results(plan: Plan, rows: Rows, config: Callable[[Setting], dict[str, Any] | None]) -> tuple[Result, ...]:
+    """One result an arm and place, in the order of the plan.
+
+    Args:
+        plan: what was to be measured.
+        rows: the episodes there are, by setting.
+        config: gives the config.json of a setting's folder, or None where there is none yet.
+    """
+    against, divided = verdicts(plan, rows), splits(plan, rows)
+    found = []
+    for place in plan.places:
+        marks = letters(plan, rows, place)
+        for arm in plan.arms:
+            cell, key = plan.cell(place, arm), (place, arm)
+            assert cell is not None
+            mine = rows.get(cell.setting, ())[: len(used(plan, rows, place, arm))]
+            result = summarize(cell.setting, mine, config(cell.setting) if mine else None)
+            told = {"against": against.get(key), "letters": marks.get(arm), "split": divided.get(key)}
+            found.append(replace(result, place=place, arm=arm, **told))
+    return tuple(found)
+
+
+def summarize(setting: Setting, rows: Sequence[Row], config: Mapping[str, Any] | None) -> Result:
+    """A result that is compared with no other.
+
+    Args:
+        setting: what was measured.
+        rows: its episodes, by seed.
+        config: config.json of their folder; None if there are no episodes.
+    """
+    k, n = sum(bool(row["success"]) for row in rows), len(rows)
+    counts = {name: sum(row.get(name, 0) for row in rows) for name in ("ticks", "missed", "overruns", "encodes")}
+    return Result(
+        place=(),
+        arm=setting.mode,
+        setting=setting,
+        k=k,
+        n=n,
+        success=wilson(k, n) if n else None,
+        against=None,
+        letters=None,
+        split=None,
+        feature_age_ms_p50=_median(rows, "feature_age_ms_p50"),
+        feature_age_ms_p95=_median(rows, "feature_age_ms_p95"),
+        **counts,
+        time_to_success_s=_median(rows, "time_to_success_s"),
+        origin=origin_of(setting, config) if config else None,
+        rows=tuple(rows),
+    )
+
+
+def origin_of(setting: Setting, config: Mapping[str, Any]) -> Origin:
+    """From config.json. KeyError or TypeError if it lacks something."""
+    latency = "none" if setting.mode == "pause" else config["latency"]
+    return Origin(config["command"], latency, Policy(**config["policy"]))
+
+
+def _median(rows: Sequence[Row], key: str) -> float | None:
+    values = [row[key] for row in rows if row.get(key) is not None]
+    return statistics.median(values) if values else None

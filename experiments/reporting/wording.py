@@ -1,0 +1,92 @@
+"""How settings, policies and comparisons are put into words, the same in every table, page and summary."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from vlatency.agent.optimization import unusual
+from vlatency.agent.realtime.robot_timing import RobotTiming
+from vlatency.agent.realtime.timing import Timing
+from vlatency.experiments.analysis.late_or_wrong import Split
+from vlatency.experiments.analysis.paired import Interval, Paired
+from vlatency.experiments.evaluation.setting import Setting
+from vlatency.experiments.reporting.result import Policy
+from vlatency.experiments.shared.table import percent, points
+
+
+def rate(success: Interval) -> str:
+    """Such as "88 % [84, 91]"."""
+    return f"{percent(success.estimate)} % {limits(success)}"
+
+
+def limits(interval: Interval) -> str:
+    """The ends of an interval of a rate, such as "[84, 91]" [%]."""
+    return f"[{percent(interval.low)}, {percent(interval.high)}]"
+
+
+def difference(interval: Interval, unit: str = "") -> str:
+    """Such as "-10 points [-31, +9]", with or without a unit."""
+    return f"{points(interval.estimate)}{unit} [{points(interval.low)}, {points(interval.high)}]"
+
+
+def comparison(result: Paired) -> str:
+    """Difference, test and verdict."""
+    p = result.p_value
+    shown = "< 0.001" if p < 0.001 else f"= {p:.3f}" if p < 0.1 else f"= {p:.2f}"
+    start = f"{difference(result.difference, ' points')}, McNemar p {shown}: {result.verdict}"
+    if result.significant:
+        return start
+    if result.difference.estimate == 0:
+        return f"{start} at n = {result.n} (a difference of 10 points would need about {result.needed})"
+    return f"{start} at n = {result.n} (needs about {result.needed})"
+
+
+def divided(split: Split) -> str:
+    """The one line that answers "is it bad because it is wrong, or because it is late?"."""
+    late, wrong = (
+        part.verdict if part.significant else f"{part.verdict} at n = {part.n}" for part in (split.late, split.wrong)
+    )
+    return (
+        f"{difference(split.total.difference, ' points')} = timing {difference(split.late.difference)} + "
+        f"features {difference(split.wrong.difference)} + interaction {difference(split.interaction)}: "
+        f"timing {late}, features {wrong}"
+    )
+
+
+def features(setting: Setting) -> str:
+    """What the model is fed and when, such as "3 views, 224 px, batched, async"."""
+    o, timing = setting.optimization, setting.timing
+    count, res = len(o.cameras), f"{o.width} px" if o.width == o.height else f"{o.width}x{o.height}"
+    others = [word for name, word in unusual(asdict(o)).items() if name != "encoding"]
+    words = [f"{count} view{'s' * (count != 1)}", res, o.encoding, *others, timing.mode]
+    if timing.mode == "async" and timing.reuse != Timing().reuse:
+        words.append(f"reuse {timing.reuse}")
+    return ", ".join(words + surroundings(setting))
+
+
+def surroundings(setting: Setting) -> list[str]:
+    """What surrounds the model and is not as it is by default, in one item at most."""
+    timing, usual = setting.timing, Timing()
+    named = {
+        "head": (setting.head, "regression"),
+        "execution": (timing.execution, usual.execution),
+        "servers": (timing.servers, usual.servers),
+        "perf factor": (timing.latency.factor, 1.0),
+    }
+    said = [f"{name} {value}" for name, (value, default) in named.items() if value != default]
+    ideal = asdict(RobotTiming())
+    said += [f"{key.replace('_', ' ')} {value}" for key, value in asdict(timing.robot).items() if value != ideal[key]]
+    return ["; ".join(said)] if said else []
+
+
+def encode_details(setting: Setting, feature_error: float | None) -> list[str]:
+    """How views are encoded if not as by default, and how far off the features are, in one item at most."""
+    said = [f"{name} {value}" for name, value in unusual(asdict(setting.optimization)).items()]
+    if feature_error is not None:
+        said.append(f"feature error {feature_error:.2g} of the norm, on the first look")
+    return ["; ".join(said)] if said else []
+
+
+def policy_line(policy: Policy) -> str:
+    """The policy in a few words."""
+    size = f"{policy.parameters / 1e6:.1f} M"
+    return f"{Path(policy.folder).name} ({size}{', stand-in for Qwen2.5-VL-3B' * policy.stand_in})"

@@ -1,0 +1,128 @@
+"""Measuring a plan: what is missing, how long it takes, and the episodes themselves."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any, Protocol
+
+from vlatency.experiments.analysis.interim_looks import sizes
+from vlatency.experiments.analysis.paired import LEVEL, detectable
+from vlatency.experiments.evaluation.episodes import Job
+from vlatency.experiments.evaluation.run_folder import Row
+from vlatency.experiments.evaluation.setting import Setting
+from vlatency.experiments.shared.progress import bars
+from vlatency.experiments.sweeps.cell_store import Cells
+from vlatency.experiments.sweeps.plan import AS_IS, Cell, Plan
+from vlatency.experiments.sweeps.verdicts import decided
+
+
+def forecast(plan: Plan, cells: Cells, workers: int) -> list[str]:
+    """What is said before the first episode: how much, how long, and which differences it will be able to tell."""
+    missing = {setting: len(cells.missing(setting, plan.episodes)) for setting in plan.settings}
+    total, left = plan.episodes * len(missing), sum(missing.values())
+    arms, places = len(plan.arms), len(plan.places)
+    parts = len(missing) - len({cell.setting for cell in plan.cells if cell.part == AS_IS})
+    apart = f", and {parts} that tell late from wrong" if parts else ""
+    lines = [
+        f"sweep {plan.name}: {plan.about}" if plan.about else f"sweep {plan.name}",
+        f"cells  {len(missing)} ({arms} arm{'s' * (arms != 1)} in {places} place{'s' * (places != 1)}{apart}), "
+        f"{total} episodes: {total - left} measured, {left} to go",
+        f"time   {_time(cells, missing, workers)}",
+        *_detectable(plan),
+    ]
+    if plan.looks > 1:
+        lines.append(f"looks  {plan.looks}, declared now: a comparison that one of them decides is measured no further")
+    others = sum(cells.elsewhere(setting) for setting in missing)
+    if others:
+        lines.append(f"note   {others} rows of these cells come from other software and are not used")
+    return lines
+
+
+def _detectable(plan: Plan) -> list[str]:
+    """Which differences the sweep finds with a power of 80 %."""
+    found = {}
+    shares = {0.5: ", if two arms differ on half of the seeds", 0.2: ", if they differ on a fifth of them"}
+    for share, who in shares.items():
+        points = _points(detectable(plan.episodes, share))
+        if plan.comparisons > 1:
+            strict = _points(detectable(plan.episodes, share, (1 - LEVEL) / plan.comparisons))
+            points += f"; at worst, corrected for {plan.comparisons} comparisons, {strict}"
+        found[points] = who
+    if len(found) == 1:  # so few seeds that arms which differ so much differ on more of them
+        found = dict.fromkeys(found, "")
+    return [f"tells  at n = {plan.episodes}{who}: {points}" for points, who in found.items()]
+
+
+def _time(cells: Cells, missing: dict[Setting, int], workers: int) -> str:
+    if not any(missing.values()):
+        return "none: everything is measured"
+    known = [(cells.seconds(setting), count) for setting, count in missing.items() if count]
+    total = sum(each * count for each, count in known if each is not None) / workers
+    if not total:
+        return "not known before the first episodes: none was ever measured here"
+    return f"about {_duration(total)} with {workers} at a time, by the wall time of episodes measured before"
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{seconds:.0f} s" if seconds < 90 else f"{minutes} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+
+
+def _points(difference: float | None) -> str:
+    return "nothing" if difference is None else f"{100 * difference:.0f} points"
+
+
+class Store(Protocol):
+    """Where the rows of a plan are: `cell_store.Cells` or `run_store.RunStore`."""
+
+    def rows_of(self, settings: Iterable[Setting], episodes: int) -> dict[Setting, list[Row]]:
+        """What is measured of the first `episodes` seeds of some settings, by seed."""
+
+    def missing(self, setting: Setting, episodes: int) -> list[int]:
+        """Seeds among the first `episodes` that have no row yet."""
+
+    def append(self, setting: Setting, row: Row, episodes: int, describe: Callable[[], dict[str, Any]]) -> None:
+        """Add a row, on disk before this returns; `describe` gives the config.json of a folder that is new."""
+
+
+def measure(
+    plan: Plan,
+    store: Store,
+    run_jobs: Callable[[Sequence[Job]], Iterator[Row]],
+    describe: Callable[[Cell], dict[str, Any]],
+    bar: Callable[[Cell], str] = lambda cell: "sweep",
+) -> None:
+    """Run the episodes that have no row yet, and append their rows: look by look, cell by cell, seed by seed.
+
+    Args:
+        plan: the sweep or run.
+        store: where its rows are.
+        run_jobs: gives the rows of jobs, in their order.
+        describe: gives the config.json of a cell that is new.
+        bar: names the progress bar that a cell's episodes advance.
+    """
+    with bars() as progress:
+        for look, size in enumerate(sizes(plan.episodes, plan.looks), 1):
+            prefix = f"look {look} " * (plan.looks > 1)
+            wanted = _undecided(plan, store)
+            todo = {cell: store.missing(cell.setting, size) for cell in wanted}
+            for name in dict.fromkeys(map(bar, wanted)):
+                missing = [len(seeds) for cell, seeds in todo.items() if bar(cell) == name]
+                progress.add(f"{prefix}{name}", size * len(missing), size * len(missing) - sum(missing))
+            jobs = {Job(cell.setting, cell.policy, seed): cell for cell, seeds in todo.items() for seed in seeds}
+            for row, cell in zip(run_jobs(list(jobs)), jobs.values(), strict=True):
+                store.append(cell.setting, row, plan.episodes, partial(describe, cell))
+                progress.advance(f"{prefix}{bar(cell)}")
+
+
+def _undecided(plan: Plan, store: Store) -> list[Cell]:
+    """One cell of each setting that no look has decided; the reference is needed as long as another arm is."""
+    rows = store.rows_of(plan.settings, plan.episodes)
+    wanted: dict[Setting, Cell] = {}
+    for place in plan.places:
+        done = {arm for arm in plan.arms[1:] if decided(plan, rows, place, arm)}
+        if done and len(done) == len(plan.arms) - 1:
+            done.add(plan.arms[0])
+        for cell in plan.cells:
+            if cell.place == place and cell.arm not in done:
+                wanted.setdefault(cell.setting, cell)
+    return list(wanted.values())

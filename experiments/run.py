@@ -41,7 +41,7 @@ class Args:
     Results depend on the seeds and on these options, never on how fast the machine is.
     """
 
-    what: Configuration = Configuration()
+    configuration: Configuration = Configuration()
     episodes: int = 20
     """Episodes of each mode, on the same seeds."""
     seed: int = 10_000
@@ -56,17 +56,17 @@ class Args:
     """Folder of this run; default is runs/NAME with a name made from these options."""
     resume: bool = False
     """Continue the run in that folder, or raise its --episodes."""
-    where: EngineOptions = EngineOptions()
+    parallel: EngineOptions = EngineOptions()
 
 
 def main(args: Args) -> None:
     """Check everything, run what is missing, write and print the summary."""
     command.check_range("batch", args.batch, 1)
     command.check_range("videos", args.videos, 0)
-    settings, policy = args.what.settings(args.seed, args.episodes)
+    settings, policy = args.configuration.settings(args.seed, args.episodes)
     plan = run_plan(settings, policy, args.episodes)
     place = find_run(args.out, RUNS, settings, args.episodes, args.resume)
-    with args.where.open(gpu=args.what.device == "cuda") as workers:
+    with args.parallel.open(gpu=args.configuration.device == "cuda") as workers:
         # A worker opens the world and loads the policy, so that what is wrong with them is said before we write.
         facts = workers.call(probe, Job(settings[0], str(policy), args.seed))
         config = describe(settings, policy, facts) | {"episodes": args.episodes}
@@ -104,7 +104,8 @@ def _batches(workers: Engine, jobs: Sequence[Job], size: int, traces: Path | Non
 
 def _closing(folder: RunFolder) -> str:
     """Where the results are, and what to type next."""
-    found = [f"{name}/ ({count})" for name in (VIDEOS, TRACES) if (count := len(list((folder.path / name).glob("*.*"))))]
+    counts = {name: len(list((folder.path / name).glob("*.*"))) for name in (VIDEOS, TRACES)}
+    found = [f"{name}/ ({count})" for name, count in counts.items() if count]
     more = provenance.with_episodes(sys.argv, 10 * folder.config["episodes"])
     return (
         f"{folder.path}/  {' · '.join([SUMMARY_MD, SUMMARY_JSON, EPISODES, *found])}\n"

@@ -38,7 +38,7 @@ class Args:
     """Film so many scenes of each place in every arm: those that end most differently."""
     dry_run: bool = False
     """Only say what would be measured, how long it takes, and what differences it can tell."""
-    where: EngineOptions = EngineOptions()
+    parallel: EngineOptions = EngineOptions()
 
 
 def main(args: Args) -> None:
@@ -47,7 +47,7 @@ def main(args: Args) -> None:
     plan = read_plan(args.sweep, args.change)
     check_writable(RUNS)
     gpu = any(cell.setting.device == "cuda" for cell in plan.cells)
-    with args.where.open(gpu) as workers:
+    with args.parallel.open(gpu) as workers:
         # A worker opens the world and loads each policy, so that what is wrong with them is said before we write.
         jobs = {cell.policy: Job(cell.setting, cell.policy, cell.setting.seed) for cell in plan.cells}
         facts = {policy: workers.call(probe, job) for policy, job in jobs.items()}

@@ -152,7 +152,11 @@ def run_episode(job: Job) -> Row:
 
 
 def run_together(jobs: Sequence[Job]) -> list[Row]:
-    """The rows of episodes of one setting that advance together and share forward passes; errors as in `run_episode`."""
+    """The rows of episodes that advance together and share forward passes; errors as in `run_episode`.
+
+    Args:
+        jobs: of settings that differ in their timing alone.
+    """
     setting = jobs[0].setting
     with _told_in_one_line(*jobs):
         worlds, vla = worlds_and_policy(setting, jobs[0].policy)

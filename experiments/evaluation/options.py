@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal, get_args
 from tyro.constructors import PrimitiveConstructorSpec
 
 from vlatency.agent.optimization import (
-    CAMERA_ORDER,
     Attention,
     Compile,
     Encoding,
@@ -31,9 +30,11 @@ from vlatency.agent.realtime.servers import ServersName, make_servers
 from vlatency.agent.realtime.timing import MODES, Mode, Timing
 from vlatency.experiments.evaluation.policies import find_policy, find_policy_of, hash_policy
 from vlatency.experiments.evaluation.setting import FIRST_TRAINING_SEED, Device, Setting
-from vlatency.experiments.parallel.engine import Engine, open_engine
+from vlatency.experiments.parallel.engine import Engine
+from vlatency.experiments.parallel.open_engine import EngineName, open_engine
 from vlatency.experiments.shared.command import check_range, parse
 from vlatency.sim.errors import UsageError
+from vlatency.sim.names import CAMERA_ORDER
 
 TaskName = Literal["static", "shape", "small", "clutter", "occluded", "conveyor", "turntable", "disturbed", "switched"]
 """The names of `envs.tasks.TASKS`, which a test holds against these; that table needs MuJoCo, a help text must not."""
@@ -91,8 +92,8 @@ class EngineOptions:
 
     workers: int = 0
     """Processes; 0 takes one a CPU core."""
-    engine: Literal["local", "ray"] = "local"
-    """Processes of this machine, or a Ray cluster each of whose nodes has this checkout at the same path, installed, and
+    engine: EngineName = "local"
+    """Processes of this machine, or a Ray cluster. Each of its nodes needs this checkout at the same path, installed, and
     for --videos and --trace the folder of the run (docs/usage.md)."""
     address: str = ""
     """--engine ray: HOST:PORT of the cluster; left out, the cluster is this machine alone."""
@@ -132,11 +133,19 @@ class EncodeOptions:
     def optimization(self, pool: Pool = "attention") -> Optimization:
         """The optimization that these options ask for. UsageError if it is impossible."""
         if not self.cameras and not 1 <= self.views <= len(CAMERA_ORDER):
-            cameras = ", ".join(CAMERA_ORDER)
-            raise UsageError(f"views must be 1 to {len(CAMERA_ORDER)}, not {self.views}; cameras are {cameras}")
-        cameras = self.cameras or CAMERA_ORDER[: self.views]
-        kernels = self.attention, self.quant, self.compile, self.shortcuts
-        chosen = Optimization(cameras, *self.res, self.encoding, pool, *kernels)
+            names = ", ".join(CAMERA_ORDER)
+            raise UsageError(f"views must be 1 to {len(CAMERA_ORDER)}, not {self.views}; cameras are {names}")
+        chosen = Optimization(
+            cameras=self.cameras or CAMERA_ORDER[: self.views],
+            width=self.res[0],
+            height=self.res[1],
+            encoding=self.encoding,
+            pool=pool,
+            attention=self.attention,
+            quant=self.quant,
+            compile=self.compile,
+            shortcuts=self.shortcuts,
+        )
         return with_preset(chosen, self.preset) if self.preset else chosen
 
 

@@ -87,7 +87,9 @@ class Setting:
             KeyError, TypeError, ValueError: these are not the values of a setting.
         """
         timing, latency = values["timing"], values["timing"]["latency"]
-        optimization = {key: tuple(v) if isinstance(v, list) else v for key, v in values["optimization"].items()}
+        optimization: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in values["optimization"].items()
+        }
         read = Timing(
             mode=timing["mode"],
             control_hz=timing["control_hz"],

@@ -1,4 +1,4 @@
-"""What a measured configuration says: one type, written to summary.json and read back, shown by every table and page."""
+"""What a measured configuration says: one type, in summary.json and in every table and page."""
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -183,8 +183,8 @@ def results(plan: Plan, rows: Rows, config: Callable[[Setting], dict[str, Any] |
             assert cell is not None
             mine = rows.get(cell.setting, ())[: len(used(plan, rows, place, arm))]
             result = summarize(cell.setting, mine, config(cell.setting) if mine else None)
-            told = {"against": against.get(key), "letters": marks.get(arm), "split": divided.get(key)}
-            found.append(replace(result, place=place, arm=arm, **told))
+            compared = replace(result, against=against.get(key), letters=marks.get(arm), split=divided.get(key))
+            found.append(replace(compared, place=place, arm=arm))
     return tuple(found)
 
 

@@ -42,6 +42,7 @@ def _keeps_up(result: Result) -> str:
     return {None: "world waits", True: "yes", False: "no"}[result.keeps_up]
 
 
+LETTERS: Column = ("letters", lambda result: result.letters or "")
 SUCCESS: tuple[Column, ...] = (
     ("k/n", lambda result: f"{result.k}/{result.n}" if result.n else "-"),
     ("success\nrate", _rate),
@@ -63,9 +64,9 @@ ARM_COLUMNS: tuple[Column, ...] = (
     ("loop\nms", lambda result: milliseconds(result.loop_ms) if result.loop_ms is not None else "-"),
     ("loop\nHz", lambda result: f"{result.rate_hz:.1f}" if result.rate_hz else "-"),
     ("keeps\nup", _keeps_up),
+    LETTERS,
 )
-"""Of the table of a sweep."""
-LETTERS: Column = ("letters", lambda result: result.letters or "")
+"""Of the table of a sweep. Letters are left out where there are none."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class Summary:
         lines: list[str] = []
         for place in self.plan.places:
             here = [result for result in self.results if result.place == place]
-            columns = self.columns + (LETTERS,) * any(result.letters for result in here)
+            columns = [each for each in self.columns if each != LETTERS or any(result.letters for result in here)]
             rows = [[value(result) for _, value in columns] for result in here]
             lines += ["", show(place)] if len(self.plan.places) > 1 else [""]
             lines += [f"  {line}" for line in text_table([head for head, _ in columns], rows)]
@@ -131,7 +132,7 @@ class Summary:
             several = f", adjusted by Holm over {count} comparisons" * (count > 1)
             lines += ["", f"p-values are exact McNemar on shared seeds{several};"]
             lines.append("intervals of differences are Newcombe's, each at 95 % by itself")
-        if any(result.letters for result in self.results):
+        if LETTERS in self.columns and any(result.letters for result in self.results):
             lines.append("arms that share a letter cannot be told apart (Holm over the pairs of the place)")
         if self.plan.looks > 1:
             lines.append(

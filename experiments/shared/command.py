@@ -59,13 +59,6 @@ def _one_line(box: str) -> str:
     return f"{message[0].lower()}{message[1:].rstrip('.')}; see --help"
 
 
-def check_range(name: str, value: float, least: float, most: float = math.inf) -> None:
-    """UsageError unless `value` is a number from `least` to `most`."""
-    if not least <= value <= most:
-        limit = f"at least {least:g}" if most == math.inf else f"{least:g} to {most:g}"
-        raise UsageError(f"{name} must be {limit}, not {value:g}")
-
-
 def run(main: Callable[[T], None], config: type[T]) -> NoReturn:
     """Parse the command line, call `main` with it and exit. Errors that a user can fix print no traceback."""
     try:

@@ -1,12 +1,10 @@
 """Progress bars, one a name, with the time that is left."""
 
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-
 
 
 class Bars:

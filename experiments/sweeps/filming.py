@@ -42,7 +42,7 @@ def choose_scenes(plan: Plan, cells: Cells, place: Place, count: int) -> list[in
 
 
 def scenes_to_film(plan: Plan, cells: Cells, count: int) -> dict[Job, Row]:
-    """`count` scenes of each place in every arm: the jobs that film them into the folders of the cells, and their rows."""
+    """The jobs that film `count` scenes of each place in every arm, and the rows of the episodes that they repeat."""
     found = {}
     for place in plan.places:
         for seed in choose_scenes(plan, cells, place, count):

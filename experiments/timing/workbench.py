@@ -18,7 +18,7 @@ from vlatency.agent.vla.model.encoder import PLAIN
 from vlatency.agent.vla.model.vla import VLA
 from vlatency.agent.vla.model.zoo import Tiny, find_model
 from vlatency.agent.vla.policy import VLAPolicy
-from vlatency.experiments.evaluation import setting
+from vlatency.experiments.evaluation import policies
 from vlatency.experiments.shared import command, provenance
 from vlatency.experiments.timing import encode_stages, profile_file, stopwatch
 from vlatency.experiments.timing.encode_stages import Measurement, Samples
@@ -204,9 +204,9 @@ class Workbench:
         if row.vision_encoder != "qwen":
             raise UsageError("a light vision encoder is timed with --weights random, or as part of a policy's folder")
         if self.conditions.weights != "hub":
-            folder = setting.find_policy(self.conditions.weights)
+            folder = policies.find_policy(self.conditions.weights)
         elif self._is_tiny(row.model):
-            folder = setting.find_policy_of(row.model)
+            folder = policies.find_policy_of(row.model)
         else:
             return VLAPolicy.from_backbone(row.model, device=self.device.type).model
         return VLAPolicy.from_pretrained(folder, device=self.device.type).model

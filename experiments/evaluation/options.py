@@ -93,8 +93,8 @@ class EngineOptions:
     workers: int = 0
     """Processes; 0 takes one a CPU core."""
     engine: EngineName = "local"
-    """Processes of this machine, or a Ray cluster. Each of its nodes needs this checkout at the same path, installed, and
-    for --videos and --trace the folder of the run (docs/usage.md)."""
+    """Processes of this machine, or a Ray cluster. Each of its nodes needs this checkout at the same path, installed,
+    and for --videos and --trace the folder of the run (docs/usage.md)."""
     address: str = ""
     """--engine ray: HOST:PORT of the cluster; left out, the cluster is this machine alone."""
 

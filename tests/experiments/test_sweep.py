@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.experiments.evaluation.test_setting import SETTING
-from vlatency.agent.realtime.robot_timing import Rig
+from vlatency.agent.realtime.robot_timing import RobotTiming
 from vlatency.experiments import sweep
 from vlatency.experiments.evaluation.episodes import Job
 from vlatency.experiments.evaluation.run_folder import EPISODES, Row
@@ -148,7 +148,7 @@ def test_a_mode_is_one_cell_whatever_it_makes_no_use_of() -> None:
 
 def test_the_world_waits_alike_whatever_the_rig_and_a_fixed_latency_whatever_is_encoded() -> None:
     paused = replace(SETTING, modes=("pause",))
-    assert canonical(replace(paused, rig=Rig(camera_hz=10.0))) == canonical(paused)
+    assert canonical(replace(paused, robot=RobotTiming(camera_hz=10.0))) == canonical(paused)
     fixed = replace(SETTING, modes=("async",), latency="fixed:100,11")
     other = replace(SETTING.optimization, quant="bnb-nf4")
     assert canonical(replace(fixed, latency_of=other)) == canonical(fixed)

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.golden.cases import CASES, SEEDS
-from vlatency.experiments import run
-from vlatency.experiments.evaluation import episodes
+from vlatency.experiments.evaluation.episodes import Job, run_episode
+from vlatency.experiments.evaluation.options import Configuration
 from vlatency.experiments.parallel.engine import SINGLE_THREADED
 from vlatency.experiments.shared import command
 
@@ -55,9 +55,8 @@ def key(about: dict[str, Any]) -> str:
 def rows(case: str) -> list[dict[str, Any]]:
     """What the episodes of a case do, seed by seed."""
     os.environ.update(SINGLE_THREADED)
-    setting, policy = run.resolve(command.parse(run.Args, CASES[case].split()))
-    (mode,) = setting.modes
-    found = [episodes.run(episodes.Job(setting, str(policy), mode, seed)) for seed in SEEDS]
+    (setting,), policy = command.parse(Configuration, CASES[case].split()).settings(SEEDS[0], len(SEEDS))
+    found = [run_episode(Job(setting, str(policy), seed)) for seed in SEEDS]
     return [{name: row[name] for name in KEPT} for row in found]
 
 

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from vlatency.agent.realtime.cost.latency import Constant, LatencyStream
+from vlatency.agent.realtime.cost.latency import Constant, LatencyStream, NoLatency
 from vlatency.agent.realtime.driver import Policy, run_episodes
-from vlatency.agent.realtime.episode import episode
+from vlatency.agent.realtime.episode import Episode, episode
 from vlatency.agent.realtime.requests import Act, Encode
 from vlatency.agent.realtime.reuse import Latest, Reuse
+from vlatency.agent.realtime.timing import Mode, Timing
 from vlatency.agent.realtime.trace import EpisodeTrace
 from vlatency.sim.clock import ms_to_ns, s_to_ns
 
@@ -120,8 +121,23 @@ class Jitter:
 NO_LATENCY = Constant(0, 0)
 
 
+@dataclass(frozen=True)
+class Streamed(NoLatency):
+    """A latency model that has one stream."""
+
+    source: LatencyStream = NO_LATENCY
+
+    def stream(self, rng: np.random.Generator) -> LatencyStream:
+        return self.source
+
+
+def begin(plant: FakePlant, mode: Mode, latency: LatencyStream = NO_LATENCY, **timing: Any) -> Episode:
+    """An episode that is charged what `latency` says."""
+    return episode(plant, CAMERAS, Timing(mode, latency=Streamed(source=latency), **timing), np.random.default_rng(0))
+
+
 def play(
-    mode: str,
+    mode: Mode,
     latency: LatencyStream = NO_LATENCY,
     reuse: Reuse = Latest(),  # noqa: B008
     control_hz: float = 10,
@@ -130,8 +146,8 @@ def play(
     cameras: Sequence[str] = CAMERAS,
     **more: Any,
 ) -> tuple[FakePlant, EpisodeTrace]:
-    """One whole episode, with `FakePolicy` if with no other; `more` goes to `episode`."""
+    """One whole episode, with `FakePolicy` if with no other; `more` goes to `Timing`."""
     plant = plant or FakePlant()
-    steps = episode(plant, cameras, mode, reuse, latency, control_hz, **more)
-    (trace,) = run_episodes([steps], policy or FakePolicy())
+    timing = Timing(mode, control_hz, Streamed(source=latency), reuse, **more)
+    (trace,) = run_episodes([episode(plant, cameras, timing, np.random.default_rng(0))], policy or FakePolicy())
     return plant, trace

@@ -9,7 +9,7 @@ import pytest
 from tests.agent.realtime.fakes import STEP_NS, Jitter, play
 from tests.agent.realtime.test_execution import ALL, Sloping
 from vlatency.agent.realtime.reuse import Deadline, Every, Latest, OnEvent, Stagger
-from vlatency.agent.realtime.robot_timing import Rig
+from vlatency.agent.realtime.robot_timing import RobotTiming
 from vlatency.agent.realtime.servers import Apart, Shared
 from vlatency.experiments.recording.perfetto import chrome_trace
 
@@ -24,7 +24,7 @@ def drawn(seed: int) -> dict[str, Any]:
         "control_hz": choose([7, 10, 20, 47.3, 100, 500]),
         "execution": choose(ALL),
         "servers": choose([Apart(), Shared(1.0), Shared(1.3), Shared(4.0)]),
-        "rig": Rig(
+        "robot": RobotTiming(
             camera_hz=choose([0, 0, 7, 30, 60, 499]),
             camera_phase_ms=choose([0, 3.3, 40]),
             camera_delay_ms=choose([0, 1.7, 33, 200]),
@@ -38,7 +38,7 @@ def drawn(seed: int) -> dict[str, Any]:
 def test_servers_take_one_job_at_a_time_and_nothing_is_early(seed: int) -> None:
     options = drawn(seed)
     plant, trace = play(**options, policy=Sloping())
-    rig = options["rig"]
+    rig = options["robot"]
     for name in ("encode", "head"):
         jobs = [span for span in trace.spans if span.name == name]
         assert jobs == sorted(jobs, key=lambda job: job.start_ns)

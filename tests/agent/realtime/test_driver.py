@@ -5,26 +5,25 @@ from typing import Any
 
 import pytest
 
-from tests.agent.realtime.fakes import CAMERAS, FakePlant, FakePolicy, Jitter
+from tests.agent.realtime.fakes import FakePlant, FakePolicy, Jitter, begin
 from vlatency.agent.realtime.driver import run_episodes
-from vlatency.agent.realtime.episode import episode
 from vlatency.agent.realtime.requests import Request
-from vlatency.agent.realtime.reuse import Latest
+from vlatency.agent.realtime.timing import Mode
 from vlatency.agent.realtime.trace import EpisodeTrace
 
 LENGTHS = (1.0, 0.3, 2.0, 0.0, 1.4)
 
 
-def run_batched(mode: str, batch: int | None) -> tuple[list[tuple[str, EpisodeTrace]], int]:
+def run_batched(mode: Mode, batch: int | None) -> tuple[list[tuple[str, EpisodeTrace]], int]:
     plants = [FakePlant(seconds, start=seconds) for seconds in LENGTHS]
     policy = FakePolicy()
-    episodes = (episode(plant, CAMERAS, mode, Latest(), Jitter(seed), 10) for seed, plant in enumerate(plants))
+    episodes = (begin(plant, mode, Jitter(seed)) for seed, plant in enumerate(plants))
     traces = run_episodes(episodes, policy, batch)
     return [(plant.trajectory_hash, trace) for plant, trace in zip(plants, traces, strict=True)], policy.widest
 
 
 @pytest.mark.parametrize("mode", ["pause", "sync", "async"])
-def test_the_batch_size_does_not_change_any_episode(mode: str) -> None:
+def test_the_batch_size_does_not_change_any_episode(mode: Mode) -> None:
     alone, width = run_batched(mode, 1)
     assert width == 1
     for batch in (2, 3, None):
@@ -40,7 +39,7 @@ def test_episodes_are_asked_for_only_when_a_place_is_free() -> None:
         nonlocal alive
         alive += 1
         assert alive <= 2
-        yield from episode(FakePlant(0.5), CAMERAS, "async", Latest(), Jitter(seed), 10)
+        yield from begin(FakePlant(0.5), "async", Jitter(seed))
         alive -= 1
         return seed
 
@@ -52,7 +51,7 @@ def test_an_error_closes_the_other_episodes_and_is_raised() -> None:
 
     def patient() -> Generator[Request, Any, None]:
         try:
-            yield from episode(FakePlant(), CAMERAS, "pause", Latest(), Jitter(0), 10)
+            yield from begin(FakePlant(), "pause", Jitter(0))
         finally:
             closed.append(True)
 
@@ -79,4 +78,4 @@ def test_a_policy_that_forgets_an_answer_is_an_error() -> None:
             return []
 
     with pytest.raises(ValueError, match="shorter"):
-        run_episodes([episode(FakePlant(), CAMERAS, "pause", Latest(), Jitter(0), 10)], Forgetful())
+        run_episodes([begin(FakePlant(), "pause", Jitter(0))], Forgetful())

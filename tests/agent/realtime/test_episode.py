@@ -7,10 +7,10 @@ from itertools import pairwise
 
 import pytest
 
-from tests.agent.realtime.fakes import CAMERAS, NO_LATENCY, STEP_NS, FakePlant, Jitter, play
+from tests.agent.realtime.fakes import NO_LATENCY, STEP_NS, FakePlant, Jitter, begin, play
 from vlatency.agent.realtime.cost.latency import Constant
-from vlatency.agent.realtime.episode import MODES, episode
 from vlatency.agent.realtime.reuse import Every, Latest, Reuse
+from vlatency.agent.realtime.timing import MODES, Mode
 from vlatency.agent.realtime.trace import EpisodeTrace, Span
 from vlatency.sim.clock import ms_to_ns
 from vlatency.sim.errors import UsageError
@@ -30,7 +30,7 @@ def in_ms(times_ns: list[int | None]) -> list[float | None]:
 
 @pytest.mark.parametrize("control_hz", [10, 30, 50, 47.3])
 @pytest.mark.parametrize(("mode", "reuse"), [("async", Latest()), ("async", Every(1)), ("sync", Latest())])
-def test_zero_latency_equals_the_paused_world_bit_for_bit(mode: str, reuse: Reuse, control_hz: float) -> None:
+def test_zero_latency_equals_the_paused_world_bit_for_bit(mode: Mode, reuse: Reuse, control_hz: float) -> None:
     paused, expected = play("pause", control_hz=control_hz)
     clocked, trace = play(mode, NO_LATENCY, reuse, control_hz)
     assert clocked.trajectory_hash == paused.trajectory_hash
@@ -52,7 +52,7 @@ def test_a_paused_world_ignores_the_latency() -> None:
 @pytest.mark.parametrize("reuse", REUSES, ids=str)
 @pytest.mark.parametrize("mode", CLOCKED)
 def test_no_command_takes_effect_before_its_capture_and_the_latencies_charged(
-    mode: str, reuse: Reuse, seed: int
+    mode: Mode, reuse: Reuse, seed: int
 ) -> None:
     plant, trace = play(mode, Jitter(seed), reuse)
     assert len(trace.commands) > 5
@@ -67,7 +67,7 @@ def test_no_command_takes_effect_before_its_capture_and_the_latencies_charged(
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("mode", CLOCKED)
-def test_feature_age_never_falls_except_when_new_features_arrive(mode: str, seed: int) -> None:
+def test_feature_age_never_falls_except_when_new_features_arrive(mode: Mode, seed: int) -> None:
     _, trace = play(mode, Jitter(seed))
     finishes = [span.end_ns for span in spans(trace, "encode")]
     for tick, following in pairwise(trace.ticks):
@@ -79,7 +79,7 @@ def test_feature_age_never_falls_except_when_new_features_arrive(mode: str, seed
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("reuse", REUSES, ids=str)
 @pytest.mark.parametrize("mode", CLOCKED)
-def test_a_busy_server_never_takes_a_second_job(mode: str, reuse: Reuse, seed: int) -> None:
+def test_a_busy_server_never_takes_a_second_job(mode: Mode, reuse: Reuse, seed: int) -> None:
     _, trace = play(mode, Jitter(seed), reuse)
     for name in ("encode", "head"):
         assert all(job.end_ns <= following.start_ns for job, following in pairwise(spans(trace, name)))
@@ -161,7 +161,7 @@ def test_every_tick_of_the_grid_is_recorded_and_either_missed_or_leads_to_one_co
 
 
 @pytest.mark.parametrize("mode", CLOCKED)
-def test_same_seed_same_trace_and_another_seed_another(mode: str) -> None:
+def test_same_seed_same_trace_and_another_seed_another(mode: Mode) -> None:
     (first, trace), (again, same), (_, other) = (play(mode, Jitter(seed)) for seed in (1, 1, 2))
     assert trace == same
     assert first.trajectory_hash == again.trajectory_hash
@@ -170,11 +170,11 @@ def test_same_seed_same_trace_and_another_seed_another(mode: str) -> None:
 
 def test_an_unknown_mode_is_one_line_with_the_valid_ones() -> None:
     with pytest.raises(UsageError, match=r"^unknown mode 'fast'; modes are pause, sync, async$"):
-        episode(FakePlant(), CAMERAS, "fast", Latest(), NO_LATENCY, 10)
+        begin(FakePlant(), "fast")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_an_episode_that_is_over_before_it_begins_asks_for_nothing(mode: str) -> None:
+def test_an_episode_that_is_over_before_it_begins_asks_for_nothing(mode: Mode) -> None:
     plant, trace = play(mode, plant=FakePlant(seconds=0))
     assert not (trace.spans or trace.ticks or trace.commands)
     assert plant.captured == []
@@ -198,7 +198,7 @@ def test_the_clock_needs_neither_torch_nor_a_physics_engine_nor_the_environments
         ("async", Every(3), "98debf394c3344f7"),
     ],
 )
-def test_by_default_every_event_is_where_the_first_release_had_it(mode: str, reuse: Reuse, digest: str) -> None:
+def test_by_default_every_event_is_where_the_first_release_had_it(mode: Mode, reuse: Reuse, digest: str) -> None:
     whole = hashlib.sha256()
     for seed in range(3):
         for control_hz in (10, 47.3):

@@ -21,6 +21,7 @@ from vlatency.agent.realtime.execution import (
 )
 from vlatency.agent.realtime.requests import Act
 from vlatency.agent.realtime.reuse import Every, Latest, Reuse
+from vlatency.agent.realtime.timing import Mode
 from vlatency.sim.clock import ms_to_ns
 from vlatency.sim.errors import UsageError
 
@@ -70,7 +71,7 @@ class Labelled(FakePolicy):
         return chunks
 
 
-def labels(head_ms: float, execution: Execution, mode: str = "async", **more: Any) -> list[tuple[float, int, int]]:
+def labels(head_ms: float, execution: Execution, mode: Mode = "async", **more: Any) -> list[tuple[float, int, int]]:
     """(time [ms], chunk, row) of every command."""
     plant, _ = play(mode, Constant(0, head_ms), Every(1), policy=Labelled(), execution=execution, **more)
     return [(t_ns / 1e6, int(point[0]), int(point[1])) for t_ns, point in plant.commanded]
@@ -80,7 +81,7 @@ def labels(head_ms: float, execution: Execution, mode: str = "async", **more: An
 @pytest.mark.parametrize("execution", ALL, ids=str)
 @pytest.mark.parametrize(("mode", "reuse"), [("async", Latest()), ("async", Every(1)), ("sync", Latest())])
 def test_zero_latency_equals_the_paused_world_bit_for_bit(
-    mode: str, reuse: Reuse, execution: Execution, control_hz: float
+    mode: Mode, reuse: Reuse, execution: Execution, control_hz: float
 ) -> None:
     paused, expected = play("pause", control_hz=control_hz, policy=Sloping(), execution=execution)
     clocked, trace = play(mode, NO_LATENCY, reuse, control_hz, policy=Sloping(), execution=execution)
@@ -150,7 +151,7 @@ def test_real_time_chunking_tells_the_head_what_is_left_of_the_chunk_in_force(d:
 
 @pytest.mark.parametrize("head_ms", [11.0, 99.7, 130.0, 250.0, 431.0])
 @pytest.mark.parametrize("mode", ["sync", "async"])
-def test_what_is_frozen_is_what_will_be_in_force(mode: str, head_ms: float) -> None:
+def test_what_is_frozen_is_what_will_be_in_force(mode: Mode, head_ms: float) -> None:
     """On the 100 ms grid or off it, as long as the latency does not change."""
     policy = Listening()
     plant, trace = play(
@@ -216,7 +217,7 @@ def test_the_last_row_is_held_when_no_chunk_follows() -> None:
 @pytest.mark.parametrize("execution", ALL, ids=str)
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_nothing_takes_effect_early_and_every_fresh_command_is_one_run_of_the_head(
-    mode: str, execution: Execution, seed: int
+    mode: Mode, execution: Execution, seed: int
 ) -> None:
     plant, trace = play(mode, Jitter(seed), policy=Sloping(), execution=execution, plant=FakePlant(seconds=4))
     assert [command.applied_ns for command in trace.commands] == [t_ns for t_ns, _ in plant.commanded]

@@ -7,25 +7,30 @@ import pytest
 from tests.agent.realtime.fakes import STEP_NS, FakePlant, Jitter, play
 from vlatency.agent.realtime.cost.latency import Constant
 from vlatency.agent.realtime.reuse import Every, Latest, Reuse
-from vlatency.agent.realtime.robot_timing import Rig
+from vlatency.agent.realtime.robot_timing import RobotTiming
+from vlatency.agent.realtime.timing import Mode
 from vlatency.agent.realtime.trace import Span
 from vlatency.sim.clock import ms_to_ns
 from vlatency.sim.errors import UsageError
 
-FREE_RUNNING = (Rig(camera_hz=30), Rig(camera_hz=30, camera_phase_ms=7, camera_delay_ms=50), Rig(15, 3.3, 150))
+FREE_RUNNING = (
+    RobotTiming(camera_hz=30),
+    RobotTiming(camera_hz=30, camera_phase_ms=7, camera_delay_ms=50),
+    RobotTiming(15, 3.3, 150),
+)
 SEEDS = range(4)
 
 
-def encodes(rig: Rig, reuse: Reuse, seed: int, mode: str = "async") -> tuple[FakePlant, list[Span]]:
-    plant, trace = play(mode, Jitter(seed), reuse, rig=rig)
+def encodes(rig: RobotTiming, reuse: Reuse, seed: int, mode: Mode = "async") -> tuple[FakePlant, list[Span]]:
+    plant, trace = play(mode, Jitter(seed), reuse, robot=rig)
     return plant, [span for span in trace.spans if span.name == "encode"]
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("mode", ["sync", "async"])
-def test_no_command_takes_effect_before_all_delays_have_passed(mode: str, seed: int) -> None:
-    rig = Rig(camera_delay_ms=33, actuation_ms=21)
-    _, trace = play(mode, Jitter(seed), rig=rig)
+def test_no_command_takes_effect_before_all_delays_have_passed(mode: Mode, seed: int) -> None:
+    rig = RobotTiming(camera_delay_ms=33, actuation_ms=21)
+    _, trace = play(mode, Jitter(seed), robot=rig)
     assert len(trace.commands) > 3
     for command in trace.commands:
         charged_ns = rig.delay_ns + command.vl_ns + command.head_ns + rig.actuation_ns
@@ -36,7 +41,7 @@ def test_no_command_takes_effect_before_all_delays_have_passed(mode: str, seed: 
 @pytest.mark.parametrize("reuse", [Latest(), Every(3)], ids=str)
 @pytest.mark.parametrize("rig", FREE_RUNNING, ids=str)
 def test_an_encode_has_the_newest_views_that_had_arrived_or_waited_for_the_next(
-    rig: Rig, reuse: Reuse, seed: int
+    rig: RobotTiming, reuse: Reuse, seed: int
 ) -> None:
     _, jobs = encodes(rig, reuse, seed)
     frames = [rig.exposure_ns(frame) for frame in range(200)]
@@ -49,14 +54,14 @@ def test_an_encode_has_the_newest_views_that_had_arrived_or_waited_for_the_next(
 
 
 @pytest.mark.parametrize("rig", FREE_RUNNING, ids=str)
-def test_frames_that_no_encode_can_want_are_not_drawn(rig: Rig) -> None:
-    plant, trace = play("async", Constant(400, 10), rig=rig)
+def test_frames_that_no_encode_can_want_are_not_drawn(rig: RobotTiming) -> None:
+    plant, trace = play("async", Constant(400, 10), robot=rig)
     frames = 2.0 * rig.camera_hz
     assert len([span for span in trace.spans if span.name == "encode"]) <= len(plant.captured) < 0.75 * frames
 
 
 def test_ideal_cameras_are_triggered_and_the_encode_waits_for_the_cable() -> None:
-    plant, trace = play("async", Constant(200, 10), rig=Rig(camera_delay_ms=50))
+    plant, trace = play("async", Constant(200, 10), robot=RobotTiming(camera_delay_ms=50))
     starts = [(span.capture_ns / 1e6, span.start_ns / 1e6) for span in trace.spans if span.name == "encode"]
     assert starts[:3] == [(0, 50), (250, 300), (500, 550)]
     assert trace.ticks[3].feature_age_ns == ms_to_ns(300)
@@ -65,7 +70,7 @@ def test_ideal_cameras_are_triggered_and_the_encode_waits_for_the_cable() -> Non
 
 def test_actuation_delays_every_command_and_no_run_of_the_head() -> None:
     _, plain = play("async", Constant(200, 10))
-    _, slow = play("async", Constant(200, 10), rig=Rig(actuation_ms=40))
+    _, slow = play("async", Constant(200, 10), robot=RobotTiming(actuation_ms=40))
     assert plain.spans == slow.spans
     apart = [b.applied_ns - a.applied_ns for a, b in zip(plain.commands, slow.commands, strict=True)]
     assert set(apart) == {ms_to_ns(40)}
@@ -73,7 +78,7 @@ def test_actuation_delays_every_command_and_no_run_of_the_head() -> None:
 
 def test_late_commands_are_applied_when_they_arrive_or_never() -> None:
     _, applied = play("async", Constant(0, 150))
-    _, dropped = play("async", Constant(0, 150), rig=Rig(late="drop"))
+    _, dropped = play("async", Constant(0, 150), robot=RobotTiming(late="drop"))
     heads = sum(span.name == "head" for span in dropped.spans)
     assert (applied.dropped, len(dropped.commands), dropped.dropped) == (0, 0, heads)
     assert applied.overruns == dropped.overruns == heads
@@ -81,7 +86,7 @@ def test_late_commands_are_applied_when_they_arrive_or_never() -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_finished_run_of_the_head_is_applied_or_dropped(seed: int) -> None:
-    _, trace = play("async", Jitter(seed), rig=Rig(late="drop"))
+    _, trace = play("async", Jitter(seed), robot=RobotTiming(late="drop"))
     heads = [span for span in trace.spans if span.name == "head"]
     late = [span for span in heads if span.end_ns - span.start_ns > trace.period_ns]
     assert trace.dropped == len(late) > 0
@@ -102,4 +107,4 @@ def test_every_finished_run_of_the_head_is_applied_or_dropped(seed: int) -> None
 )
 def test_bad_values_name_the_good_ones(change: dict[str, Any], says: str) -> None:
     with pytest.raises(UsageError, match=says):
-        Rig(**change)
+        RobotTiming(**change)

@@ -1,16 +1,15 @@
 """Laws of sharing one GPU."""
 
 from itertools import pairwise
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from tests.agent.realtime.fakes import Jitter, play
 from vlatency.agent.realtime.cost.latency import Constant
 from vlatency.agent.realtime.reuse import Every, Latest
-from vlatency.agent.realtime.servers import Apart, Servers, Shared, parse_servers
+from vlatency.agent.realtime.servers import Apart, Servers, ServersName, Shared, make_servers
 from vlatency.agent.realtime.trace import EpisodeTrace
-from vlatency.sim.errors import UsageError
 
 
 def lasting_ms(trace: EpisodeTrace, name: str) -> list[float]:
@@ -68,8 +67,6 @@ def test_in_sync_mode_encoder_and_head_take_turns_so_that_sharing_changes_nothin
 
 
 def test_names_become_servers() -> None:
-    assert parse_servers("two", 2.0) == Apart()
-    assert parse_servers("shared", 1.7) == Shared(1.7)
-    assert parse_servers("shared-priority", 1.7) == Shared(1.0)
-    with pytest.raises(UsageError, match=r"^unknown servers 'cpu'; servers are two, shared, shared-priority$"):
-        parse_servers("cpu", 2.0)
+    named = {name: make_servers(name, 1.7) for name in get_args(ServersName)}
+    assert named == {"two": Apart(), "shared": Shared(1.7), "shared-priority": Shared(1.0)}
+    assert {name: str(servers) for name, servers in named.items()} == {name: name for name in named}

@@ -10,14 +10,19 @@ from tests.agent.realtime.test_reuse import Eventful
 from vlatency.agent.realtime.cost.latency import Constant
 from vlatency.agent.realtime.requests import Act, Encode
 from vlatency.agent.realtime.reuse import Latest, Stagger
-from vlatency.agent.realtime.robot_timing import Rig
+from vlatency.agent.realtime.robot_timing import RobotTiming
 from vlatency.agent.realtime.servers import Shared
 from vlatency.agent.realtime.trace import EpisodeTrace, Span
 from vlatency.experiments.recording.perfetto import chrome_trace
 from vlatency.sim.clock import ms_to_ns
 from vlatency.sim.names import CAMERA_ORDER, WRIST
 
-RIGS = (Rig(), Rig(camera_delay_ms=33), Rig(camera_hz=30, camera_delay_ms=120), Rig(actuation_ms=40, late="drop"))
+RIGS = (
+    RobotTiming(),
+    RobotTiming(camera_delay_ms=33),
+    RobotTiming(camera_hz=30, camera_delay_ms=120),
+    RobotTiming(actuation_ms=40, late="drop"),
+)
 SUBSETS = (CAMERA_ORDER, CAMERA_ORDER[:2], ("wrist", "left", "front"), ("wrist",), ("top", "front"), ("top",))
 
 
@@ -51,9 +56,9 @@ def encodes(trace: EpisodeTrace) -> list[Span]:
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("rig", RIGS)
-def test_in_one_turn_is_latest_bit_for_bit(rig: Rig, seed: int) -> None:
+def test_in_one_turn_is_latest_bit_for_bit(rig: RobotTiming, seed: int) -> None:
     (plant, trace), (other, expected) = (
-        play("async", Jitter(seed), reuse, 20, Eventful(), Keeping(), CAMERA_ORDER, rig=rig, servers=Shared(1.5))
+        play("async", Jitter(seed), reuse, 20, Eventful(), Keeping(), CAMERA_ORDER, robot=rig, servers=Shared(1.5))
         for reuse in (Stagger(1), Latest())
     )
     assert plant.trajectory_hash == other.trajectory_hash
@@ -86,8 +91,8 @@ def test_the_wrist_is_looked_at_each_time_and_a_static_camera_at_least_every_nth
 @pytest.mark.parametrize("delay_ms", [0, 33])
 def test_no_camera_is_rendered_that_its_encode_does_not_look_at(delay_ms: float) -> None:
     policy = Keeping()
-    rig = Rig(camera_delay_ms=delay_ms)
-    plant, trace = play("async", Jitter(1), Stagger(), 10, Eventful(), policy, CAMERA_ORDER, rig=rig)
+    rig = RobotTiming(camera_delay_ms=delay_ms)
+    plant, trace = play("async", Jitter(1), Stagger(), 10, Eventful(), policy, CAMERA_ORDER, robot=rig)
     looked = [(span.capture_ns, span.views) for span in encodes(trace)]
     assert list(zip(plant.captured, plant.rendered, strict=True))[: len(looked)] == looked
     assert len(plant.captured) <= len(looked) + 1  # the end may come between exposure and encode
@@ -96,8 +101,8 @@ def test_no_camera_is_rendered_that_its_encode_does_not_look_at(delay_ms: float)
 
 def test_free_running_cameras_all_expose_and_an_encode_gets_the_views_that_are_due() -> None:
     policy = Keeping()
-    rig = Rig(camera_hz=30, camera_delay_ms=120)
-    plant, trace = play("async", Constant(50, 5), Stagger(), 10, policy=policy, cameras=CAMERA_ORDER, rig=rig)
+    rig = RobotTiming(camera_hz=30, camera_delay_ms=120)
+    plant, trace = play("async", Constant(50, 5), Stagger(), 10, policy=policy, cameras=CAMERA_ORDER, robot=rig)
     assert set(plant.rendered) == {CAMERA_ORDER}
     assert [tuple(request.images) for request, _ in policy.answers] == [span.views for span in encodes(trace)]
     assert {len(span.views) for span in encodes(trace)[1:]} == {2, 3}
@@ -111,9 +116,9 @@ def test_a_new_instruction_makes_all_views_due_again() -> None:
 
 
 @pytest.mark.parametrize("rig", RIGS)
-def test_the_features_hold_the_views_of_the_instants_that_the_trace_tells(rig: Rig) -> None:
+def test_the_features_hold_the_views_of_the_instants_that_the_trace_tells(rig: RobotTiming) -> None:
     policy = Keeping()
-    _, trace = play("async", Jitter(2), Stagger(), 10, Eventful(), policy, CAMERA_ORDER, rig=rig)
+    _, trace = play("async", Jitter(2), Stagger(), 10, Eventful(), policy, CAMERA_ORDER, robot=rig)
     taken: dict[str, int] = {}
     known: list[tuple[int, dict[str, int]]] = []
     for span, (_, told) in zip(encodes(trace), policy.answers, strict=True):

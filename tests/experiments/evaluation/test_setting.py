@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from vlatency.agent.optimization import Optimization
-from vlatency.agent.realtime.robot_timing import Rig
+from vlatency.agent.realtime.robot_timing import RobotTiming
 from vlatency.experiments.evaluation.setting import (
     Setting,
     crossed,
@@ -61,7 +61,7 @@ def test_every_field_counts(change: dict[str, Any]) -> None:
 
 
 def test_the_rig_counts_field_by_field() -> None:
-    other = replace(SETTING, rig=Rig(camera_hz=30, late="drop"))
+    other = replace(SETTING, robot=RobotTiming(camera_hz=30, late="drop"))
     assert other.hash != SETTING.hash
     assert differences(SETTING.as_json(), other.as_json()) == [
         "camera_hz (0 there, 30 here)",

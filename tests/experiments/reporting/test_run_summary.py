@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.experiments.evaluation.test_setting import SETTING
 from tests.experiments.reporting.test_mode_table import ROWS
-from vlatency.agent.realtime.robot_timing import Rig
+from vlatency.agent.realtime.robot_timing import RobotTiming
 from vlatency.experiments.reporting.run_header import header
 from vlatency.experiments.reporting.run_summary import machinery, summary
 
@@ -45,7 +45,7 @@ def test_controls_and_real_gpus_are_named() -> None:
 def test_only_machinery_that_is_not_as_usual_is_named() -> None:
     assert machinery(CONFIG["setting"]) == []
     assert machinery({}) == []  # a run from before there was any
-    unusual = replace(SETTING, execution="chunk:4", perf_factor=0.5, rig=Rig(camera_hz=30.0))
+    unusual = replace(SETTING, execution="chunk:4", perf_factor=0.5, robot=RobotTiming(camera_hz=30.0))
     assert machinery(unusual.as_json()) == ["execution chunk:4; perf factor 0.5; camera hz 30.0"]
 
 

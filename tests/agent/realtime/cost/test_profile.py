@@ -45,7 +45,7 @@ def test_a_sweep_reads_each_profile_once(reads: Counter[str]) -> None:
     plan = read_plan("note")
     assert len(plan.settings) > 1
     for setting in plan.settings:
-        assert setting.latency_model.sha256
+        assert setting.timing.latency.sha256
     assert reads["insertion_vla.json"] == 1 and set(reads.values()) == {1}
 
 

@@ -1,12 +1,18 @@
 """Linear layers of vision tower and language model with fewer bits. The small heads stay as they are.
 
-bnb-int8      bitsandbytes LLM.int8(): int8 weights and activations, outlier columns in half precision
-bnb-nf4       bitsandbytes NF4: 4-bit weights, multiplied at the model's precision
-int8-dynamic  int8 weights, one scale an output, and int8 activations, one scale a token, taken as they come
-fp8           the same with float8 (e4m3)
+| quant          | weights                            | activations                                | by            |
+|----------------|------------------------------------|--------------------------------------------|---------------|
+| `bnb-int8`     | int8                               | int8, outlier columns in half precision    | bitsandbytes  |
+| `bnb-nf4`      | NF4 (4 bits)                       | the model's own precision                  | bitsandbytes  |
+| `int8-dynamic` | int8, one scale an output          | int8, one scale a token, taken as it comes | torchao       |
+| `fp8`          | float8 (e4m3), one scale an output | float8, one scale a token                  | torchao       |
 
-bitsandbytes saves memory; the last two are real low-precision matrix products on CUDA. On a CPU they round to the same
-numbers and multiply those in float32: the errors of the format at none of its speed.
+bitsandbytes saves memory. The last two are low-precision matrix products: on CUDA those of torchao, which people ship.
+**On a CPU they are emulated**: weights and activations are rounded to the same numbers and multiplied in float32, which
+has the error of the format and none of its speed.
+
+The CUDA path through torchao has not been run yet: it was written without a GPU. Its configurations, its padding and,
+for int8, its numbers are tested on a CPU.
 """
 
 from __future__ import annotations
@@ -26,7 +32,7 @@ from vlatency.sim.errors import UsageError
 FP8_CAPABILITY = (8, 9)
 """The least compute capability of an NVIDIA GPU that multiplies float8: Ada and Hopper."""
 _UNIT = 16
-"""CUDA's low-precision products want sides that are multiples of this."""
+"""CUDA's low-precision products take matrices whose sides are multiples of this."""
 _LARGEST = {torch.int8: 127.0, torch.float8_e4m3fn: 448.0}
 
 
@@ -49,8 +55,11 @@ def _whole(side: int) -> int:
     return -(-side // _UNIT) * _UNIT
 
 
-class ScaledLinear(nn.Module):
-    """A linear layer whose weights and inputs are rounded to `dtype`, each row with a scale of its own."""
+class EmulatedLinear(nn.Module):
+    """A linear layer whose weights and inputs are rounded to `dtype`, each row with a scale of its own.
+
+    The product is one of float32: slower than the layer that it replaces. Matrices are filled up as on a GPU.
+    """
 
     def __init__(self, linear: nn.Linear, dtype: torch.dtype) -> None:
         super().__init__()
@@ -66,23 +75,69 @@ class ScaledLinear(nn.Module):
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         """Hidden states (..., in_features) to (..., out_features) of the same type."""
         flat = hidden.flatten(0, -2)
-        # CUDA's integer product wants more than 16 rows.
         rounded, scale = _rounded(_filled(flat, max(len(flat), 2 * _UNIT), self.weight.shape[1]), self.weight.dtype)
-        product = self._product(rounded, scale, hidden.dtype)[: len(flat), : self.out_features]
+        product = (rounded.float() @ self.weight.float().T) * scale * self.scale
+        product = product[: len(flat), : self.out_features]
         product = product if self.bias is None else product + self.bias
         return product.to(hidden.dtype).unflatten(0, hidden.shape[:-1])
 
-    def _product(self, rounded: torch.Tensor, scale: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-        if rounded.device.type == "cpu":
-            return (rounded.float() @ self.weight.float().T) * scale * self.scale
-        if rounded.dtype == torch.int8:
-            return torch._int_mm(rounded, self.weight.T) * scale * self.scale
-        # The kernel with one scale a row gives bfloat16 only.
-        return torch._scaled_mm(rounded, self.weight.T, scale, self.scale, out_dtype=torch.bfloat16).to(dtype)
+
+class PaddedLinear(nn.Module):
+    """A linear layer with zeros added to its sides, so that torchao's kernels take it; the result is the same.
+
+    Without them torchao would leave a layer at full precision (fp8) or multiply it on the CPU (int8): the vision tower
+    of Qwen2.5-VL-3B has sides of 3420.
+    """
+
+    def __init__(self, linear: nn.Linear, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+        sides = _whole(self.in_features), _whole(self.out_features)
+        biased, device = linear.bias is not None, linear.weight.device
+        self.linear = nn.Linear(*sides, bias=biased, device=device, dtype=dtype).requires_grad_(False)
+        self.linear.weight.copy_(_filled(linear.weight.detach(), sides[1], sides[0]))
+        if biased:
+            self.linear.bias.copy_(F.pad(linear.bias.detach(), (0, sides[1] - self.out_features)))
+        self._dtype = dtype
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Hidden states (..., in_features) to (..., out_features) of the same type."""
+        filled = F.pad(hidden.to(self._dtype), (0, self.linear.in_features - self.in_features))
+        result: torch.Tensor = self.linear(filled)
+        return result[..., : self.out_features].to(hidden.dtype)
+
+
+def torchao_config(quant: Quant) -> Any:
+    """What torchao's `quantize_` takes for int8-dynamic or fp8. UsageError if torchao is missing."""
+    # It warns about kernels of its own that were built for another torch; those used here are torch's.
+    logging.getLogger("torchao").setLevel(logging.ERROR)
+    try:
+        from torchao import quantization as torchao
+    except ImportError:
+        raise UsageError("quant int8-dynamic and fp8 need torchao on a GPU: pip install -e '.[quant]'") from None
+    if quant == "fp8":
+        return torchao.Float8DynamicActivationFloat8WeightConfig(granularity=torchao.PerRow())
+    return torchao.Int8DynamicActivationInt8WeightConfig(granularity=torchao.PerRow())
+
+
+def _by_torchao(model: nn.Module, quant: Quant) -> int:
+    """Hand every linear layer to torchao."""
+    config = torchao_config(quant)
+    from torchao.quantization import quantize_
+
+    found = _linears(model)
+    for module, name in found:
+        linear = getattr(module, name)
+        # torchao's float8 with one scale a row takes bfloat16 only.
+        dtype = torch.bfloat16 if quant == "fp8" else linear.weight.dtype
+        fits = linear.in_features % _UNIT == linear.out_features % _UNIT == 0 and linear.weight.dtype == dtype
+        setattr(module, name, linear if fits else PaddedLinear(linear, dtype))
+    quantize_(model, config)
+    return len(found)
 
 
 def _bitsandbytes() -> Any:
-    # It would tell everyone about a package that nobody needs here.
+    # It logs hints about packages that are not needed here.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         import bitsandbytes
@@ -115,13 +170,30 @@ def _bnb_nf4(linear: nn.Linear) -> nn.Module:
 _LAYERS: dict[str, Callable[[nn.Linear], nn.Module]] = {
     "bnb-int8": _bnb_int8,
     "bnb-nf4": _bnb_nf4,
-    "int8-dynamic": partial(ScaledLinear, dtype=torch.int8),
-    "fp8": partial(ScaledLinear, dtype=torch.float8_e4m3fn),
+    "int8-dynamic": partial(EmulatedLinear, dtype=torch.int8),
+    "fp8": partial(EmulatedLinear, dtype=torch.float8_e4m3fn),
 }
 
 
+def _linears(model: nn.Module) -> list[tuple[nn.Module, str]]:
+    """The linear layers, each as its parent and its name there."""
+    return [
+        (module, name)
+        for module in model.modules()
+        for name, child in module.named_children()
+        if type(child) is nn.Linear
+    ]
+
+
 def quantize(model: nn.Module, quant: Quant) -> int:
-    """Replaces every linear layer in `model`, in place; returns how many.
+    """Replace every linear layer in `model`, in place.
+
+    Args:
+        model: its layers are on one device, and may not be those of an earlier call.
+        quant: one of those above, not none.
+
+    Returns:
+        How many layers.
 
     Raises:
         UsageError: the extra is missing, or the GPU has no float8.
@@ -130,12 +202,9 @@ def quantize(model: nn.Module, quant: Quant) -> int:
     if quant == "fp8" and device.type == "cuda" and torch.cuda.get_device_capability(device) < FP8_CAPABILITY:
         name = torch.cuda.get_device_name(device)
         raise UsageError(f"quant fp8 needs an Ada, Hopper or newer GPU, and this is a {name}; use int8-dynamic")
-    found = [
-        (module, name)
-        for module in model.modules()
-        for name, child in module.named_children()
-        if type(child) is nn.Linear
-    ]
+    if device.type == "cuda" and quant in ("int8-dynamic", "fp8"):
+        return _by_torchao(model, quant)
+    found = _linears(model)
     for module, name in found:
         setattr(module, name, _LAYERS[quant](getattr(module, name)))
     return len(found)

@@ -14,7 +14,8 @@ from vlatency.agent.optimization import Optimization, Quant
 from vlatency.agent.realtime.requests import Encode
 from vlatency.agent.vla.model.vla import VLA
 from vlatency.agent.vla.policy import VLAPolicy
-from vlatency.agent.vla.speed.quantize import ScaledLinear, quantize
+from vlatency.agent.vla.speed import quantize as module
+from vlatency.agent.vla.speed.quantize import EmulatedLinear, PaddedLinear, quantize, torchao_config
 from vlatency.sim.errors import UsageError
 from vlatency.sim.names import CAMERA_ORDER
 
@@ -61,7 +62,7 @@ def test_a_product_of_numbers_that_int8_holds_is_exact(sides: tuple[int, int], r
     linear.weight.data = values
     inputs = torch.randint(-127, 128, (rows, 2, sides[0])).float()
     inputs[..., 0] = 127
-    torch.testing.assert_close(ScaledLinear(linear, torch.int8)(inputs), linear(inputs), rtol=1e-5, atol=1e-1)
+    torch.testing.assert_close(EmulatedLinear(linear, torch.int8)(inputs), linear(inputs), rtol=1e-5, atol=1e-1)
 
 
 @pytest.mark.parametrize(("dtype", "most"), [(torch.int8, 0.02), (torch.float8_e4m3fn, 0.06)])
@@ -69,21 +70,21 @@ def test_a_large_token_does_not_spoil_the_others(dtype: torch.dtype, most: float
     torch.manual_seed(0)
     linear, inputs = nn.Linear(64, 48), torch.randn(4, 64)
     inputs[0] *= 1e4
-    for ours, expected in zip(ScaledLinear(linear, dtype)(inputs), linear(inputs), strict=True):
+    for ours, expected in zip(EmulatedLinear(linear, dtype)(inputs), linear(inputs), strict=True):
         assert 0 < (ours - expected).norm() / expected.norm() < most
 
 
 def test_inputs_of_zeros_give_the_bias() -> None:
     linear = nn.Linear(16, 16)
-    torch.testing.assert_close(ScaledLinear(linear, torch.int8)(torch.zeros(2, 16)), linear.bias.expand(2, -1))
+    torch.testing.assert_close(EmulatedLinear(linear, torch.int8)(torch.zeros(2, 16)), linear.bias.expand(2, -1))
 
 
 def test_heads_and_embeddings_keep_their_bits(model: VLA) -> None:
     changed = VLAPolicy(copy.deepcopy(model), replace(BASE, quant="int8-dynamic")).model
     kinds = {name: type(module) for name, module in changed.named_modules()}
     towers = [kind for name, kind in kinds.items() if "visual.blocks" in name or "language_model.layers" in name]
-    assert nn.Linear not in towers and towers.count(ScaledLinear) > 20
-    assert ScaledLinear not in [kind for name, kind in kinds.items() if not name.startswith("encoder.backbone")]
+    assert nn.Linear not in towers and towers.count(EmulatedLinear) > 20
+    assert EmulatedLinear not in [kind for name, kind in kinds.items() if not name.startswith("encoder.backbone")]
     assert kinds["encoder.backbone.language_model.embed_tokens"] is nn.Embedding
 
 
@@ -94,14 +95,68 @@ def test_a_missing_extra_is_one_line_that_names_it(quant: Quant, monkeypatch: py
         quantize(nn.Sequential(nn.Linear(8, 8)), quant)
 
 
+@pytest.mark.parametrize("quant", ["int8-dynamic", "fp8"])
+def test_without_torchao_a_gpu_gets_one_line_that_names_the_extra(
+    quant: Quant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torchao", None)
+    with pytest.raises(UsageError, match=r"torchao[^\n]*pip install -e '.\[quant\]'$"):
+        torchao_config(quant)
+
+
+def test_without_torchao_a_cpu_emulates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torchao", None)
+    model = nn.Sequential(nn.Linear(8, 8))
+    assert quantize(model, "fp8") == 1 and isinstance(model[0], EmulatedLinear)
+
+
+def test_torchao_is_asked_for_one_scale_a_row_like_the_emulation() -> None:
+    torchao = pytest.importorskip("torchao", reason="needs the extra [quant]").quantization
+    int8, fp8 = torchao_config("int8-dynamic"), torchao_config("fp8")
+    assert isinstance(int8, torchao.Int8DynamicActivationInt8WeightConfig) and int8.granularity == torchao.PerRow()
+    assert isinstance(fp8, torchao.Float8DynamicActivationFloat8WeightConfig)
+    assert set(fp8.granularity) == {torchao.PerRow()}
+    assert {fp8.activation_dtype, fp8.weight_dtype} == {torch.float8_e4m3fn}
+
+
+def test_torchao_s_int8_has_the_error_of_the_emulation(model: VLA, request_of: Callable[..., Encode]) -> None:
+    """On torchao's CPU kernel; the one for CUDA needs a GPU."""
+    pytest.importorskip("torchao", reason="needs the extra [quant]")
+
+    def features(change: Callable[[nn.Module], object]) -> torch.Tensor:
+        policy = VLAPolicy(copy.deepcopy(model), BASE)
+        change(policy.model.encoder.backbone.visual)
+        change(policy.model.encoder.backbone.language_model)
+        return torch.from_numpy(policy.encode([request_of(0)])[0].newest.views)
+
+    exact = features(lambda part: None)
+    emulated = features(lambda part: quantize(part, "int8-dynamic"))
+    theirs = features(lambda part: module._by_torchao(part, "int8-dynamic"))
+    errors = [float((each - exact).norm() / exact.norm()) for each in (emulated, theirs)]
+    assert errors[0] == pytest.approx(errors[1], rel=0.5)
+
+
+@pytest.mark.parametrize("sides", [(3420, 1280), (1280, 3420), (37, 57)])
+@pytest.mark.parametrize("biased", [True, False])
+def test_padding_changes_no_product(sides: tuple[int, int], biased: bool) -> None:
+    torch.manual_seed(0)
+    linear, inputs = nn.Linear(*sides, bias=biased), torch.randn(2, 5, sides[0])
+    padded = PaddedLinear(linear, torch.float32)
+    assert padded.linear.in_features % 16 == padded.linear.out_features % 16 == 0
+    torch.testing.assert_close(padded(inputs), linear(inputs), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
-@pytest.mark.parametrize(("dtype", "most"), [(torch.int8, 0.03), (torch.float8_e4m3fn, 0.06)])
+@pytest.mark.parametrize(("quant", "most"), [("int8-dynamic", 0.03), ("fp8", 0.06)])
 @pytest.mark.parametrize("rows", [1, 300])
-def test_the_product_on_cuda_is_the_reference_up_to_rounding(dtype: torch.dtype, most: float, rows: int) -> None:
-    if dtype != torch.int8 and torch.cuda.get_device_capability() < (8, 9):
+def test_the_product_on_cuda_is_the_emulated_one_up_to_rounding(quant: Quant, most: float, rows: int) -> None:
+    pytest.importorskip("torchao", reason="needs the extra [quant]")
+    if quant == "fp8" and torch.cuda.get_device_capability() < (8, 9):
         pytest.skip("this GPU has no float8")
     torch.manual_seed(0)
-    linear, inputs = nn.Linear(1284, 3420), torch.randn(rows, 1284)
-    expected = ScaledLinear(linear, dtype)(inputs)
-    ours = ScaledLinear(linear.to("cuda", torch.bfloat16), dtype)(inputs.to("cuda", torch.bfloat16)).float().cpu()
+    emulated, inputs = nn.Sequential(nn.Linear(1284, 3420)), torch.randn(rows, 1284)
+    real = copy.deepcopy(emulated).to("cuda", torch.bfloat16)
+    assert quantize(emulated, quant) == quantize(real, quant) == 1
+    expected, ours = emulated(inputs), real(inputs.to("cuda", torch.bfloat16)).float().cpu()
     assert (ours - expected).norm() / expected.norm() < most

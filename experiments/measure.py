@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from vlatency.agent.optimization import Attention, Compile, Encoding, Optimization, Quant, parse_res, with_preset
-from vlatency.experiments.evaluation import setting
+from vlatency.experiments.evaluation.options import EncodeOptions
 from vlatency.experiments.shared import command
-from vlatency.experiments.timing.ladder import Row, ladder, single
+from vlatency.experiments.timing.ladder import ladder, single
 from vlatency.experiments.timing.roofline_gap import roofline_gap
 
 
@@ -28,23 +27,7 @@ class Args:
     """tiny, tiny-s, qwen2-vl-2b, qwen2.5-vl-3b, qwen2.5-vl-7b, qwen3-vl-2b."""
     weights: str = "random"
     """random; hub (for a tiny model: the ones that ship); or the folder of a policy."""
-    views: int = 3
-    """Use the first N of the cameras top, wrist, front, left, right."""
-    res: str = "224"
-    """Size to which each 640x360 view is resized: 224 for 224x224, or WIDTHxHEIGHT."""
-    encoding: Encoding = "batched"
-    """All views in one sequence (joint), one sequence a view (batched), one call a view (separate), or one call a view
-    on CUDA streams (streams)."""
-    attention: Attention = "sdpa"
-    """Attention kernel."""
-    quant: Quant = "none"
-    """Precision of the linear layers."""
-    compile: Compile = "none"
-    """How kernels are launched."""
-    shortcuts: str = ""
-    """Work to skip, joined by commas: prefix, fused, device-views."""
-    preset: str = ""
-    """Sets every option that is left at its default: fast."""
+    encode: EncodeOptions = EncodeOptions()
     vision_encoder: str = "qwen"
     """Vision encoder: qwen (the model's own), clip-b16, clip-b32, mobilenetv3-small, efficientnet-b0,
     efficientnet-lite0."""
@@ -56,8 +39,8 @@ class Args:
     """Where to measure; auto: cuda where there is a GPU."""
     threads: int = 0
     """CPU threads; 0 leaves the choice to torch."""
-    out: str = ""
-    """The profile to write; default: runs/latency-MODEL[-ladder]-DEVICE.json."""
+    out: Path | None = None
+    """The profile to write; default is runs/latency-MODEL[-ladder]-DEVICE.json."""
     ladder: bool = False
     """All configurations in one call: 8 minutes on a GPU, 5 on a CPU. What cannot run here is listed with what it
     needs."""
@@ -67,31 +50,18 @@ def main(args: Args) -> None:
     """Measure, print each row when it is done, write the profile. UsageError if a figure cannot be true."""
     command.check_range("reps", args.reps, 1)
     command.check_range("threads", args.threads, 0)
-    rows = ladder(args.model) if args.ladder else [_row(args)]
+    asked = args.encode.optimization()
+    alone = single(asked, args.model, args.vision_encoder, args.transformers_path)
+    rows = ladder(args.model) if args.ladder else [alone]
     from vlatency.experiments.timing.workbench import Conditions, measure  # torch is slow to import
 
     conditions = Conditions(
         args.model, args.weights, args.vision_encoder, args.device, args.threads, args.reps, args.ladder
     )
-    profile, path = measure(conditions, rows, Path(args.out) if args.out else None)
+    profile, path = measure(conditions, rows, args.out)
     print("\n".join(["", *roofline_gap(profile), str(path)]))
-    print(f"next: python experiments/run.py --latency {path} --views {args.views} --res {args.res}")
-
-
-def _row(args: Args) -> Row:
-    """The one configuration to measure. UsageError if an option is wrong."""
-    optimization = Optimization(
-        setting.parse_cameras("", args.views),
-        *parse_res(args.res),
-        args.encoding,
-        attention=args.attention,
-        quant=args.quant,
-        compile=args.compile,
-        shortcuts=tuple(filter(None, args.shortcuts.split(","))),  # type: ignore[arg-type]  # it checks
-    )
-    if args.preset:
-        optimization = with_preset(optimization, args.preset)
-    return single(optimization, args.model, args.vision_encoder, args.transformers_path)
+    views, size = len(asked.cameras), f"{asked.width}x{asked.height}"
+    print(f"next: python experiments/run.py --latency {path} --views {views} --res {size}")
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ def main(args: Args) -> None:
     """Check that the runs are of this policy, and write its card."""
     from vlatency.experiments.evaluation.run_folder import CONFIG, SUMMARY_JSON, SWEEP
     from vlatency.experiments.evaluation.setting import hash_policy
-    from vlatency.experiments.train import HISTORY_FILE
+    from vlatency.experiments.training.history import HISTORY_FILE
 
     sha256 = hash_policy(args.policy)
     history = json.loads(_read(args.policy / HISTORY_FILE))
@@ -130,7 +130,7 @@ def _sweep(folder: Path, sha256: str, history: list[dict[str, Any]]) -> list[str
     """What a sweep says, as it said it. UsageError if a cell of it is of a policy that has nothing to do with ours."""
     from vlatency.experiments.evaluation.run_folder import CONFIG, SWEEP
     from vlatency.experiments.reporting.study import printed
-    from vlatency.experiments.train import HISTORY_FILE
+    from vlatency.experiments.training.history import HISTORY_FILE
 
     sweep = json.loads(_read(folder / SWEEP))
     for cell in sweep["cells"]:

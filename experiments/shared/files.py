@@ -1,7 +1,10 @@
 """The folder of this checkout, and files that are written completely or not at all."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from vlatency.sim.errors import UsageError
 
@@ -9,11 +12,22 @@ ROOT = Path(__file__).resolve().parents[2]
 """The folder of this checkout."""
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replace a file atomically: a reader, or a crash, finds the old file or the new one, never a part of one."""
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Open a new content for a file; it replaces the old one when the block ends without an error.
+
+    A reader, or a crash, finds the old file or the new one, never a part of one.
+    """
     part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8")
+    with part.open("wb") as file:
+        yield file
     part.replace(path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a text file atomically, see `replacing`."""
+    with replacing(path) as file:
+        file.write(text.encode())
 
 
 def check_writable(path: Path) -> None:

@@ -1,37 +1,38 @@
-"""A training's whole state in one safetensors file, written so that it exists whole or not at all."""
+"""The complete state of a training in one safetensors file, written atomically."""
 
-import os
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
 
+from vlatency.experiments.shared.files import replacing
 from vlatency.sim.errors import UsageError
 
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 
 def save(path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
-    """Write weights, optimizer moments and the number of the next step."""
+    """Write the weights, the optimizer's moments and the number of the next step."""
     tensors = {f"model.{name}": value.contiguous() for name, value in model.state_dict().items()}
     for name, parameter in model.named_parameters():
         for key in _MOMENTS:
             if key in optimizer.state.get(parameter, {}):
                 tensors[f"optimizer.{key}.{name}"] = optimizer.state[parameter][key]
-    partial = path.with_suffix(".partial")
-    save_file(tensors, partial, {"step": str(step)})
-    os.replace(partial, path)
+    with replacing(path) as file:
+        file.write(to_bytes(tensors, {"step": str(step)}))
 
 
 def load(path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> int:
-    """Restore what `save` wrote; returns the number of the next step.
+    """Restore what `save` wrote into `model` and `optimizer`.
+
+    Returns:
+        The number of the next step.
 
     Raises:
         UsageError: the file is damaged or of another model.
     """
-    from safetensors import safe_open
-
     try:
         tensors = load_file(path)
         with safe_open(path, "pt") as file:

@@ -1,11 +1,6 @@
-"""What the encoder says about every pictured moment, computed once: a head learns from that in minutes.
-
-Lessons are drawn as in `experiments.train`: one to five views, all poolings, ages and gaps between two looks.
-"""
+"""The encoder's features of every moment with images, computed once, so that a head can be trained in minutes."""
 
 import hashlib
-import os
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,156 +8,94 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vlatency.agent.optimization import Pool
-from vlatency.agent.vla.model.heads import Past, SensorBatch, ViewBatch
-from vlatency.agent.vla.model.views import token_grid
 from vlatency.agent.vla.model.vla import VLA
+from vlatency.experiments.shared.files import replacing
 from vlatency.experiments.shared.progress import bars
-from vlatency.experiments.train import SIZES, SIZES_P, Draw
-from vlatency.experiments.training.losses import MAX_AGE_TICKS, Demonstrations, Labels
+from vlatency.experiments.training.batches import SIZE_SHARES, SIZES
+from vlatency.experiments.training.demonstrations import Demonstrations, Indices
 
 BLOCK, BATCH = 128, 16
-"""Moments whose features are written to disk together, and encoded together."""
-BACK, BACK_P = (0, 1, 2, 3, 4, 5, 6), (0.2, 0.1, 0.35, 0.15, 0.08, 0.06, 0.06)
-"""How many pictures ago the earlier look was, 0 for none, and how often."""
+"""Moments whose features are written to one file, and moments encoded together."""
 SLOTS = 2
-"""Instructions under which each moment is read: what the demonstration was told, and another object."""
+"""Instructions under which each moment is encoded: what the demonstration was told, and another object."""
 
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """What the encoder says about every pictured moment."""
+    """The features of every moment with images.
 
-    moments: NDArray[np.int64]
-    """(N,) in order."""
-    things: NDArray[np.int64]
-    """(N, SLOTS) the object that the instruction named."""
+    Attributes:
+        moments: (N,) in order.
+        things: (N, SLOTS) the objects that the instructions name.
+        features: (N, SLOTS, V, F) of all views, see `ViewReadout.features`.
+    """
+
+    moments: Indices
+    things: Indices
     features: NDArray[np.float32]
-    """(N, SLOTS, V, F) of all views, see `ViewReadout.features`."""
 
 
-@dataclass(frozen=True)
-class Lesson:
-    """Inputs of an action head at B moments, and what it should say."""
-
-    looks: ViewBatch
-    past: Past
-    sensors: SensorBatch
-    age_s: torch.Tensor
-    pool: Pool
-    labels: Labels
-
-
-def folder_of(root: Path, model: VLA, demos: Demonstrations) -> Path:
-    """Where the features of these demonstrations by this encoder are kept below `root`."""
-    digest = hashlib.sha256(demos.moments.position.tobytes())
+def folder_of(root: Path, model: VLA, demonstrations: Demonstrations) -> Path:
+    """The folder below `root` for the features of these demonstrations by this encoder."""
+    digest = hashlib.sha256(demonstrations.moments.position.tobytes())
     for name, tensor in model.encoder.state_dict().items():
         digest.update(name.encode() + tensor.numpy().tobytes())
     return root / f"encoded-{digest.hexdigest()[:12]}"
 
 
-def encode(model: VLA, demos: Demonstrations, folder: Path) -> Encoded:
-    """Features of all pictured moments, block by block; those that `folder` holds are not computed again.
+def encode(model: VLA, demonstrations: Demonstrations, folder: Path) -> Encoded:
+    """Encode all moments with images, block by block, and keep the features in `folder`; existing blocks are read.
 
-    Every block is seen at one size, drawn as in training among those that its images have.
+    All images of a block are shown at one size, drawn as in training from those that need no enlargement.
     """
-    m = demos.moments
-    moments = np.sort(np.concatenate([demos.training, demos.validation]))
+    m = demonstrations.moments
+    moments = np.sort(np.concatenate([demonstrations.training, demonstrations.validation]))
     step = 1 + m.episode[moments] % np.maximum(1, m.count[moments] - 1)
-    # The same other object all through an episode, so that two looks at it can show motion.
+    # The other object stays the same throughout an episode, so that two looks at it show its motion.
     things = np.stack([m.target[moments], (m.target[moments] + step) % m.count[moments]], axis=1)
-    blocks = [slice(start, start + BLOCK) for start in range(0, len(moments), BLOCK)]
+    blocks = np.split(np.arange(len(moments)), range(BLOCK, len(moments), BLOCK))
     paths = [folder / f"{number:05d}.npy" for number in range(len(blocks))]
     missing = [number for number, path in enumerate(paths) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     model.eval()
-    began = time.monotonic()
     with bars() as progress, torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         progress.add("encode", len(paths), len(paths) - len(missing))
         for number in missing:
-            seen, named = moments[blocks[number]], things[blocks[number]]
-            size = draw_size(demos.sizes(seen), np.random.default_rng(number))
-            starts = range(0, len(seen), BATCH)
-            parts = [_read(model, demos, seen[i : i + BATCH], named[i : i + BATCH], size) for i in starts]
-            partial = paths[number].with_suffix(".partial")
-            with partial.open("wb") as file:
-                np.save(file, np.concatenate(parts))
-            os.replace(partial, paths[number])
-            if number == missing[0]:
-                minutes = (time.monotonic() - began) * len(missing) / 60
-                print(f"{len(moments)} moments to encode, about {minutes:.1f} min for those that are missing")
+            block = blocks[number]
+            size = draw_size(demonstrations.sizes(moments[block]), np.random.default_rng(number))
+            parts = np.split(block, range(BATCH, len(block), BATCH))
+            features = [_features(model, demonstrations, moments[part], things[part], size) for part in parts]
+            with replacing(paths[number]) as file:
+                np.save(file, np.concatenate(features))
             progress.advance("encode")
     return Encoded(moments, things, np.concatenate([np.load(path) for path in paths]))
 
 
-def draw_size(stored: NDArray[np.int64], rng: np.random.Generator) -> tuple[int, int]:
-    """One of the sizes that a training uses, to which no image must be enlarged; `stored` (N, 2) are theirs [px].
+def draw_size(stored: Indices, rng: np.random.Generator) -> tuple[int, int]:
+    """Draw one of the training's sizes at which no image has to be enlarged.
 
-    Large images are few, and seen at the large sizes only, so that these are met about as often as in training.
+    Large images are rare, and shown at large sizes only, so that these occur about as often as in training.
+
+    Args:
+        stored: (N, 2) width and height of the images [px].
+        rng: the random generator.
     """
     large = np.array([min(size) > min(SIZES[0]) for size in SIZES])
     fits = np.array([(stored >= size).all() for size in SIZES])
-    share = np.array(SIZES_P) * (fits & large if (fits & large).any() else fits)
+    share = np.array(SIZE_SHARES) * (fits & large if (fits & large).any() else fits)
     return SIZES[rng.choice(len(SIZES), p=share / share.sum())]
 
 
-def _read(
-    model: VLA, demos: Demonstrations, seen: NDArray[np.int64], named: NDArray[np.int64], size: tuple[int, int]
+def _features(
+    model: VLA, demonstrations: Demonstrations, moments: Indices, things: Indices, size: tuple[int, int]
 ) -> NDArray[np.float32]:
-    """(B, SLOTS, V, F) features of the moments `seen` (B,), told of `named` (B, SLOTS)."""
+    """(B, SLOTS, V, F) features of the images at `moments` (B,) under instructions that name `things` (B, SLOTS)."""
     cameras = model.config.cameras
-    tokens, grid = model.encoder.vision(demos.pixels(seen, list(range(len(cameras))), size).flatten(0, 1))
-    assert grid == token_grid(*size, model.config)
-    shared = tokens.unflatten(0, (len(seen), len(cameras))).repeat(SLOTS, 1, 1, 1)
-    texts = demos.instructions(np.tile(seen, SLOTS), named.T.ravel())
+    pixels = demonstrations.pixels(moments, list(range(len(cameras))), size)
+    tokens, grid = model.encoder.vision(pixels.flatten(0, 1))
+    shared = tokens.unflatten(0, (len(moments), len(cameras))).repeat(SLOTS, 1, 1, 1)
+    texts = demonstrations.instructions(np.tile(moments, SLOTS), things.T.ravel())
     hidden = model.encoder.language(shared, texts, cameras, "batched", grid)
     read = model.encoder.readout(hidden, grid).features
-    features: NDArray[np.float32] = read.unflatten(0, (SLOTS, len(seen))).transpose(0, 1).float().numpy()
+    features: NDArray[np.float32] = read.unflatten(0, (SLOTS, len(moments))).transpose(0, 1).float().numpy()
     return features
-
-
-def draw(model: VLA, demos: Demonstrations, encoded: Encoded, rng: np.random.Generator, batch: int) -> Lesson:
-    """A lesson about `batch` moments of the training episodes."""
-    look = Draw.random(rng)
-    late, slot = rng.choice(demos.training, batch), rng.integers(0, SLOTS, batch)
-    ticks = rng.integers(1, MAX_AGE_TICKS + 1, batch) * (rng.random(batch) < 0.4)
-    back = rng.choice(BACK, batch, p=BACK_P)
-    return lesson(model, demos, encoded, late, back, demos.later(late, ticks), slot, look.cameras, look.pool)
-
-
-def examination(model: VLA, demos: Demonstrations, encoded: Encoded) -> Lesson:
-    """The moments kept aside: three views, the other object, an earlier look 0.6 s before, features just taken."""
-    seen = demos.validation
-    slot, back = np.ones(len(seen), dtype=np.int64), np.full(len(seen), 2)
-    return lesson(model, demos, encoded, seen, back, seen, slot, model.config.cameras[:3], "attention")
-
-
-def lesson(
-    model: VLA,
-    demos: Demonstrations,
-    encoded: Encoded,
-    late: NDArray[np.int64],
-    back: NDArray[np.int64],
-    now: NDArray[np.int64],
-    slot: NDArray[np.int64],
-    cameras: tuple[str, ...],
-    pool: Pool,
-) -> Lesson:
-    """A head's inputs at the moments `now` of looks at `late` and, `back` pictures before, once more.
-
-    All (B,); `slot` is the instruction.
-    """
-    views = model.config.view_ids(cameras)
-    before = demos.earlier(late, back)
-    row, earlier = (np.searchsorted(encoded.moments, seen) for seen in (late, np.where(before < 0, late, before)))
-    # Where the instruction has changed in between, the earlier look does not count.
-    before = np.where(encoded.things[row, slot] == encoded.things[earlier, slot], encoded.moments[earlier], late)
-
-    def look(rows: NDArray[np.int64]) -> ViewBatch:
-        features = torch.from_numpy(encoded.features[rows, slot][:, views])
-        hands = demos.hands(encoded.moments[rows]).unsqueeze(1).expand(-1, len(views), -1)
-        return ViewBatch(features, torch.tensor(views), hands, torch.zeros(len(rows), len(views)))
-
-    past = Past(look(earlier), demos.seconds(before, late))
-    labels = demos.labels(now, encoded.things[row, slot], model.config.chunk, seen=late)
-    return Lesson(look(row), past, demos.sensors(now), demos.seconds(late, now), pool, labels)

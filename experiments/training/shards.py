@@ -1,10 +1,9 @@
-"""Demonstrations on disk: what one shard holds, how it is written whole or not at all, how shards are read together.
+"""Demonstrations on disk: the contents of a shard, atomic writes, and reading many shards as one.
 
-State is stored, not labels: the expert is a memoryless function, so labels for any instructed object are computed when
-they are needed.
+A shard stores states, not labels. The expert is a function of the state alone, so its labels for any instructed object
+are computed when they are needed.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -12,31 +11,32 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from vlatency.experiments.shared.files import replacing
 from vlatency.sim.errors import UsageError
 
 MOST_OBJECTS = 10
-"""K of all shards, so that those of any tasks can be joined."""
+"""K of all shards, so that shards of different tasks can be joined."""
 
 
 @dataclass(frozen=True)
 class Moments:
-    """T moments at 10 Hz out of many episodes, K objects each at most, V views. Padding objects are zero.
+    """T moments at 10 Hz from many episodes, with K object slots and V views. Unused slots are zero.
 
     Attributes:
         episode: (T,) number of the episode.
-        image: (T,) row of the images taken at this moment; -1 where none were taken.
+        image: (T,) row of the images taken at this moment; -1 if none were taken.
         joint_pos, joint_vel: (T, 6) [rad, rad/s].
         gripper_pos, gripper_vel: (T,) [0 open to 1 closed, 1/s].
         ee_pose: (T, 4) [m, rad].
         wrench: (T, 50, 6) [N, N m].
         position: (T, K, 3) centres of the objects [m].
         yaw: (T, K) [rad].
-        shape, colour: (T, K) indices in `sim.world.SHAPES` and `COLOURS`.
+        shape, colour: (T, K) indices in `sim.names.SHAPE_NAMES` and `COLOUR_NAMES`.
         half_height: (T, K) [m].
-        velocity: (T, K, 3) with which belt or turntable carry the objects [m/s].
-        count: (T,) objects on the table.
-        target: (T,) number of the object that the robot is told to pick.
-        place: (T, V, K, 2) the centres in each image, right and down in 0 to 1; outside means not in view.
+        velocity: (T, K, 3) velocity at which the belt or the turntable carries the objects [m/s].
+        count: (T,) number of objects on the table.
+        target: (T,) index of the object that the robot is told to pick.
+        place: (T, V, K, 2) the objects' centres in each image, right and down, 0 to 1 inside the image.
     """
 
     episode: NDArray[np.int64]
@@ -59,23 +59,25 @@ class Moments:
 
 
 def shard_path(folder: Path, number: int) -> Path:
-    """Where shard `number` lies; its images lie beside it as `.npy`."""
+    """The file of shard `number`. Its images lie beside it, as `.npy`."""
     return folder / f"{number:05d}.npz"
 
 
 def write_shard(path: Path, moments: Moments, images: NDArray[np.uint8]) -> None:
-    """Write a shard so that it exists whole or not at all."""
+    """Write a shard. The images come first, and each file atomically, so that a shard that exists is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    pictures, partial = path.with_suffix(".npy"), path.with_suffix(".partial.npz")
-    np.save(pictures, images)
-    np.savez(partial, **{field.name: getattr(moments, field.name) for field in fields(Moments)})
-    os.replace(partial, path)
+    with replacing(path.with_suffix(".npy")) as file:
+        np.save(file, images)
+    with replacing(path) as file:
+        np.savez(file, **{field.name: getattr(moments, field.name) for field in fields(Moments)})
 
 
 def read_shards(folders: Sequence[Path]) -> tuple[Moments, list[NDArray[np.uint8]]]:
-    """All shards of the folders as one, images (n, V, H, W, 3) mapped, not read.
+    """Join all shards of the folders.
 
-    `image` then counts through the mapped arrays in order, `episode` through all episodes.
+    Returns:
+        The moments, whose `episode` counts through all shards and whose `image` counts through all images; and the
+        images of each shard (n, V, H, W, 3), mapped into memory, not read.
 
     Raises:
         UsageError: a folder holds no shard.
@@ -84,10 +86,10 @@ def read_shards(folders: Sequence[Path]) -> tuple[Moments, list[NDArray[np.uint8
     images: list[NDArray[np.uint8]] = []
     rows = episodes = 0
     for folder in folders:
-        paths = sorted(path for path in folder.glob("*.npz") if ".partial" not in path.name)
+        paths = sorted(folder.glob("*.npz"))
         if not paths:
             raise UsageError(
-                f"no demonstrations in {folder}; write some with python experiments/collect.py --out {folder}"
+                f"no demonstrations in {folder}; record some with python experiments/collect.py --out {folder}"
             )
         for path in paths:
             with np.load(path) as stored:

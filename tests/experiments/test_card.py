@@ -9,7 +9,7 @@ import pytest
 from vlatency.agent.vla.model.config import PolicyConfig
 from vlatency.experiments import card
 from vlatency.experiments.evaluation.setting import hash_policy
-from vlatency.experiments.train import HISTORY_FILE
+from vlatency.experiments.training.history import HISTORY_FILE
 from vlatency.sim.errors import UsageError
 
 BEGINNING = {

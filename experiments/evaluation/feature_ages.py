@@ -33,7 +33,7 @@ def success_against_age(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """One cell a bin that holds any episode, of whatever mode, by the median age of its features."""
     bins: dict[int, list[bool]] = {}
     for row in rows:
-        if row["feature_age_ms_p50"] is not None:
+        if row.get("feature_age_ms_p50") is not None:
             place = bisect_right(EDGES_MS, row["feature_age_ms_p50"]) - 1
             bins.setdefault(place, []).append(row["success"])
     cells = []

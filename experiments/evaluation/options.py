@@ -254,7 +254,7 @@ def _leaves(kind: type) -> dict[str, Any]:
     """Name and type of every option below a dataclass of options."""
     found: dict[str, Any] = {}
     for field in dataclasses.fields(kind):
-        if dataclasses.is_dataclass(field.default):
+        if isinstance(field.default, EncodeOptions | ClockOptions | RobotTiming):
             found |= _leaves(type(field.default))
         else:
             found[field.name] = field.type

@@ -49,7 +49,7 @@ class RunFolder:
             raise UsageError(f"{path} holds no run: it has no {CONFIG}") from None
         except UsageError:
             raise
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UsageError(f"{path / CONFIG} cannot be used ({error!r}); choose another --out") from None
         self.rows = self._read_rows()
 

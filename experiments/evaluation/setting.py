@@ -22,9 +22,9 @@ FIRST_TRAINING_SEED = 1_000_000
 Device = Literal["cpu", "cuda"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Setting:
-    """One configuration; equal settings have equal episodes.
+    """One configuration. Settings are equal if their hashes are: they have equal episodes.
 
     Attributes:
         task: name of the pick task.
@@ -100,6 +100,9 @@ class Setting:
             robot=RobotTiming(**timing["robot"]),
         )
         return cls(**{**values, "optimization": Optimization(**optimization), "timing": read})
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Setting) and self.hash == other.hash
 
     def __hash__(self) -> int:
         return hash(self.hash)

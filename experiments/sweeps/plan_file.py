@@ -109,9 +109,9 @@ def make_plan(name: str, spec: dict[str, Any]) -> Plan:
         for arm, options in arms.items():
             cell = _cell(place, arm, {**common, **dict(place), **options}, seed, episodes)
             reference = reference or cell
-            twin = next((each.arm for each in cells if (each.place, each.setting) == (place, cell.setting)), None)
-            if twin is not None:
-                raise UsageError(f"arms: {arm} measures the same as {twin}; leave one of them out")
+            for other in cells:
+                if (other.place, other.part, other.setting) == (place, AS_IS, cell.setting):
+                    raise UsageError(f"arms: {arm} measures the same as {other.arm}; leave one of them out")
             cells.append(cell)
             if spec.get("split") and cell is not reference:
                 cells += _parts(cell, reference)

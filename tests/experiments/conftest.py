@@ -1,11 +1,6 @@
 """TEMPORARY: tests of what is being moved to Setting, Timing and Result; whoever has moved one takes it out."""
 
 collect_ignore = [
-    "evaluation/test_episodes.py",
-    "evaluation/test_feature_ages.py",
-    "evaluation/test_run_folder.py",
-    "evaluation/test_setting.py",
-    "recording/test_perfetto.py",
     "reporting",
     "test_agree.py",
     "test_bench.py",
@@ -13,7 +8,5 @@ collect_ignore = [
     "test_measure.py",
     "test_recommend.py",
     "test_report.py",
-    "test_run.py",
     "test_sabotage.py",
-    "test_sweep.py",
 ]

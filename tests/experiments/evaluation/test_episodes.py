@@ -10,21 +10,18 @@ import numpy as np
 import pytest
 
 from vlatency.agent.optimization import Optimization
+from vlatency.agent.realtime.cost.latency import FixedLatency, LatencyModel, NoLatency
 from vlatency.agent.realtime.requests import Act, Encode
+from vlatency.agent.realtime.timing import MODES, Mode, Timing
 from vlatency.envs.pick import PickEnv
 from vlatency.experiments.evaluation import episodes
-from vlatency.experiments.evaluation.episodes import Job, run, run_together
+from vlatency.experiments.evaluation.episodes import Job, run_episode, run_together
 from vlatency.experiments.evaluation.setting import Setting
 
 SETTING = Setting(
     task="static",
     optimization=Optimization(cameras=("top",)),
-    modes=("pause", "sync", "async"),
-    reuse="latest",
-    latency="fixed:130,11",
-    vl_ms=130.0,
-    head_ms=11.0,
-    control_hz=10.0,
+    timing=Timing("async", latency=FixedLatency(130.0, 11.0)),
     seed=10_000,
     policy_sha256="",
 )
@@ -76,12 +73,13 @@ def worlds(world: PickEnv, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Pic
 @pytest.fixture
 def rule(worlds: list[PickEnv], monkeypatch: pytest.MonkeyPatch) -> Rule:
     rule = Rule()
-    monkeypatch.setattr(episodes, "stage", lambda setting, policy: (worlds, rule))
+    monkeypatch.setattr(episodes, "worlds_and_policy", lambda setting, policy: (worlds, rule))
     return rule
 
 
-def job(mode: str = "async", **change: Any) -> Job:
-    return Job(replace(SETTING, **change), policy="", mode=mode, seed=10_003)
+def job(mode: Mode = "async", latency: LatencyModel | None = None, **change: Any) -> Job:
+    timing = replace(SETTING.timing, mode=mode, latency=latency or SETTING.timing.latency)
+    return Job(replace(SETTING, timing=timing, **change), policy="", seed=10_003)
 
 
 def scientific(row: dict[str, Any]) -> dict[str, Any]:
@@ -89,7 +87,7 @@ def scientific(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_an_episode_repeats_and_its_row_is_json(rule: Rule) -> None:
-    first, second = run(job()), run(job())
+    first, second = run_episode(job()), run_episode(job())
     assert scientific(first) == scientific(second)
     assert json.loads(json.dumps(first, allow_nan=False)) == first
     assert (first["seed"], first["mode"], first["success"], first["ticks"]) == (10_003, "async", False, 8)
@@ -98,8 +96,8 @@ def test_an_episode_repeats_and_its_row_is_json(rule: Rule) -> None:
 
 
 def test_episodes_that_advance_together_are_those_that_advance_alone(rule: Rule, worlds: list[PickEnv]) -> None:
-    jobs = [replace(job(mode), seed=seed) for mode in ("pause", "async") for seed in (10_003, 10_004)]
-    alone = [scientific(run(each)) for each in jobs]
+    jobs = [replace(job(mode), seed=seed) for mode in MODES[::2] for seed in (10_003, 10_004)]
+    alone = [scientific(run_episode(each)) for each in jobs]
     assert len({row["trajectory_hash"] for row in alone}) == 4 and len(worlds) == 1
     for _ in range(2):  # in worlds that are opened, and in those that other episodes have left
         assert [scientific(row) for row in run_together(jobs[:3])] == alone[:3]
@@ -107,46 +105,46 @@ def test_episodes_that_advance_together_are_those_that_advance_alone(rule: Rule,
 
 
 def test_filming_changes_nothing(rule: Rule, tmp_path: Path) -> None:
-    for mode in ("pause", "async"):
+    for mode in MODES[::2]:
         path = tmp_path / f"{mode}.mp4"
-        assert scientific(run(replace(job(mode), video=str(path)))) == scientific(run(job(mode)))
+        assert scientific(run_episode(replace(job(mode), video=str(path)))) == scientific(run_episode(job(mode)))
         assert path.stat().st_size > 1000
 
 
 def test_without_latency_async_is_pause(rule: Rule) -> None:
-    rows = [run(job(mode, latency="none")) for mode in ("pause", "async")]
+    rows = [run_episode(job(mode, latency=NoLatency())) for mode in MODES[::2]]
     assert rows[0]["trajectory_hash"] == rows[1]["trajectory_hash"]
 
 
 def test_latency_changes_the_trajectory_and_not_the_scene(rule: Rule) -> None:
-    fast, slow = run(job("sync", latency="fixed:10,1")), run(job("sync"))
+    fast, slow = run_episode(job("sync", latency=FixedLatency(10.0, 1.0))), run_episode(job("sync"))
     assert fast["trajectory_hash"] != slow["trajectory_hash"]
     one, two = (request.images["top"] for request in rule.seen if request.readings.t_ns == 0)
     assert np.array_equal(one, two)
 
 
 def test_blackout_hides_the_views_and_nothing_else(rule: Rule) -> None:
-    row = run(job(blackout=True))
+    row = run_episode(job(blackout=True))
     assert all(not request.images["top"].any() for request in rule.seen)
     assert all(request.instruction == row["instruction"] for request in rule.seen)
 
 
 def test_a_swapped_instruction_names_another_object_of_the_same_scene(rule: Rule, world: PickEnv) -> None:
-    plain = run(job())
+    plain = run_episode(job())
     things = world.things
-    swapped = run(job(swap_instruction=True))
+    swapped = run_episode(job(swap_instruction=True))
     assert world.things == things and world.target in things[1:]
     assert swapped["instruction"] == world.instruction != plain["instruction"]
     assert (swapped["instructed_lifted"], swapped["former_target_lifted"]) == (False, False)
     one, two = (request.images["top"] for request in rule.seen if request.readings.t_ns == 0)
     assert np.array_equal(one, two)
-    assert run(job(swap_instruction=True))["instruction"] == swapped["instruction"]
+    assert run_episode(job(swap_instruction=True))["instruction"] == swapped["instruction"]
 
 
 def test_what_breaks_is_told_in_one_line(rule: Rule, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rule, "act", lambda requests: [np.full((8, 5), np.nan)])
     with pytest.raises(episodes.RunError, match=r"^pause, seed 10003: ValueError: an action is .* \(plant.py:\d+\)$"):
-        run(job("pause"))
+        run_episode(job("pause"))
     monkeypatch.setattr(rule, "act", lambda requests: 1 / 0)
     with pytest.raises(episodes.RunError, match=r"^pause, seed 10003 or async, seed 10003: ZeroDivisionError: "):
         run_together([job("pause"), job("async")])

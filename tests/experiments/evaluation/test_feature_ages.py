@@ -36,7 +36,9 @@ def test_success_against_age_counts_every_episode_with_features_once() -> None:
 
 
 def test_the_tables_name_bins_that_are_used_only() -> None:
-    lines = markdown([row("pause", [0, 10], 0, True), row("async", [110, 20], 65, False)], ("pause", "sync", "async"))
+    lines = markdown(
+        {"pause": [row("pause", [0, 10], 0, True)], "sync": [], "async": [row("async", [110, 20], 65, False)]}
+    )
     assert lines[0] == "| feature age ms | pause: ticks | async: ticks |"
     assert lines[2:4] == ["| 0-50 | 100 % | 50 % |", "| 100-150 | 0 % | 50 % |"]
     assert "| 0-50 | 1/1 | 100 % | [21, 100] |" in lines
@@ -44,4 +46,4 @@ def test_the_tables_name_bins_that_are_used_only() -> None:
 
 
 def test_rows_without_ages_give_no_table() -> None:
-    assert markdown([row("async", [], None, False)], ("async",)) == []
+    assert markdown({"async": [row("async", [], None, False)]}) == []

@@ -2,16 +2,23 @@
 
 import json
 import resource
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from vlatency.experiments.evaluation.run_folder import CONFIG, EPISODES, RunFolder, find_run
+from tests.builders.sweeps import SETTING
+from vlatency.agent.realtime.cost.latency import parse_latency
+from vlatency.agent.realtime.timing import Timing
+from vlatency.experiments.evaluation.run_folder import CONFIG, EPISODES, SCHEMA, RunFolder, find_run
+from vlatency.experiments.evaluation.setting import name_of
 from vlatency.sim.errors import UsageError
 
-SETTING: dict[str, Any] = {"task": "static", "modes": ["pause"], "optimization": {"width": 224, "cameras": ["top"]}}
-CONFIGURATION = {"setting": SETTING, "episodes": 4}
+SETTINGS = [replace(SETTING, timing=Timing("pause"))]
+BELT = [replace(SETTINGS[0], task="conveyor")]
+CONFIGURATION = {"schema": SCHEMA, "settings": [setting.as_json() for setting in SETTINGS], "episodes": 4}
+NAME = name_of(SETTINGS)
 
 
 def row(seed: int, mode: str = "pause") -> dict[str, Any]:
@@ -75,55 +82,55 @@ def test_a_damaged_config_is_refused(tmp_path: Path, text: str) -> None:
 
 def test_resume_names_every_field_that_differs(tmp_path: Path) -> None:
     run = filled(tmp_path / "a", 1)
-    other = {"task": "belt", "modes": ["pause"], "optimization": {"width": 640, "cameras": ["top"]}}
+    other = [replace(BELT[0], optimization=replace(BELT[0].optimization, width=640))]
     with pytest.raises(UsageError) as error:
-        find_run(run.path, tmp_path, "x", other, 4, resume=True)
+        find_run(run.path, tmp_path, other, 4, resume=True)
     assert "width (224 there, 640 here)" in str(error.value)
-    assert "task (static there, belt here)" in str(error.value)
+    assert "task (static there, conveyor here)" in str(error.value)
     assert "cameras" not in str(error.value)
 
 
 def test_resume_continues_the_named_run(tmp_path: Path) -> None:
     run = filled(tmp_path / "a", 2)
-    found = find_run(run.path, tmp_path, "x", SETTING, 4, resume=True)
+    found = find_run(run.path, tmp_path, SETTINGS, 4, resume=True)
     assert isinstance(found, RunFolder) and found.rows == run.rows
 
 
 def test_resume_before_anything_was_written_starts_the_run(tmp_path: Path) -> None:
-    assert find_run(tmp_path / "new", tmp_path, "x", SETTING, 4, resume=True) == tmp_path / "new"
+    assert find_run(tmp_path / "new", tmp_path, SETTINGS, 4, resume=True) == tmp_path / "new"
 
 
 def test_a_folder_with_something_in_it_is_never_written_to(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(UsageError, match="not empty"):
-        find_run(tmp_path, tmp_path, "x", SETTING, 4, resume=False)
+        find_run(tmp_path, tmp_path, SETTINGS, 4, resume=False)
     with pytest.raises(UsageError, match="holds no run"):
-        find_run(tmp_path, tmp_path, "x", SETTING, 4, resume=True)
+        find_run(tmp_path, tmp_path, SETTINGS, 4, resume=True)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
 def test_the_same_command_again_gets_its_own_folder_and_resume_the_last(tmp_path: Path) -> None:
-    assert find_run(None, tmp_path, "x", SETTING, 4, resume=False) == tmp_path / "x"
-    filled(tmp_path / "x", 1)
-    assert find_run(None, tmp_path, "x", SETTING, 4, resume=False) == tmp_path / "x-2"
-    filled(tmp_path / "x-2", 1)
-    found = find_run(None, tmp_path, "x", SETTING, 4, resume=True)
-    assert isinstance(found, RunFolder) and found.path == tmp_path / "x-2"
+    assert find_run(None, tmp_path, SETTINGS, 4, resume=False) == tmp_path / NAME
+    filled(tmp_path / NAME, 1)
+    assert find_run(None, tmp_path, SETTINGS, 4, resume=False) == tmp_path / f"{NAME}-2"
+    filled(tmp_path / f"{NAME}-2", 1)
+    found = find_run(None, tmp_path, SETTINGS, 4, resume=True)
+    assert isinstance(found, RunFolder) and found.path == tmp_path / f"{NAME}-2"
 
 
 def test_resume_without_a_run_says_what_is_there_instead(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no run to resume"):
-        find_run(None, tmp_path, "y", SETTING, 4, resume=True)
-    filled(tmp_path / "x", 1)
-    with pytest.raises(UsageError, match=r"x was run with another configuration: task \(static there, belt here\)"):
-        find_run(None, tmp_path, "y", SETTING | {"task": "belt"}, 4, resume=True)
+        find_run(None, tmp_path, SETTINGS, 4, resume=True)
+    filled(tmp_path / NAME, 1)
+    with pytest.raises(UsageError, match=r"was run with another configuration: task \(static there, conveyor here\)"):
+        find_run(None, tmp_path, BELT, 4, resume=True)
 
 
 def test_a_file_is_no_place_for_a_run(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for out in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(UsageError, match="not a folder"):
-            find_run(out, tmp_path, "x", SETTING, 4, resume=False)
+            find_run(out, tmp_path, SETTINGS, 4, resume=False)
 
 
 def test_episodes_can_be_raised_and_not_lowered(tmp_path: Path) -> None:
@@ -131,7 +138,7 @@ def test_episodes_can_be_raised_and_not_lowered(tmp_path: Path) -> None:
     run.extend(10)
     assert json.loads((run.path / CONFIG).read_text())["episodes"] == 10
     with pytest.raises(UsageError, match="10 episodes"):
-        RunFolder(run.path).check_continues(SETTING, 4)
+        RunFolder(run.path).check_continues(SETTINGS, 4)
 
 
 def test_a_failed_write_leaves_no_row_behind(tmp_path: Path) -> None:
@@ -153,3 +160,30 @@ def test_a_full_disk_names_the_file_and_costs_no_row(tmp_path: Path) -> None:
     again = RunFolder(run.path)
     again.append(row(2))
     assert RunFolder(run.path).rows == [row(0), row(1), row(2)]
+
+
+def test_a_profile_that_was_edited_between_a_kill_and_resume_is_refused(tmp_path: Path) -> None:
+    """Its medians stay the same: only the content tells."""
+    path, point = tmp_path / "mine.json", {"views": 3, "width": 224, "height": 224, "encoding": "batched"}
+
+    def settings(samples: list[int]) -> list[Any]:
+        profile = {"device": "d", "head_ms": 10, "overhead_ms": 1, "realised_tflops": 1}
+        path.write_text(json.dumps(profile | {"encode": [point | {"samples_ms": samples}]}))
+        latency = parse_latency(str(path), SETTING.optimization)
+        return [replace(SETTING, timing=Timing(mode, latency=latency)) for mode in ("pause", "async")]
+
+    before = settings([50, 60, 70])
+    config = {"schema": SCHEMA, "settings": [setting.as_json() for setting in before], "episodes": 4}
+    run = RunFolder.create(tmp_path / "run", config)
+    assert isinstance(find_run(run.path, tmp_path, before, 4, resume=True), RunFolder)
+    with pytest.raises(UsageError, match=r"mine\.json has changed") as error:
+        find_run(run.path, tmp_path, settings([10, 60, 990]), 4, resume=True)
+    assert "\n" not in str(error.value)
+
+
+def test_a_run_of_another_version_is_refused_in_one_line(tmp_path: Path) -> None:
+    old = {"setting": {"task": "static", "modes": ["pause"]}, "episodes": 4}
+    (tmp_path / CONFIG).write_text(json.dumps(old))
+    with pytest.raises(UsageError, match="schema 1") as error:
+        RunFolder(tmp_path)
+    assert "\n" not in str(error.value)

@@ -1,124 +1,125 @@
-"""A setting's hash changes with the science and with nothing else."""
+"""A setting's hash changes with what it measures and with nothing else."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.builders.sweeps import SETTING
 from vlatency.agent.optimization import Optimization
+from vlatency.agent.realtime.cost.latency import FixedLatency, parse_latency
+from vlatency.agent.realtime.execution import OpenLoop
+from vlatency.agent.realtime.reuse import Every
 from vlatency.agent.realtime.robot_timing import RobotTiming
-from vlatency.experiments.evaluation.setting import (
-    Setting,
-    crossed,
-    differences,
-    find_policy,
-    hash_policy,
-    parse_cameras,
-    parse_modes,
-)
+from vlatency.agent.realtime.servers import Shared
+from vlatency.experiments.evaluation.options import parse_modes
+from vlatency.experiments.evaluation.policies import find_policy, hash_policy
+from vlatency.experiments.evaluation.setting import Setting, crossed, differences, hash_of, name_of
 from vlatency.sim.errors import UsageError
 
-SETTING = Setting(
-    task="static",
-    optimization=Optimization(),
-    modes=("pause", "async"),
-    reuse="latest",
-    latency="fixed:50,10",
-    vl_ms=50.0,
-    head_ms=10.0,
-    control_hz=10.0,
-    seed=10_000,
-    policy_sha256="ab",
-)
+
+def timed(**change: Any) -> Setting:
+    return replace(SETTING, timing=replace(SETTING.timing, **change))
 
 
 def test_the_name_says_task_views_and_resolution() -> None:
-    assert SETTING.name.startswith("static-3v-224-") and len(SETTING.name) == len("static-3v-224-7f3a")
+    name = name_of([SETTING])
+    assert name.startswith("static-3v-224-") and len(name) == len("static-3v-224-7f3a")
     wide = replace(SETTING, optimization=Optimization(cameras=("top",), width=640, height=360), blackout=True)
-    assert wide.name.startswith("static-1v-640x360-blackout-")
+    assert name_of([wide]).startswith("static-1v-640x360-blackout-")
+    assert name_of([replace(SETTING, task="conveyor", speed=0.05)]).startswith("conveyor-0.05-3v-224-")
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"task": "belt"},
-        {"modes": ("pause",)},
-        {"seed": 10_001},
-        {"policy_sha256": "cd"},
-        {"swap_instruction": True},
-        {"execution": "chunk"},
-        {"servers": "shared"},
-        {"perf_factor": 0.5},
-        {"speed": 0.05},
-        {"head": "flow"},
-    ],
-)
-def test_every_field_counts(change: dict[str, Any]) -> None:
-    other = replace(SETTING, **change)
+OTHERS = {
+    "task": replace(SETTING, task="small"),
+    "seed": replace(SETTING, seed=10_001),
+    "policy_sha256": replace(SETTING, policy_sha256="cd"),
+    "swap_instruction": replace(SETTING, swap_instruction=True),
+    "speed": replace(SETTING, speed=0.05),
+    "head": replace(SETTING, head="flow"),
+    "mode": timed(mode="pause"),
+    "control_hz": timed(control_hz=20.0),
+    "reuse": timed(reuse=Every(3)),
+    "execution": timed(execution=OpenLoop()),
+    "servers": timed(servers=Shared(2.0)),
+    "latency": timed(latency=FixedLatency(51.0, 10.0)),
+    "perf_factor": timed(latency=FixedLatency(50.0, 10.0, factor=0.5)),
+    "late": timed(robot=RobotTiming(late="drop")),
+    "camera_hz": timed(robot=RobotTiming(camera_hz=30)),
+    "cameras": replace(SETTING, optimization=Optimization(cameras=("wrist", "top", "front"))),
+}
+
+
+@pytest.mark.parametrize("field", OTHERS)
+def test_every_field_counts_and_is_named(field: str) -> None:
+    other = OTHERS[field]
     assert other.hash != SETTING.hash
-    assert [line.split()[0] for line in differences(SETTING.as_json(), other.as_json())] == list(change)
+    assert [line.split()[0] for line in differences(SETTING.as_json(), other.as_json())] == [field]
 
 
-def test_the_rig_counts_field_by_field() -> None:
-    other = replace(SETTING, robot=RobotTiming(camera_hz=30, late="drop"))
-    assert other.hash != SETTING.hash
-    assert differences(SETTING.as_json(), other.as_json()) == [
-        "camera_hz (0 there, 30 here)",
-        "late (apply there, drop here)",
-    ]
+@pytest.mark.parametrize("setting", OTHERS.values(), ids=OTHERS.keys())
+def test_a_setting_comes_back_from_json_as_it_went(setting: Setting) -> None:
+    values = json.loads(json.dumps(setting.as_json()))
+    again = Setting.from_json(values)
+    assert again.hash == setting.hash and again.as_json() == values
+    assert again.timing.latency.charged == setting.timing.latency.charged
 
 
-def test_a_fixed_speed_is_part_of_the_name() -> None:
-    assert replace(SETTING, task="conveyor", speed=0.05).name.startswith("conveyor-0.05-3v-224-")
+def test_what_was_read_back_runs_no_episode() -> None:
+    latency = Setting.from_json(SETTING.as_json()).timing.latency
+    with pytest.raises(TypeError, match="read back"):
+        latency.stream(None)  # type: ignore[arg-type]
 
 
-def test_the_order_of_cameras_counts() -> None:
-    swapped = replace(SETTING, optimization=Optimization(cameras=("wrist", "top", "front")))
-    assert differences(SETTING.as_json(), swapped.as_json()) == [
-        "cameras (top,wrist,front there, wrist,top,front here)"
-    ]
+def test_a_latency_counts_by_what_it_charges_and_not_by_its_name(tmp_path: Path) -> None:
+    point = {"views": 3, "width": 224, "height": 224, "encoding": "batched"}
+    found = []
+    for name, samples in (("a", [50, 60, 70]), ("b", [50, 60, 70]), ("a", [10, 60, 990])):
+        profile = {"device": "d", "head_ms": 10, "overhead_ms": 1, "realised_tflops": 1}
+        path = tmp_path / f"{name}.json"
+        path.write_text(json.dumps(profile | {"encode": [point | {"samples_ms": samples}]}))
+        found.append(timed(latency=parse_latency(str(path), SETTING.optimization)))
+    medians = {(each.timing.latency.vl_ms, each.timing.latency.head_ms) for each in found}
+    assert len(medians) == 1
+    assert found[0].hash == found[1].hash != found[2].hash
+    assert differences(found[0].as_json(), found[1].as_json()) == []
+    (line,) = differences(found[0].as_json(), found[2].as_json())
+    assert "latency" in line and "changed" in line
 
 
 def test_features_and_timing_can_be_crossed() -> None:
-    profile = replace(SETTING, latency="insertion_vla", vl_ms=81.0)
-    fast = replace(profile, optimization=Optimization(cameras=("top",)), reuse="2", vl_ms=47.0)
-    late, wrong = crossed(profile, fast), crossed(fast, profile)
-    assert late.optimization == profile.optimization and late.reuse == "2"
-    assert late.latency_model == fast.latency_model != profile.latency_model
-    assert wrong.optimization == fast.optimization and wrong.latency_model == profile.latency_model
-    assert (crossed(profile, profile), crossed(fast, fast)) == (profile, fast)
-    assert crossed(late, wrong) == profile and crossed(wrong, late) == fast
-    assert len({one.hash for one in (profile, fast, late, wrong)}) == 4
+    fast_optimization = Optimization(cameras=("top",))
+    slow = timed(latency=parse_latency("insertion_vla", SETTING.optimization))
+    fast = replace(
+        timed(latency=parse_latency("insertion_vla", fast_optimization), reuse=Every(2)), optimization=fast_optimization
+    )
+    late, wrong = crossed(slow, fast), crossed(fast, slow)
+    assert late.optimization == slow.optimization and late.timing == fast.timing != slow.timing
+    assert wrong.optimization == fast.optimization and wrong.timing == slow.timing
+    assert (crossed(slow, slow), crossed(fast, fast)) == (slow, fast)
+    assert crossed(late, wrong) == slow and crossed(wrong, late) == fast
+    assert len({one.hash for one in (slow, fast, late, wrong)}) == 4
 
 
-def test_modes_come_in_one_order() -> None:
+def test_the_modes_of_a_run_count_in_their_order() -> None:
+    modes = [timed(mode="pause"), timed(mode="sync")]
+    assert hash_of(modes) != hash_of(modes[:1]) != hash_of(modes[::-1])
     assert parse_modes("all") == parse_modes("async,pause,sync") == ("pause", "sync", "async")
     assert parse_modes("sync") == ("sync",)
 
 
 @pytest.mark.parametrize("text", ["", "fast", "pause,", "ALL"])
 def test_an_unknown_mode_names_the_modes(text: str) -> None:
-    with pytest.raises(UsageError, match="modes are pause, sync, async, all"):
+    with pytest.raises(UsageError, match="pause, sync, async, all"):
         parse_modes(text)
 
 
-def test_views_take_the_first_cameras() -> None:
-    assert parse_cameras("", 2) == ("top", "wrist")
-    assert parse_cameras("right, top", 3) == ("right", "top")
-
-
-@pytest.mark.parametrize("views", [0, 6, -1])
-def test_views_outside_one_to_five_name_the_cameras(views: int) -> None:
-    with pytest.raises(UsageError, match=f"1 to 5, not {views}; cameras are top, wrist"):
-        parse_cameras("", views)
-
-
 def test_a_missing_policy_names_those_that_ship() -> None:
-    with pytest.raises(UsageError, match="no policy folder 'nowhere'"):
-        find_policy("nowhere")
-    with pytest.raises(UsageError, match="no policy folder ''"):
-        find_policy("")
+    for name in ("nowhere", ""):
+        with pytest.raises(UsageError, match=f"no policy folder '{name}'.*tiny"):
+            find_policy(name)
 
 
 def test_the_policy_hash_follows_weights_and_not_the_model_card(tmp_path: Path) -> None:
@@ -126,5 +127,12 @@ def test_the_policy_hash_follows_weights_and_not_the_model_card(tmp_path: Path) 
     first = hash_policy(tmp_path)
     (tmp_path / "README.md").write_text("card")
     assert hash_policy(tmp_path) == first
-    (tmp_path / "model.safetensors").write_bytes(b"2")
+    (tmp_path / "model.safetensors").write_bytes(b"22")
     assert hash_policy(tmp_path) != first
+
+
+def test_a_policy_is_hashed_once_however_often_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"1")
+    first = hash_policy(tmp_path)
+    monkeypatch.delattr(Path, "open")
+    assert {hash_policy(tmp_path) for _ in range(32)} == {first}

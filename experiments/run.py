@@ -29,7 +29,6 @@ from vlatency.experiments.shared import command, provenance
 from vlatency.experiments.sweeps.filming import choose_episodes, film, film_path
 from vlatency.experiments.sweeps.measuring import measure
 from vlatency.experiments.sweeps.plan import run_plan
-from vlatency.experiments.sweeps.run_store import RunStore
 
 RUNS = Path("runs")
 
@@ -77,9 +76,9 @@ def main(args: Args) -> None:
         print("\n".join(header(config)), flush=True)
         measure(
             plan,
-            RunStore(folder),
+            lambda setting: folder.rows_of(setting, args.episodes),
+            lambda cell, row: folder.append(row),
             lambda jobs: _batches(workers, jobs, args.batch, folder.path / TRACES if args.trace else None),
-            lambda cell: config,
             bar=lambda cell: cell.arm,
         )
         rows = choose_episodes(folder.rows, args.videos)

@@ -58,9 +58,14 @@ def main(args: Args) -> None:
         with cells.locked():
             measure(
                 plan,
-                cells,
+                lambda setting: cells.rows(setting, plan.episodes),
+                lambda cell, row: cells.append(
+                    cell.setting,
+                    row,
+                    plan.episodes,
+                    lambda: describe([cell.setting], Path(cell.policy), facts[cell.policy]),
+                ),
                 lambda jobs: workers.map(run_episode, jobs),
-                lambda cell: describe([cell.setting], Path(cell.policy), facts[cell.policy]),
             )
             if args.videos:
                 film(scenes_to_film(plan, cells, args.videos), lambda jobs: workers.map(run_episode, jobs))

@@ -105,6 +105,12 @@ class RunFolder:
         self._whole_bytes += len(line)
         self.rows.append(row)
 
+    def rows_of(self, setting: Setting, episodes: int) -> list[Row]:
+        """What is measured of the first `episodes` seeds of a setting, by seed."""
+        last = setting.seed + episodes
+        found = (row for row in self.rows if row["mode"] == setting.mode and row["seed"] < last)
+        return sorted(found, key=lambda row: row["seed"])
+
     def _read_rows(self) -> list[Row]:
         path = self.path / EPISODES
         self._whole_bytes = 0

@@ -22,7 +22,7 @@ def summarize_sweep(plan: Plan, cells: Cells, command: str) -> Summary:
         cells: where its rows are.
         command: that measures it.
     """
-    rows = cells.rows_of(plan.settings, plan.episodes)
+    rows = {setting: cells.rows(setting, plan.episodes) for setting in plan.settings}
     found = results(plan, rows, cells.config)
     return Summary(plan, found, break_evens(plan, rows), ARM_COLUMNS, command, cells.software)
 

@@ -7,7 +7,7 @@ and rows that other software or another renderer gave lie in another folder.
 import fcntl
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -61,23 +61,12 @@ class Cells:
     def rows(self, setting: Setting, episodes: int) -> list[Row]:
         """What is measured of the cell's first `episodes` seeds, by seed. UsageError if its folder is damaged."""
         folder = self._folder(setting)
-        found = folder.rows if folder else []
-        last = setting.seed + episodes
-        return sorted((row for row in found if row["seed"] < last), key=lambda row: row["seed"])
-
-    def rows_of(self, settings: Iterable[Setting], episodes: int) -> dict[Setting, list[Row]]:
-        """The same of several cells."""
-        return {setting: self.rows(setting, episodes) for setting in settings}
+        return folder.rows_of(setting, episodes) if folder else []
 
     def config(self, setting: Setting) -> dict[str, Any] | None:
         """config.json of a cell; None if it has no episode yet."""
         folder = self._folder(setting)
         return folder.config if folder else None
-
-    def missing(self, setting: Setting, episodes: int) -> list[int]:
-        """Seeds among the first `episodes` that have no row yet."""
-        done = {row["seed"] for row in self.rows(setting, episodes)}
-        return [seed for seed in range(setting.seed, setting.seed + episodes) if seed not in done]
 
     def append(self, setting: Setting, row: Row, episodes: int, describe: Callable[[], dict[str, Any]]) -> None:
         """Add a row, on disk before this returns.

@@ -1,8 +1,6 @@
 """Measuring a plan: what is missing, how long it takes, and the episodes themselves."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Sequence
 
 from vlatency.experiments.analysis.interim_looks import sizes
 from vlatency.experiments.analysis.paired import LEVEL, detectable
@@ -17,21 +15,22 @@ from vlatency.experiments.sweeps.verdicts import decided
 
 def forecast(plan: Plan, cells: Cells, workers: int) -> list[str]:
     """What is said before the first episode: how much, how long, and which differences it will be able to tell."""
-    missing = {setting: len(cells.missing(setting, plan.episodes)) for setting in plan.settings}
-    total, left = plan.episodes * len(missing), sum(missing.values())
+    count = plan.episodes
+    todo = {setting: len(missing(setting, cells.rows(setting, count), count)) for setting in plan.settings}
+    total, left = count * len(todo), sum(todo.values())
     arms, places = len(plan.arms), len(plan.places)
-    parts = len(missing) - len({cell.setting for cell in plan.cells if cell.part == AS_IS})
+    parts = len(todo) - len({cell.setting for cell in plan.cells if cell.part == AS_IS})
     apart = f", and {parts} that tell late from wrong" if parts else ""
     lines = [
         f"sweep {plan.name}: {plan.about}" if plan.about else f"sweep {plan.name}",
-        f"cells  {len(missing)} ({arms} arm{'s' * (arms != 1)} in {places} place{'s' * (places != 1)}{apart}), "
+        f"cells  {len(todo)} ({arms} arm{'s' * (arms != 1)} in {places} place{'s' * (places != 1)}{apart}), "
         f"{total} episodes: {total - left} measured, {left} to go",
-        f"time   {_time(cells, missing, workers)}",
+        f"time   {_time(cells, todo, workers)}",
         *_detectable(plan),
     ]
     if plan.looks > 1:
         lines.append(f"looks  {plan.looks}, declared now: a comparison that one of them decides is measured no further")
-    others = sum(cells.elsewhere(setting) for setting in missing)
+    others = sum(cells.elsewhere(setting) for setting in todo)
     if others:
         lines.append(f"note   {others} rows of these cells come from other software and are not used")
     return lines
@@ -52,10 +51,10 @@ def _detectable(plan: Plan) -> list[str]:
     return [f"tells  at n = {plan.episodes}{who}: {points}" for points, who in found.items()]
 
 
-def _time(cells: Cells, missing: dict[Setting, int], workers: int) -> str:
-    if not any(missing.values()):
+def _time(cells: Cells, todo: dict[Setting, int], workers: int) -> str:
+    if not any(todo.values()):
         return "none: everything is measured"
-    known = [(cells.seconds(setting), count) for setting, count in missing.items() if count]
+    known = [(cells.seconds(setting), count) for setting, count in todo.items() if count]
     total = sum(each * count for each, count in known if each is not None) / workers
     if not total:
         return "not known before the first episodes: none was ever measured here"
@@ -71,52 +70,44 @@ def _points(difference: float | None) -> str:
     return "nothing" if difference is None else f"{100 * difference:.0f} points"
 
 
-class Store(Protocol):
-    """Where the rows of a plan are: `cell_store.Cells` or `run_store.RunStore`."""
-
-    def rows_of(self, settings: Iterable[Setting], episodes: int) -> dict[Setting, list[Row]]:
-        """What is measured of the first `episodes` seeds of some settings, by seed."""
-
-    def missing(self, setting: Setting, episodes: int) -> list[int]:
-        """Seeds among the first `episodes` that have no row yet."""
-
-    def append(self, setting: Setting, row: Row, episodes: int, describe: Callable[[], dict[str, Any]]) -> None:
-        """Add a row, on disk before this returns; `describe` gives the config.json of a folder that is new."""
+def missing(setting: Setting, rows: Sequence[Row], episodes: int) -> list[int]:
+    """Seeds among the first `episodes` that have no row yet."""
+    done = {row["seed"] for row in rows}
+    return [seed for seed in range(setting.seed, setting.seed + episodes) if seed not in done]
 
 
 def measure(
     plan: Plan,
-    store: Store,
+    read: Callable[[Setting], list[Row]],
+    append: Callable[[Cell, Row], None],
     run_jobs: Callable[[Sequence[Job]], Iterator[Row]],
-    describe: Callable[[Cell], dict[str, Any]],
     bar: Callable[[Cell], str] = lambda cell: "sweep",
 ) -> None:
     """Run the episodes that have no row yet, and append their rows: look by look, cell by cell, seed by seed.
 
     Args:
         plan: the sweep or run.
-        store: where its rows are.
+        read: gives the rows of a setting that there are.
+        append: keeps a new row, on disk before it returns.
         run_jobs: gives the rows of jobs, in their order.
-        describe: gives the config.json of a cell that is new.
         bar: names the progress bar that a cell's episodes advance.
     """
     with bars() as progress:
         for look, size in enumerate(sizes(plan.episodes, plan.looks), 1):
             prefix = f"look {look} " * (plan.looks > 1)
-            wanted = _undecided(plan, store)
-            todo = {cell: store.missing(cell.setting, size) for cell in wanted}
-            for name in dict.fromkeys(map(bar, wanted)):
-                missing = [len(seeds) for cell, seeds in todo.items() if bar(cell) == name]
-                progress.add(f"{prefix}{name}", size * len(missing), size * len(missing) - sum(missing))
+            todo = {cell: missing(cell.setting, read(cell.setting), size) for cell in _undecided(plan, read)}
+            for name in dict.fromkeys(map(bar, todo)):
+                left = [len(seeds) for cell, seeds in todo.items() if bar(cell) == name]
+                progress.add(f"{prefix}{name}", size * len(left), size * len(left) - sum(left))
             jobs = {Job(cell.setting, cell.policy, seed): cell for cell, seeds in todo.items() for seed in seeds}
             for row, cell in zip(run_jobs(list(jobs)), jobs.values(), strict=True):
-                store.append(cell.setting, row, plan.episodes, partial(describe, cell))
+                append(cell, row)
                 progress.advance(f"{prefix}{bar(cell)}")
 
 
-def _undecided(plan: Plan, store: Store) -> list[Cell]:
+def _undecided(plan: Plan, read: Callable[[Setting], list[Row]]) -> list[Cell]:
     """One cell of each setting that no look has decided; the reference is needed as long as another arm is."""
-    rows = store.rows_of(plan.settings, plan.episodes)
+    rows = {setting: read(setting) for setting in plan.settings}
     wanted: dict[Setting, Cell] = {}
     for place in plan.places:
         done = {arm for arm in plan.arms[1:] if decided(plan, rows, place, arm)}

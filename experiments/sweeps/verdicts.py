@@ -33,8 +33,8 @@ def compare(plan: Plan, rows: Rows, place: Place, arm: str) -> Paired | None:
 
 def decided(plan: Plan, rows: Rows, place: Place, arm: str) -> bool:
     """Whether a look has told this arm from the reference, so that more of its seeds are not needed."""
-    result = compare(plan, rows, place, arm)
-    return plan.looks > 1 and result is not None and result.p_value < _look_level(plan)
+    result = compare(plan, rows, place, arm) if plan.looks > 1 else None
+    return result is not None and result.p_value < _look_level(plan)
 
 
 def _look_level(plan: Plan) -> float:

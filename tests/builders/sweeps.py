@@ -79,8 +79,17 @@ def describe(cell: Cell) -> dict[str, Any]:
 def measured(plan: Plan, root: Path, dies_after: int | None = None) -> Cells:
     """The cells of a sweep, its episodes made up."""
     cells = Cells(root, SOFTWARE)
-    measure(plan, cells, runner(dies_after), describe)
+    measure_into(cells, plan, runner(dies_after))
     return cells
+
+
+def measure_into(cells: Cells, plan: Plan, run_jobs: Callable[[Sequence[Job]], Iterator[Row]]) -> None:
+    """What sweep.py does with a plan, without processes."""
+
+    def append(cell: Cell, row: Row) -> None:
+        cells.append(cell.setting, row, plan.episodes, lambda: describe(cell))
+
+    measure(plan, lambda setting: cells.rows(setting, plan.episodes), append, run_jobs)
 
 
 def rows_of(plan: Plan, success: Callable[[Cell, int], bool]) -> dict[Setting, list[Row]]:

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.builders.sweeps import SOFTWARE, SPEC, Killed, describe, episode, measured, none
+from tests.builders.sweeps import SOFTWARE, SPEC, Killed, episode, measure_into, measured, none
 from vlatency.experiments.evaluation.episodes import Job
 from vlatency.experiments.evaluation.run_folder import EPISODES, Row
 from vlatency.experiments.reporting.sweep_summary import summarize_sweep
 from vlatency.experiments.sweeps.cell_store import Cells
-from vlatency.experiments.sweeps.measuring import forecast, measure
+from vlatency.experiments.sweeps.measuring import forecast, missing
 from vlatency.experiments.sweeps.plan import Plan
 from vlatency.experiments.sweeps.plan_file import make_plan
 
@@ -37,9 +37,14 @@ def test_a_killed_sweep_ends_like_one_that_was_not(tmp_path: Path) -> None:
 def test_what_is_measured_is_not_measured_again(tmp_path: Path) -> None:
     plan = make_plan("x", {**SPEC, "episodes": 2})
     measured(plan, tmp_path)
-    measure(plan, Cells(tmp_path, SOFTWARE), none, describe)
+    measure_into(Cells(tmp_path, SOFTWARE), plan, none)
     more = make_plan("y", {**SPEC, "episodes": 3, "split": False, "across": {"task": ["small"]}})
-    assert [len(Cells(tmp_path, SOFTWARE).missing(setting, 3)) for setting in more.settings] == [1, 1, 1]
+    cells = Cells(tmp_path, SOFTWARE)
+    assert [len(missing(setting, cells.rows(setting, 3), 3)) for setting in more.settings] == [1, 1, 1]
+        1,
+        1,
+        1,
+    ]
 
 
 def test_two_sweeps_share_cells_in_either_order(tmp_path: Path) -> None:
@@ -91,8 +96,8 @@ def test_what_is_decided_early_is_measured_no_further(tmp_path: Path) -> None:
             yield episode(job) | {"success": len(job.setting.optimization.cameras) == 3}
 
     cells = Cells(tmp_path, SOFTWARE)
-    measure(plan, cells, run, describe)
+    measure_into(cells, plan, run)
     assert [len(cells.rows(setting, 24)) for setting in plan.settings] == [24, 12, 24]
     lines = table(plan, cells)
     assert any("fails against pause" in line and "-100 points" in line and line.endswith("worse") for line in lines)
-    measure(plan, Cells(tmp_path, SOFTWARE), none, describe)
+    measure_into(Cells(tmp_path, SOFTWARE), plan, none)

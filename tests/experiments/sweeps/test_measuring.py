@@ -41,10 +41,6 @@ def test_what_is_measured_is_not_measured_again(tmp_path: Path) -> None:
     more = make_plan("y", {**SPEC, "episodes": 3, "split": False, "across": {"task": ["small"]}})
     cells = Cells(tmp_path, SOFTWARE)
     assert [len(missing(setting, cells.rows(setting, 3), 3)) for setting in more.settings] == [1, 1, 1]
-        1,
-        1,
-        1,
-    ]
 
 
 def test_two_sweeps_share_cells_in_either_order(tmp_path: Path) -> None:

@@ -1,15 +1,16 @@
-"""Filming an episode: a plant that stops at frame times on its way and looks through every camera.
+"""Filming an episode: a plant that takes a frame through every camera at fixed intervals.
 
-The physics goes through the same steps as without film, and the policy sees and draws nothing different.
+The physics takes the same steps as without a film, and the policy sees and does the same.
 """
 
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from vlatency.sim.clock import NS_PER_S
 from vlatency.sim.plant import Plant
@@ -20,16 +21,18 @@ FRAME_NS = NS_PER_S // FPS
 TILE = (426, 240)
 """Width and height of one view in the film [px]."""
 COLUMNS, ROWS = 3, 2
+BACKGROUND, INK, FAINT = (18, 20, 24), (235, 238, 242), (140, 147, 158)
+Colour = tuple[int, int, int]
 
 
 @dataclass
 class Film:
-    """Frames of one episode, kept as JPEG: a minute of raw ones would fill the memory.
+    """The frames of one episode, kept as JPEG because a minute of raw frames would fill the memory.
 
     Attributes:
-        cameras: of the tiles, row by row; the place after the last one stays black.
+        cameras: of the tiles, row by row; the tile after the last camera stays black.
         times_ns: when each frame was taken [ns].
-        instructions: what the robot was told then.
+        instructions: the robot's instruction in each frame.
     """
 
     cameras: tuple[str, ...]
@@ -38,11 +41,11 @@ class Film:
     _frames: list[bytes] = field(default_factory=list)
 
     def add(self, t_ns: int, images: dict[str, NDArray[np.uint8]], instruction: str) -> None:
-        """Append a frame: the uint8 (H, W, 3) images of all cameras."""
+        """Append a frame from the images of all cameras, (H, W, 3) uint8 each."""
         mosaic = Image.new("RGB", (COLUMNS * TILE[0], ROWS * TILE[1]))
-        for place, camera in enumerate(self.cameras):
+        for index, camera in enumerate(self.cameras):
             tile = Image.fromarray(images[camera]).resize(TILE, Image.Resampling.BILINEAR, reducing_gap=2)
-            mosaic.paste(tile, place_of(place))
+            mosaic.paste(tile, corner_of(index))
         data = io.BytesIO()
         mosaic.save(data, "JPEG", quality=92)
         self.times_ns.append(t_ns)
@@ -54,17 +57,31 @@ class Film:
         return Image.open(io.BytesIO(self._frames[index])).convert("RGB")
 
 
-def place_of(index: int) -> tuple[int, int]:
-    """Left upper corner of a tile [px]."""
+def corner_of(index: int) -> tuple[int, int]:
+    """Upper left corner of a tile [px]."""
     return index % COLUMNS * TILE[0], index // COLUMNS * TILE[1]
 
 
+@cache
+def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Pillow's own font, at `size` [px]."""
+    return ImageFont.load_default(size)
+
+
+def label_tile(draw: ImageDraw.ImageDraw, index: int, text: str, colour: Colour) -> None:
+    """Write `text` into the upper left corner of a tile."""
+    x, y = corner_of(index)
+    left, top, right, bottom = draw.textbbox((x + 8, y + 6), text, font=font(14))
+    draw.rectangle((left - 4, top - 3, right + 4, bottom + 3), fill=BACKGROUND)
+    draw.text((x + 8, y + 6), text, font=font(14), fill=colour)
+
+
 class FilmedPlant:
-    """A plant under film: the same to its agent.
+    """A plant that is filmed. To its agent it is the same plant.
 
     Args:
-        plant: freshly reset; the first frame is taken now.
-        cameras: all there are, at most five.
+        plant: freshly reset; the first frame is taken at once.
+        cameras: to film through, at most five.
     """
 
     def __init__(self, plant: Plant, cameras: Sequence[str]) -> None:
@@ -82,16 +99,16 @@ class FilmedPlant:
 
     @property
     def done(self) -> bool:
-        """The episode is over."""
+        """Whether the episode is over."""
         return self._plant.done
 
     @property
     def instruction(self) -> str:
-        """What the robot is told to do."""
+        """The robot's instruction."""
         return self._plant.instruction
 
     def advance_to(self, t_ns: int) -> None:
-        """Step the physics to `t_ns`, taking a frame every 40 ms."""
+        """Step the physics to `t_ns` [ns], taking a frame every 40 ms."""
         while (frame_ns := len(self.film.times_ns) * FRAME_NS) <= t_ns:
             self._plant.advance_to(frame_ns)
             self._shoot()
@@ -103,9 +120,9 @@ class FilmedPlant:
         self._plant.command(action)
 
     def capture(self, cameras: Sequence[str]) -> dict[str, NDArray[np.uint8]]:
-        """What the cameras see."""
+        """Images (H, W, 3) uint8 of the cameras."""
         return self._plant.capture(cameras)
 
     def sensors(self) -> Readings:
-        """What the robot feels."""
+        """Sensor readings."""
         return self._plant.sensors()

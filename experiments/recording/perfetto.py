@@ -1,6 +1,7 @@
-"""An episode as Chrome-trace JSON, which https://ui.perfetto.dev and chrome://tracing open without a plug-in.
+"""An episode as Chrome-trace JSON, which https://ui.perfetto.dev and chrome://tracing can open.
 
-Format: "Trace Event Format" (Google, 2016): complete events X, instants i, counters C, names M; times in microseconds.
+Format: "Trace Event Format" (Google, 2016). Complete events are X, instants i, counters C, names M; times are in
+microseconds.
 """
 
 import json
@@ -10,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from vlatency.agent.realtime.trace import EpisodeTrace
+from vlatency.experiments.shared.files import write_text
 from vlatency.sim.clock import ns_to_ms
 
 LANES = ("cameras", "VL server", "head", "commands", "physics")
-"""One thread each, in this order from the top."""
+"""One thread each, from top to bottom."""
 FEATURE_AGE, UNIT = "feature age", "ms"
-"""Perfetto shows them together as the name of the counter."""
+"""Perfetto joins them to the counter's name."""
 _PID = 1
+NS_PER_US = 1000
 
 Event = dict[str, Any]
 
@@ -24,11 +27,12 @@ Event = dict[str, Any]
 def chrome_trace(trace: EpisodeTrace, about: dict[str, Any]) -> dict[str, Any]:
     """The JSON object of one episode.
 
-    An encode and a run of the head are slices, cut at the end of the episode; a command is a slice for as long as its
-    set-point is in force; exposures and control ticks are instants.
+    Encodes and head runs are slices, cut off at the end of the episode. A command is a slice that lasts as long as its
+    set-point is in force. Exposures and control ticks are instants.
 
     Args:
-        about: facts to keep beside the events, such as mode and seed.
+        trace: the episode.
+        about: facts to store with the events, such as mode and seed.
     """
     return {
         "traceEvents": [*_names(about), *_exposures(trace), *_jobs(trace), *_commands(trace), *_physics(trace)],
@@ -38,11 +42,9 @@ def chrome_trace(trace: EpisodeTrace, about: dict[str, Any]) -> dict[str, Any]:
 
 
 def write_chrome_trace(path: Path, trace: EpisodeTrace, about: dict[str, Any]) -> None:
-    """Write `path`; it appears when it is whole. OSError when it cannot be written."""
+    """Write the JSON object of one episode to `path`, atomically. OSError if it cannot be written."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(chrome_trace(trace, about), separators=(",", ":"), allow_nan=False) + "\n")
-    part.replace(path)
+    write_text(path, json.dumps(chrome_trace(trace, about), separators=(",", ":"), allow_nan=False) + "\n")
 
 
 def _names(about: dict[str, Any]) -> Iterator[Event]:
@@ -55,16 +57,16 @@ def _names(about: dict[str, Any]) -> Iterator[Event]:
 
 
 def _event(ph: str, lane: str, name: str, t_ns: int, **more: Any) -> Event:
-    return {"ph": ph, "name": name, "pid": _PID, "tid": tid_of(lane), "ts": _us(t_ns), **more}
+    return {"ph": ph, "name": name, "pid": _PID, "tid": tid_of(lane), "ts": t_ns / NS_PER_US, **more}
+
+
+def _slice(lane: str, name: str, start_ns: int, end_ns: int, args: dict[str, Any]) -> Event:
+    return _event("X", lane, name, start_ns, dur=(end_ns - start_ns) / NS_PER_US, args=args)
 
 
 def tid_of(lane: str) -> int:
-    """The thread of a lane. They count from 1: what thread 0 does, Perfetto puts on another one."""
+    """Thread number of a lane, from 1: Perfetto moves the events of thread 0 to another thread."""
     return LANES.index(lane) + 1
-
-
-def _us(ns: int) -> float:
-    return ns / 1e3
 
 
 def _exposures(trace: EpisodeTrace) -> Iterator[Event]:
@@ -83,7 +85,9 @@ def _jobs(trace: EpisodeTrace) -> Iterator[Event]:
         }
         if span.name == "encode":
             args["views"] = ", ".join(span.views)
-        yield _event("X", lanes[span.name], span.name, span.start_ns, dur=_us(end_ns - span.start_ns), args=args)
+        yield _event(
+            "X", lanes[span.name], span.name, span.start_ns, dur=(end_ns - span.start_ns) / NS_PER_US, args=args
+        )
         if span.name == "encode" and span.end_ns <= trace.end_ns:
             yield _age(span.end_ns, span.end_ns - span.capture_ns)
 
@@ -96,13 +100,12 @@ def _commands(trace: EpisodeTrace) -> Iterator[Event]:
             "encode_ms": ns_to_ms(command.vl_ns),
             "head_ms": ns_to_ms(command.head_ns),
         }
-        held_us = _us(end_ns - command.applied_ns)
         name = "new chunk" if command.fresh else "same chunk"
-        yield _event("X", "commands", name, command.applied_ns, dur=held_us, args=args)
+        yield _slice("commands", name, command.applied_ns, end_ns, args)
 
 
 def _physics(trace: EpisodeTrace) -> Iterator[Event]:
-    yield _event("X", "physics", "episode", 0, dur=_us(trace.end_ns), args={"mode": trace.mode})
+    yield _slice("physics", "episode", 0, trace.end_ns, {"mode": trace.mode})
     for tick in trace.ticks:
         name = "missed tick" if tick.missed else "overrun tick" if tick.overrun else "tick"
         yield _event("i", "physics", name, tick.t_ns, s="t")
@@ -111,5 +114,5 @@ def _physics(trace: EpisodeTrace) -> Iterator[Event]:
 
 
 def _age(t_ns: int, age_ns: int) -> Event:
-    """A sample of the counter; between two samples a viewer draws it flat."""
-    return {"ph": "C", "name": FEATURE_AGE, "pid": _PID, "ts": _us(t_ns), "args": {UNIT: ns_to_ms(age_ns)}}
+    """A sample of the counter. Viewers draw it flat until the next sample."""
+    return {"ph": "C", "name": FEATURE_AGE, "pid": _PID, "ts": t_ns / NS_PER_US, "args": {UNIT: ns_to_ms(age_ns)}}

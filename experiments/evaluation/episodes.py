@@ -1,4 +1,4 @@
-"""Episodes: a policy in an environment under a setting, run in a worker process, each told as a row."""
+"""Episodes: a policy in an environment under a setting, run in a worker process, each recorded as a row."""
 
 import time
 import traceback
@@ -111,19 +111,16 @@ def worlds_and_policy(setting: Setting, policy: str) -> tuple[list["PickEnv"], "
 
     UsageError for what the user can mend.
     """
-    # The world first: what is wrong with it is found long before torch is loaded.
     worlds = _idle_worlds(setting.task, setting.optimization.cameras, setting.timing.control_hz, setting.speed)
+    if not worlds:  # before the policy: what is wrong with a world is found long before torch is loaded
+        worlds.append(_open_world(setting))
     return worlds, _load_policy(policy, setting.policy_sha256, setting.optimization, setting.device, setting.head)
 
 
 @lru_cache(maxsize=1)
-def _idle_worlds(task: str, cameras: tuple[str, ...], control_hz: float, speed: float | None) -> list["PickEnv"]:
-    from vlatency.sim import gl
-
-    gl.configure()
-    from vlatency.envs.pick import PickEnv
-
-    return [PickEnv(task, cameras, control_hz, speed=speed)]
+def _idle_worlds(*configuration: object) -> list["PickEnv"]:
+    """The worlds of one configuration; those of another one are forgotten."""
+    return []
 
 
 @lru_cache(maxsize=1)
@@ -140,6 +137,9 @@ def _load_policy(folder: str, sha256: str, optimization: Optimization, device: D
 
 
 def _open_world(setting: Setting) -> "PickEnv":
+    from vlatency.sim import gl
+
+    gl.configure()  # before MuJoCo is imported
     from vlatency.envs.pick import PickEnv
 
     return PickEnv(setting.task, setting.optimization.cameras, setting.timing.control_hz, speed=setting.speed)
@@ -158,13 +158,13 @@ def run_together(jobs: Sequence[Job]) -> list[Row]:
         jobs: of settings that differ in their timing alone.
     """
     setting = jobs[0].setting
-    with _told_in_one_line(*jobs):
+    with _one_line_errors(*jobs):
         worlds, vla = worlds_and_policy(setting, jobs[0].policy)
         return run_episodes([_played(job, worlds) for job in jobs], Blindfold(vla) if setting.blackout else vla)
 
 
 @contextmanager
-def _told_in_one_line(*jobs: Job) -> Iterator[None]:
+def _one_line_errors(*jobs: Job) -> Iterator[None]:
     try:
         yield
     except (UsageError, RunError):
@@ -177,18 +177,18 @@ def _told_in_one_line(*jobs: Job) -> Iterator[None]:
 
 
 def _played(job: Job, idle: list["PickEnv"]) -> Generator[Request, Any, Row]:
-    """The episode of a job in a world that is idle, or in a new one; returns its row."""
+    """The episode of a job in an idle world, or in a new one if none is idle; returns its row."""
     started = time.perf_counter()
     env = idle.pop() if idle else _open_world(job.setting)
     try:
-        with _told_in_one_line(job):
-            row = yield from _told(job, env)
+        with _one_line_errors(job):
+            row = yield from _episode(job, env)
     finally:
         idle.append(env)
     return row | {"wall_s": round(time.perf_counter() - started, 3)}
 
 
-def _told(job: Job, env: "PickEnv") -> Generator[Request, Any, Row]:
+def _episode(job: Job, env: "PickEnv") -> Generator[Request, Any, Row]:
     from vlatency.experiments.recording.film import FilmedPlant
     from vlatency.experiments.recording.video import Caption, write_video
     from vlatency.sim.names import CAMERA_ORDER

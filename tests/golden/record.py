@@ -31,9 +31,9 @@ def machine() -> dict[str, Any]:
     from vlatency.sim import gl
 
     gl.configure()
-    import mujoco
+    from mujoco.rendering.classic import gl_context  # whose class `configure` exchanges if MuJoCo is here already
 
-    context = mujoco.GLContext(64, 64)
+    context = gl_context.GLContext(64, 64)
     context.make_current()
     renderer = gl.renderer_name()
     context.free()

@@ -1,4 +1,4 @@
-"""One configuration of our encode, timed as a whole and stage by stage, and checked: the images must have arrived."""
+"""Time one configuration of the encode, whole and stage by stage, and check that the images reached the model."""
 
 from __future__ import annotations
 
@@ -40,18 +40,19 @@ class Measurement:
     samples_ms: Samples
     """From camera images to features on the host, on the wall clock."""
     stages: dict[str, Samples]
-    """The parts of it, by name [ms]."""
+    """Its timed parts, by name [ms]."""
     visual_tokens: int
-    """That the language model got."""
+    """Visual tokens that the language model received."""
     sequences: tuple[int, ...]
     """Lengths of the sequences that it read [tokens]."""
     work: Work
     feature_error: float | None
-    """Norm of the change of the features over their norm, against the same encode without what may change them."""
+    """Norm of the features' error over their norm, against the same encode with nothing approximated; None if this is
+    that encode."""
 
 
 def request_of(cameras: Sequence[str] = CAMERA_ORDER, seed: int = 0) -> Encode:
-    """Images of noise from every camera, an instruction, a robot at rest."""
+    """A request to encode: noise from every camera, an instruction, and a robot at rest."""
     rng = np.random.default_rng(seed)
     images = {name: rng.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8) for name in cameras}
     still = np.zeros(6)
@@ -63,10 +64,20 @@ def request_of(cameras: Sequence[str] = CAMERA_ORDER, seed: int = 0) -> Encode:
 def measure(
     model: VLA, name: str, vision_encoder: str, optimization: Optimization, watch: Stopwatch
 ) -> tuple[Measurement, VLAPolicy]:
-    """Times a model (`name` in the zoo) under an optimization, which is applied to it in place.
+    """Time a model under an optimization.
+
+    Args:
+        model: changed in place by the optimization.
+        name: of the model, in `agent.vla.model.zoo`.
+        vision_encoder: that it has.
+        optimization: what is timed.
+        watch: how often, and for how long.
+
+    Returns:
+        The measurement, and the policy that was timed.
 
     Raises:
-        UsageError: the optimization does not run here, or the visual tokens are not those of the configuration.
+        UsageError: the optimization cannot run here, or the visual tokens are not those of the configuration.
     """
     request = request_of(optimization.cameras)
     reference = (
@@ -89,7 +100,18 @@ def measure(
 
 
 def check_tokens(tokens: int, lengths: Sequence[int], views: int, each: int, encoding: str) -> None:
-    """UsageError unless so many visual tokens, in such sequences, are what `views` of `each` tokens give."""
+    """Refuse to time an encode that did not read all images.
+
+    Args:
+        tokens: visual tokens that were counted.
+        lengths: of the sequences that the language model read [tokens].
+        views: number of views.
+        each: visual tokens of a view.
+        encoding: joint makes one sequence, every other one a sequence per view.
+
+    Raises:
+        UsageError: the tokens or sequences are not those of the configuration.
+    """
     expected, rows = views * each, 1 if encoding == "joint" else views
     if tokens != expected:
         raise UsageError(f"the model got {tokens} visual tokens, but {views} views of {each} are {expected}: not timed")
@@ -104,8 +126,8 @@ def check_tokens(tokens: int, lengths: Sequence[int], views: int, each: int, enc
 def seen(policy: VLAPolicy, request: Encode) -> tuple[int, tuple[int, ...]]:
     """Visual tokens that left the vision tower, and lengths of the sequences that entered the language model.
 
-    Read off the modules while they compute, not off the configuration; launched kernel by kernel, because a recorded
-    graph runs no Python.
+    They are counted by hooks while the modules compute, not taken from the configuration. The encode is launched kernel
+    by kernel for this, as a recorded graph runs no Python.
     """
     encoder: VLEncoder = policy.model.encoder
     tokens: list[int] = []
@@ -120,7 +142,7 @@ def seen(policy: VLAPolicy, request: Encode) -> tuple[int, tuple[int, ...]]:
         rows, length = kwargs["inputs_embeds"].shape[:2]
         lengths.extend([length] * rows)
 
-    policy.encode([request])  # What is computed once and kept must not be counted.
+    policy.encode([request])  # what is computed once and cached must not be counted
     hooks = [
         encoder.backbone.visual.register_forward_hook(looked),
         encoder.backbone.language_model.register_forward_pre_hook(reads, with_kwargs=True),
@@ -136,7 +158,7 @@ def seen(policy: VLAPolicy, request: Encode) -> tuple[int, tuple[int, ...]]:
 
 
 def head_stages(policy: VLAPolicy, watch: Stopwatch) -> tuple[Samples, dict[str, Samples]]:
-    """Sensors and head as a whole, and their parts [ms]."""
+    """Latencies of sensors and head [ms]: as a whole, and of each stage."""
     request = request_of(policy.optimization.cameras)
     act = act_on(policy, request)
     head, device = policy.model.head, policy.device
@@ -155,7 +177,7 @@ def head_stages(policy: VLAPolicy, watch: Stopwatch) -> tuple[Samples, dict[str,
 
 
 def act_on(policy: VLAPolicy, request: Encode) -> Callable[[], object]:
-    """Runs the head on the features of `request`."""
+    """A function that runs the head on the features of `request`."""
     (features,) = policy.encode([request])
     act = Act(features, request.readings, age_ns=100_000_000)
     return lambda: policy.act([act])
@@ -194,13 +216,13 @@ def _stages(policy: VLAPolicy, request: Encode, watch: Stopwatch) -> dict[str, S
 
 
 def _groups(optimization: Optimization) -> list[slice]:
-    """The views that share a call."""
+    """The views of each call."""
     views = len(optimization.cameras)
     return [slice(view, view + 1) for view in range(views)] if optimization.encoding == "separate" else [slice(views)]
 
 
 def _reference(optimization: Optimization) -> Optimization:
-    """The same sequences, nothing approximated."""
+    """The optimization that reads the same sequences and approximates nothing."""
     apart = optimization.encoding in ("separate", "streams")
     return replace(plain(optimization), encoding="batched" if apart else optimization.encoding)
 
@@ -220,7 +242,7 @@ def _error(ours: np.ndarray, reference: np.ndarray) -> float:
 
 
 def _view_batch(policy: VLAPolicy, request: Encode) -> ViewBatch:
-    """As the head gets it, for one moment."""
+    """The input of the head, from one exposure."""
     look = policy.encode([request])[0].newest
     ids = torch.tensor(policy.model.config.view_ids(policy.optimization.cameras), device=policy.device)
     values = (look.views, look.ee_at_capture, look.lag_s)
@@ -230,7 +252,7 @@ def _view_batch(policy: VLAPolicy, request: Encode) -> ViewBatch:
 
 @contextmanager
 def busy(policy: VLAPolicy, request: Encode) -> Iterator[None]:
-    """Encodes go on and on in another thread, on a CUDA stream of their own where there is a GPU."""
+    """Meanwhile another thread encodes without pause, on its own CUDA stream where there is a GPU."""
     stop = threading.Event()
     on_gpu = policy.device.type == "cuda"
 

@@ -1,9 +1,10 @@
-"""The rows of a ladder: every proposal of `vl_optimization_note.md`, and those beyond it, one configuration each."""
+"""The rows of a ladder: every proposal of `vl_optimization_note.md` and further ones, one configuration each."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, get_args
 
 from vlatency.agent.optimization import CHOICES, Encoding, Optimization, with_preset
@@ -21,19 +22,19 @@ class Row:
     """One configuration to be timed."""
 
     name: str
-    """Its encoding, views and size, and what else is particular to it."""
+    """Its encoding, views and size, and every option that is not the default."""
     optimization: Optimization
     model: str
     vision_encoder: str = QWEN
     transformers_path: bool = False
-    """Time transformers' own code, not ours."""
+    """Whether transformers' own code is timed instead of ours."""
 
 
 def single(optimization: Optimization, model: str, vision_encoder: str = QWEN, transformers_path: bool = False) -> Row:
-    """One row alone.
+    """One configuration as a row.
 
     Raises:
-        UsageError: no such model or vision encoder, or transformers' own code cannot do that.
+        UsageError: no such model or vision encoder, or transformers' own code has no such optimization.
     """
     find_model(model)
     find_architecture(model, vision_encoder)
@@ -50,7 +51,7 @@ def single(optimization: Optimization, model: str, vision_encoder: str = QWEN, t
 
 
 def ladder(model: str) -> list[Row]:
-    """All rows, the most informative first: if time runs out, the last ones are missed least.
+    """All rows, the most informative first, because time may run out.
 
     Raises:
         UsageError: no such model.
@@ -63,7 +64,7 @@ def ladder(model: str) -> list[Row]:
 
 
 def name_of(row: Row, model: str) -> str:
-    """What the table of a `model` calls a row, such as `batched 3 x 224x224, varlen, fp8`."""
+    """The name of a row in the table of a `model`, such as `batched 3 x 224x224, varlen, fp8`."""
     o = row.optimization
     words = [f"{o.encoding} {len(o.cameras)} x {o.width}x{o.height}"] + ["transformers' path"] * row.transformers_path
     words += [row.model] * (row.model != model) + [row.vision_encoder] * (row.vision_encoder != QWEN)
@@ -73,42 +74,41 @@ def name_of(row: Row, model: str) -> str:
 
 
 def _rows(model: str) -> Iterator[Row]:
-    def row(views: int = 5, res: tuple[int, int] = NATIVE, encoding: Encoding = "batched", **others: Any) -> Row:
-        apart = {name: others.pop(name) for name in ("model", "vision_encoder", "transformers_path") if name in others}
-        return Row("", Optimization(CAMERA_ORDER[:views], *res, encoding, **others), **{"model": model, **apart})
-
-    # The note: where it starts, and the one sequence that it calls slow.
+    """The rows in order, without names; some are there twice."""
+    row = partial(_row, model)
+    # The note: where it starts, and the single sequence that it calls slow.
     yield row(encoding="joint", transformers_path=True)
     yield row(encoding="separate", transformers_path=True)
-    # Its proposals, on our path.
-    for encoding in get_args(Encoding):
-        yield row(encoding=encoding)
-    for res in (NATIVE, LESS, SQUARE):
-        for views in (5, 3, 1):
-            yield row(views, res)
+    # Its proposals, by our code.
+    yield from (row(encoding=encoding) for encoding in get_args(Encoding))
+    yield from (row(views, res) for res in (NATIVE, LESS, SQUARE) for views in (5, 3, 1))
     yield row(3, SQUARE, "joint", transformers_path=True)
     yield row(3, SQUARE, "joint")
-    # Beyond it, each alone and then all together.
-    for attention in CHOICES["attention"]:
-        yield row(attention=attention)
-    for views, res in ((5, NATIVE), (3, SQUARE)):
-        plain = row(views, res)
+    # Beyond it: each option alone, then all together.
+    yield from (row(attention=attention) for attention in CHOICES["attention"])
+    for plain in (row(), row(3, SQUARE)):
         fast = with_preset(plain.optimization, "fast")
-        yield replace(plain, optimization=fast)
-        yield replace(plain, optimization=replace(fast, quant="int8-dynamic"))
-        yield replace(plain, optimization=replace(fast, quant="none"))
-        yield replace(plain, optimization=replace(fast, quant="none", compile="cuda-graph"))
+        exact = replace(fast, quant="none")
+        for every in (fast, replace(fast, quant="int8-dynamic"), exact, replace(exact, compile="cuda-graph")):
+            yield replace(plain, optimization=every)
     yield row(compile="cuda-graph")
-    for shortcut in CHOICES["shortcuts"]:
-        yield row(shortcuts=(shortcut,))
-    for quant in CHOICES["quant"]:
-        yield row(quant=quant)
+    yield from (row(shortcuts=(shortcut,)) for shortcut in CHOICES["shortcuts"])
+    yield from (row(quant=quant) for quant in CHOICES["quant"])
     # Other models and other encoders, the lightest first: on a CPU a CLIP alone takes a minute.
-    family = isinstance(MODELS[model], Tiny)
-    for name, other in MODELS.items():
-        if isinstance(other, Tiny) == family:
-            yield row(model=name)
-    for vision_encoder in reversed(LIGHT_ENCODERS):
-        yield row(vision_encoder=vision_encoder)
+    yield from (row(model=name) for name, each in MODELS.items() if isinstance(each, Tiny) == is_tiny(model))
+    yield from (row(vision_encoder=vision_encoder) for vision_encoder in reversed(LIGHT_ENCODERS))
     # Last, because compiling may take a minute.
     yield row(compile="compile")
+
+
+def _row(
+    default: str, views: int = 5, res: tuple[int, int] = NATIVE, encoding: Encoding = "batched", **others: Any
+) -> Row:
+    """A row of the model `default` without a name; `others` are fields of a row or of its optimization."""
+    own = {name: others.pop(name) for name in ("model", "vision_encoder", "transformers_path") if name in others}
+    return Row("", Optimization(CAMERA_ORDER[:views], *res, encoding, **others), **{"model": default, **own})
+
+
+def is_tiny(model: str) -> bool:
+    """Whether a model is one of the stand-ins that are trained here. UsageError if there is no such model."""
+    return isinstance(find_model(model), Tiny)

@@ -1,4 +1,4 @@
-"""What profiles say about Qwen2.5-VL-3B, and what arithmetic says: the two sources of `claims.py`."""
+"""What latency profiles and arithmetic say about Qwen2.5-VL-3B: the two sources of docs/claims.md."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ NATIVE, SQUARE = (640, 360), (224, 224)
 
 @dataclass(frozen=True)
 class Finding:
-    """What we know about one claim."""
+    """What is known about one claim."""
 
     text: str
     how: str
     """calculated, modelled, measured, looked up, or not measured."""
     values: tuple[float, ...] = ()
-    """The figures that the claim's own is held against."""
+    """The figures to compare with the claim's."""
     command: str = CLAIMS
 
 
 @dataclass(frozen=True)
 class Key:
-    """What is asked of a profile; the rest is as in `agent.optimization.Optimization`."""
+    """A configuration to look up in profiles; every option that is not named here has its default."""
 
     views: int = 5
     res: tuple[int, int] = NATIVE
@@ -43,7 +43,7 @@ class Key:
     transformers_path: bool = False
 
     def asks_for(self, point: Point, model: str) -> bool:
-        """Whether a point, which timed that model, is the answer."""
+        """Whether a point that timed `model` is of this configuration."""
         return (
             (point.views, point.res, point.encoding) == (self.views, self.res, self.encoding)
             and point.attention in (None, self.attention)
@@ -54,19 +54,19 @@ class Key:
 
 
 class ProfileFacts:
-    """What the profiles of the true model say, each about its own device."""
+    """What the profiles of Qwen2.5-VL-3B say, each about its own device."""
 
     def __init__(self, paths: Mapping[str, Path] | None = None) -> None:
         every = {name: load_profile(path) for name, path in (available_profiles() if paths is None else paths).items()}
         self.profiles = {name: each for name, each in every.items() if MODEL in (each.model or "").lower()}
 
     def took(self, key: Key) -> Finding:
-        """How long that takes, in every profile that says so [ms]."""
+        """Latency of that encode [ms], in every profile that has it."""
         times = {name: point.distribution.p50_ms for name, point in self._points(key).items()}
         return self._measured({name: f"{ms:.4g} ms" for name, ms in times.items()}, tuple(times.values()))
 
     def ratio(self, slow: Key, fast: Key) -> Finding:
-        """How many times as long the first takes, in every profile that holds both."""
+        """Latency of the first over that of the second, in every profile that has both."""
         texts, ratios = {}, []
         slower, faster = self._points(slow), self._points(fast)
         for name in (name for name in slower if name in faster):
@@ -76,23 +76,23 @@ class ProfileFacts:
         return self._measured(texts, tuple(ratios))
 
     def head(self) -> Finding:
-        """How long sensors and head take, in every profile that this project measured [ms]."""
+        """Latency of sensors and head [ms], in every profile that this project measured."""
         times = {name: each.head.distribution.p50_ms for name, each in self._ours().items() if each.head is not None}
         return self._measured({name: f"{ms:.4g} ms" for name, ms in times.items()}, tuple(times.values()))
 
     def contention(self) -> Finding:
-        """How many times as long the head takes while an encode runs, in every profile that this project measured."""
+        """Factor by which an encode slows the head down, in every profile that this project measured."""
         found = {name: each.contention for name, each in self._ours().items() if "contention" in each.model_fields_set}
         return self._measured({name: f"{times:.4g}" for name, times in found.items()}, tuple(found.values()))
 
     def feature_error(self, key: Key) -> Finding:
-        """The change of the features [1]."""
+        """Relative change of the features, in every profile that has it."""
         points = self._points(key).items()
         errors = {name: point.feature_error for name, point in points if point.feature_error is not None}
         return self._measured({name: f"{100 * error:.2g} %" for name, error in errors.items()}, tuple(errors.values()))
 
     def _points(self, key: Key) -> dict[str, Point]:
-        """The point of exactly that configuration, by the names of the profiles that have one."""
+        """The point of exactly that configuration, by profile name."""
         return {
             name: point
             for name, profile in self.profiles.items()
@@ -101,7 +101,7 @@ class ProfileFacts:
         }
 
     def _ours(self) -> dict[str, Profile]:
-        """Profiles that experiments/measure.py wrote: those of others do not say which weights they had."""
+        """Profiles that measure.py wrote; those of others do not record the weights."""
         return {name: profile for name, profile in self.profiles.items() if profile.weights is not None}
 
     def _measured(self, texts: dict[str, str], values: tuple[float, ...]) -> Finding:
@@ -118,19 +118,19 @@ def tflop(key: Key, vision_encoder: str = "qwen") -> float:
 
 
 def modelled_ms(device: str, key: Key) -> float:
-    """Its roofline on a device [ms]."""
+    """Roofline of that encode on a device [ms]."""
     arch = find_architecture(key.model)
     return encode_work(key.views, key.res, key.encoding, arch).roofline_ms(DEVICES[device], key.quant)
 
 
 def arithmetic(slow: Key, fast: Key) -> Finding:
-    """How many times the arithmetic of the second the first is."""
+    """Arithmetic of the first encode over that of the second."""
     a, b = tflop(slow), tflop(fast)
     return Finding(f"{a / b:.2f}x the arithmetic ({a:.3g} against {b:.3g} TFLOP)", "calculated", (a / b,))
 
 
 def modelled(key: Key) -> Finding:
-    """Its roofline on each device: what is possible at best."""
+    """Roofline of that encode on each device: the least that it can take."""
     times = {device: modelled_ms(device, key) for device in DEVICES}
     text = ", ".join(f"{name} {ms:.3g}" for name, ms in times.items())
     return Finding(f"at best [ms]: {text}", "modelled", tuple(times.values()))

@@ -1,4 +1,4 @@
-"""What was measured, as a latency profile: written whole or not at all, and never above the device's peak."""
+"""From measurements to a latency profile: points, provenance, the fit that scales to other configurations, the file."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from vlatency.experiments.timing.ladder import Row
 from vlatency.sim.errors import UsageError
 
 SLACK = 1.5
-"""The peak of a device whose datasheet is not known here, over the rate of the best matrix product timed on it: on a
-busy machine even the best sample may be slow."""
+"""Assumed peak of a device that is not in the table, over the rate of the best matrix product timed on it. On a busy
+machine even the best sample may be slow."""
 _CLOCKS = {"sm": "clocks.sm", "memory": "clocks.mem", "sm, most": "clocks.max.sm"}
 
 
 def device_name(device: torch.device) -> str:
-    """As the driver calls it."""
+    """The name by which the driver, or the kernel of a CPU's machine, knows it."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     try:
@@ -44,13 +44,13 @@ def device_name(device: torch.device) -> str:
 
 
 def peak_tflops(device: torch.device, ceiling_tflops: float) -> float:
-    """What the device cannot exceed at bf16 [TFLOP/s]: its datasheet's figure, else SLACK times the ceiling."""
+    """Rate that the device cannot exceed at bf16 [TFLOP/s]: by its datasheet, else SLACK times the ceiling."""
     row = recognised(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
     return row.tflops if row else SLACK * ceiling_tflops
 
 
 def described(device: torch.device) -> dict[str, Any]:
-    """Driver, clocks, versions, date and command: all that a figure depends on beside its configuration."""
+    """Provenance, as fields of a profile: driver, clocks, threads, versions, date and command."""
     asked = ["nvidia-smi", "--query-gpu=driver_version," + ",".join(_CLOCKS.values()), "--format=csv,noheader,nounits"]
     found: dict[str, Any] = {"driver": "none"}
     if device.type == "cuda":
@@ -73,13 +73,13 @@ def described(device: torch.device) -> dict[str, Any]:
 
 
 def point_of(row: Row, measured: Measurement, peak: float) -> Point:
-    """An entry of `encode`. UsageError if it is faster than the device can be."""
+    """A measured row as an entry of `encode`. UsageError if it is faster than the device can be."""
     o = row.optimization
     tflop = measured.work.flop / 1e12
     try:
         check_peak(tflop, statistics.median(measured.samples_ms), peak, o.quant, row.name)
     except ValueError as error:
-        raise UsageError(f"{error}; nothing is written of it") from error
+        raise UsageError(f"{error}; it is not written") from error
     changed = measured.feature_error
     return Point(
         row=row.name,
@@ -105,20 +105,20 @@ def point_of(row: Row, measured: Measurement, peak: float) -> Point:
 
 
 def rounded(samples: Samples) -> Samples:
-    """Samples to a microsecond [ms]."""
+    """Samples [ms], rounded to a microsecond."""
     return tuple(round(sample, 3) for sample in samples)
 
 
 def duration(samples: Samples) -> Duration:
-    """Samples [ms] as a profile has them."""
+    """Samples [ms] as a profile holds them."""
     return Duration(samples_ms=rounded(samples))
 
 
 def fitted(points: Sequence[Point], model: str, peak: float) -> tuple[float, float]:
     """Overhead [ms] and rate beyond it [TFLOP/s] that fit the plain points best (least squares of the relative error).
 
-    With them a configuration that was not measured is scaled by its arithmetic, so it is the arithmetic of
-    `encode_tflop` that counts here.
+    Configurations that were not measured are scaled with these two by `encode_tflop`, which therefore counts the
+    arithmetic here, too.
     """
     chosen = [point for point in points if _is_plain(point, model)] or list(points)
     took = np.array([point.distribution.p50_ms for point in chosen])
@@ -130,20 +130,20 @@ def fitted(points: Sequence[Point], model: str, peak: float) -> tuple[float, flo
 
 
 def _is_plain(point: Point, model: str) -> bool:
-    """Whether a point timed the model itself, by our code, with nothing but views, size and encoding chosen."""
+    """Whether a point timed the model itself, by our code, with nothing chosen but views, size and encoding."""
     return (point.model, point.vision_encoder, point.transformers_path) == (model, "qwen", False) and (
         (point.quant, point.compile, point.shortcuts) == ("none", "none", ())
     )
 
 
 def write(path: Path, profile: Profile) -> None:
-    """Writes a profile that `load_profile` takes."""
+    """Write a profile for `load_profile` to read."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, _compact(profile.model_dump(mode="json", exclude_unset=True, exclude_none=True)) + "\n")
 
 
 def _compact(profile: dict[str, Any]) -> str:
-    """Indented, with a line a point."""
+    """Indented JSON with one line per point."""
     fields = [f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in profile.items() if name != "encode"]
     points = ",\n".join(f"    {json.dumps(point)}" for point in profile["encode"])
     return "{\n" + ",\n".join([*fields, f'  "encode": [\n{points}\n  ]']) + "\n}"

@@ -1,4 +1,4 @@
-"""How far a measured encode stays from its roofline: what the device could do at best over what it did."""
+"""How far measured encodes stay from their roofline."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from vlatency.agent.realtime.cost.schema import Profile
 
 
 def roofline_gap(profile: Profile) -> list[str]:
-    """Lines of a table, of the profile just measured and of those that ship."""
+    """Lines of a table of roofline over measurement, for the profiles that ship and the one just measured."""
     lines = ["roofline over measurement (1 would be a device at its peak throughout):"]
     shipped = {name: load_profile(path) for name, path in available_profiles().items()}
     for name, each in {**shipped, "this run": profile}.items():

@@ -1,4 +1,4 @@
-"""How long something takes on a device, sample by sample."""
+"""Repeated timing of a function on a CPU or a GPU."""
 
 from __future__ import annotations
 
@@ -12,31 +12,35 @@ import numpy as np
 import torch
 
 FEWEST = 3
-"""Samples that are taken even where the time for them is over."""
+"""Samples that are taken even after the time is over."""
 WARM_UPS, LONGEST_WARM_UP_S = 3, 5.0
-"""Runs before the first sample; fewer of what is so slow that one of them warms up everything."""
+"""Runs before the first sample; after so many seconds no further one begins."""
 
 
 @dataclass(frozen=True)
 class Stopwatch:
-    """Repeats something and times each repetition."""
+    """Repeats a function and times each repetition.
+
+    Example:
+        >>> samples_ms = Stopwatch(torch.device("cpu"), reps=30).whole(lambda: model(inputs))
+    """
 
     device: torch.device
     reps: int
-    """Samples wanted."""
+    """Number of samples."""
     seconds: float = float("inf")
-    """Fewer samples are taken once they have taken so long together [s]."""
+    """Time after which no further sample begins [s]."""
 
     def for_parts(self) -> Stopwatch:
-        """The same with a third of the time."""
+        """A watch for the stages, with a third of the time for each."""
         return replace(self, seconds=self.seconds / 3)
 
     def whole(self, work: Callable[[], object]) -> tuple[float, ...]:
-        """Durations [ms] on the wall clock, until the device has done everything."""
+        """Durations on the wall clock until the device is idle [ms]."""
         return self._repeat(work, self._wall_ms)
 
     def stage(self, work: Callable[[], object]) -> tuple[float, ...]:
-        """Durations [ms] between CUDA events; on a CPU, on the wall clock."""
+        """Durations between CUDA events [ms]; on a CPU, on the wall clock."""
         return self._repeat(work, self._event_ms if self.device.type == "cuda" else self._wall_ms)
 
     def _repeat(self, work: Callable[[], object], once: Callable[[Callable[[], object]], float]) -> tuple[float, ...]:
@@ -65,7 +69,7 @@ class Stopwatch:
         return 1e3 * (time.perf_counter() - began)
 
     def _event_ms(self, work: Callable[[], object]) -> float:
-        # Only for what is ours: work beside which we are timed, on another stream, has to go on.
+        # Only this stream: work on another stream, beside which this is timed, must go on.
         torch.cuda.current_stream(self.device).synchronize()
         before, after = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
         before.record()
@@ -75,21 +79,21 @@ class Stopwatch:
         return before.elapsed_time(after)
 
     def wait(self) -> None:
-        """Until the device has nothing left to do."""
+        """Block until the device is idle."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
 
 def quantiles(samples: Sequence[float]) -> tuple[float, float, float]:
-    """p50, p95 and p99 of samples, in their unit."""
+    """The quantiles p50, p95 and p99, in the samples' unit."""
     p50, p95, p99 = np.quantile(samples, (0.5, 0.95, 0.99))
     return float(p50), float(p95), float(p99)
 
 
 def ceiling_tflops(device: torch.device, dtype: torch.dtype) -> float:
-    """The best rate [TFLOP/s] of one large square matrix product: what a model can reach here at most.
+    """Best rate of one large square matrix product [TFLOP/s].
 
-    On a CPU by the time that its threads computed, so that other work on the machine does not lower it.
+    On a CPU it is taken from the time that the process computed, so that other work on the machine does not lower it.
     """
     side = 8192 if device.type == "cuda" else 1024
     left, right = torch.randn(2, side, side, device=device).to(dtype)
@@ -98,11 +102,11 @@ def ceiling_tflops(device: torch.device, dtype: torch.dtype) -> float:
     computed_s = []
     for _ in range(20):
         began = time.process_time()
-        left @ right  # noqa: B018  # timed
+        left @ right  # noqa: B018
         computed_s.append(time.process_time() - began)
     return 2 * side**3 * torch.get_num_threads() / min(computed_s) / 1e12
 
 
 def median_ratio(slow: Sequence[float], fast: Sequence[float]) -> float:
-    """How many times as long the first takes, by medians."""
+    """Median of the first over that of the second."""
     return statistics.median(slow) / statistics.median(fast)

@@ -1,6 +1,6 @@
-"""transformers' own path, as the note measured it: its image processor, its model, logits and all hidden states.
+"""The path through transformers' own code, as the note timed it: image processor, model, logits, all hidden states.
 
-It has the weights of a model of ours, not a copy of them, so that both fit on a device together.
+It shares the weights of our model, so that both fit on a device.
 """
 
 from __future__ import annotations
@@ -28,7 +28,12 @@ Inputs = dict[str, torch.Tensor]
 
 
 def transformers_model(model: VLA, attention: str) -> PreTrainedModel:
-    """transformers' model with its output layer, on the weights of `model`, which must not be quantized or fused."""
+    """The model class of transformers with its output layer, on the weights of `model`.
+
+    Args:
+        model: neither quantized nor fused; its weights are shared, not copied.
+        attention: kernel, by its name in transformers.
+    """
     backbone = model.encoder.backbone
     config = copy.deepcopy(backbone.config)
     dtype, device = backbone.dtype, backbone.device
@@ -48,7 +53,17 @@ def transformers_model(model: VLA, attention: str) -> PreTrainedModel:
 
 
 def measure_transformers_path(model: VLA, name: str, optimization: Optimization, watch: Stopwatch) -> Measurement:
-    """Times it on the same images and sequences: all views in one sequence (joint), or one call a view (separate)."""
+    """Time transformers' own code on the same images and sequences as ours.
+
+    Args:
+        model: whose weights are used.
+        name: of the model, in `agent.vla.model.zoo`.
+        optimization: encoding joint (all views in one sequence) or separate (one call per view).
+        watch: how often, and for how long.
+
+    Raises:
+        UsageError: the sequences do not hold all visual tokens.
+    """
     theirs = transformers_model(model, optimization.attention)
     prepare = _preparation(model, optimization)
     each = visual_tokens((optimization.width, optimization.height), find_architecture(name))
@@ -94,7 +109,7 @@ def measure_transformers_path(model: VLA, name: str, optimization: Optimization,
 
 
 def _preparation(model: VLA, optimization: Optimization) -> Callable[[], Inputs]:
-    """From camera images to the model's pixel values on its device; a tiny model's stem is no part of transformers."""
+    """A function from camera images to the model's input on its device; a tiny model's own stem comes before it."""
     backbone, config = model.encoder.backbone, model.config
     images = list(request_of(optimization.cameras).images.values())
     size = optimization.width, optimization.height
@@ -129,5 +144,5 @@ def _text(ids: tuple[int, ...], visual: tuple[bool, ...], device: torch.device) 
 
 
 def _share(views: Inputs, index: int, of: int) -> Inputs:
-    """What belongs to one of `of` calls."""
+    """The part of the views that belongs to call `index` of `of`."""
     return {name: tensor.chunk(of)[index] for name, tensor in views.items()}

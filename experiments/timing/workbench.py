@@ -1,4 +1,4 @@
-"""Rows of a ladder on the device at hand: the model that each needs, its timing, and what becomes of a failure."""
+"""Time rows on this machine: build the model that each one needs, share the time, and list what fails."""
 
 from __future__ import annotations
 
@@ -16,19 +16,18 @@ from vlatency.agent.realtime.cost.schema import Duration, Point, Profile
 from vlatency.agent.vla.model.config import QWEN
 from vlatency.agent.vla.model.encoder import PLAIN
 from vlatency.agent.vla.model.vla import VLA
-from vlatency.agent.vla.model.zoo import Tiny, find_model
 from vlatency.agent.vla.policy import VLAPolicy
 from vlatency.experiments.evaluation import policies
 from vlatency.experiments.shared import command, provenance
 from vlatency.experiments.timing import encode_stages, profile_file, stopwatch
 from vlatency.experiments.timing.encode_stages import Measurement, Samples
-from vlatency.experiments.timing.ladder import Row
+from vlatency.experiments.timing.ladder import Row, is_tiny
 from vlatency.experiments.timing.stopwatch import Stopwatch, median_ratio, quantiles
 from vlatency.experiments.timing.transformers_path import measure_transformers_path
 from vlatency.sim.errors import UsageError
 
 LADDER_S = {"cuda": 450.0, "cpu": 180.0}
-"""What a ladder may take [s] once its first model is built."""
+"""Time for a ladder [s], from when its first model is built."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +35,9 @@ class Conditions:
     """What is the same for all rows of a measurement."""
 
     model: str
-    """Of the profile; a row may have another one."""
+    """The profile's model; a row may have another one."""
     weights: str = "random"
-    """random, hub, or the folder of a policy."""
+    """Of that model: random, hub, or the folder of a policy."""
     vision_encoder: str = QWEN
     """Of that model."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -46,9 +45,9 @@ class Conditions:
     threads: int = 0
     """CPU threads; 0 leaves the choice to torch."""
     reps: int = 30
-    """Samples of each row, and of each stage."""
+    """Samples of each row and of each stage."""
     ladder: bool = False
-    """Rows share a limited time, and one that fails is listed with the reason."""
+    """Whether the rows share a limited time, and a row that fails is listed with the reason."""
 
 
 @dataclass(frozen=True)
@@ -58,14 +57,23 @@ class Head:
     whole: Duration
     stages: dict[str, Duration]
     contention: float
-    """How many times as long while an encode runs on the same device."""
+    """Factor by which an encode on the same device slows them down."""
 
 
 def measure(conditions: Conditions, rows: Sequence[Row], out: Path | None) -> tuple[Profile, Path]:
-    """Time the rows, print each when it is done, and write the profile: returns it, and where it is.
+    """Time the rows, print each when it is done, and write the profile.
+
+    Args:
+        conditions: what is the same for all rows.
+        rows: what to time, in this order.
+        out: where to write; None: runs/latency-MODEL[-ladder]-DEVICE.json.
+
+    Returns:
+        The profile, and its path.
 
     Raises:
-        UsageError: something cannot run here, or a figure cannot be true.
+        UsageError: a single row cannot run here, or its figure cannot be true.
+        RunError: no row of a ladder could be measured.
     """
     bench = Workbench(conditions)
     print(bench.header(), flush=True)
@@ -77,7 +85,7 @@ def measure(conditions: Conditions, rows: Sequence[Row], out: Path | None) -> tu
 
 
 class Workbench:
-    """A device, the model that is on it now, and the time that is left."""
+    """A device, the model that is loaded on it, and the time that is left."""
 
     def __init__(self, conditions: Conditions) -> None:
         if conditions.device == "cuda" and not torch.cuda.is_available():
@@ -87,7 +95,7 @@ class Workbench:
         self.conditions = conditions
         found = "cuda" if torch.cuda.is_available() else "cpu"
         self.device = torch.device(found if conditions.device == "auto" else conditions.device)
-        self.dtype = torch.float32 if self._is_tiny(conditions.model) else torch.bfloat16
+        self.dtype = torch.float32 if is_tiny(conditions.model) else torch.bfloat16
         self.ceiling = stopwatch.ceiling_tflops(self.device, self.dtype)
         self.peak = profile_file.peak_tflops(self.device, self.ceiling)
         self.name = profile_file.device_name(self.device)
@@ -106,11 +114,15 @@ class Workbench:
         )
 
     def measure(self, rows: Sequence[Row]) -> tuple[list[Point], dict[str, str], Head]:
-        """Points, rows that have none with the reason, and what is known of the head."""
+        """Time the rows.
+
+        Returns:
+            The measured points; the reasons of the other rows, by name; and how long the head takes.
+        """
         points: list[Point] = []
         missing: dict[str, str] = {}
         head: Head | None = None
-        self._at_hand(rows[0])
+        self._loaded(rows[0])
         if self.conditions.ladder:
             self._deadline = time.monotonic() + LADDER_S[self.device.type]
         for number, row in enumerate(rows):
@@ -118,10 +130,10 @@ class Workbench:
             try:
                 check_device(row.optimization, self.device.type)
                 if left_s < 0:
-                    raise UsageError("the time for a ladder is over: measure it alone")
+                    raise UsageError("the ladder's time was over: measure it alone")
                 measured, policy = self._one(row, share_s=left_s / (len(rows) - number))
                 point = profile_file.point_of(row, measured, self.peak)
-            except Exception as error:  # whatever breaks a row of a ladder must not cost the other rows
+            except Exception as error:  # one row that breaks must not cost a ladder the others
                 if not self.conditions.ladder:
                     raise
                 self._model = None
@@ -136,10 +148,10 @@ class Workbench:
                 head = self._head(policy)
         if not points:
             raise command.RunError("nothing could be measured")
-        return points, missing, head or self._head_of(rows[0])
+        return points, missing, head or self._head(VLAPolicy(self._loaded(rows[0]), rows[0].optimization))
 
     def profile(self, points: list[Point], missing: dict[str, str], head: Head) -> Profile:
-        """All of it, as it is written. UsageError if it is no profile."""
+        """What was measured and on what, as it is written."""
         overhead_ms, realised = profile_file.fitted(points, self.conditions.model, self.peak)
         return Profile(
             model=self.conditions.model,
@@ -160,15 +172,17 @@ class Workbench:
         )
 
     def _one(self, row: Row, share_s: float) -> tuple[Measurement, VLAPolicy | None]:
+        """Time a row within its share of the time [s]; no policy comes with transformers' own code."""
         began = time.monotonic()
-        model = self._at_hand(row)
-        # Half of what is left of the share is for the whole, the rest for its parts.
+        model = self._loaded(row)
+        # Half of the time that is left is for the whole encode, the rest for its stages.
         watch = Stopwatch(self.device, self.conditions.reps, max(0.0, share_s - (time.monotonic() - began)) / 2)
         if row.transformers_path:
             return measure_transformers_path(model, row.model, row.optimization, watch), None
         return encode_stages.measure(model, row.model, row.vision_encoder, row.optimization, watch)
 
     def _head(self, policy: VLAPolicy) -> Head:
+        """Time sensors and head, alone and beside an encode."""
         watch = Stopwatch(self.device, self.conditions.reps, 5.0)
         whole, parts = encode_stages.head_stages(policy, watch)
         request = encode_stages.request_of(policy.optimization.cameras)
@@ -182,11 +196,8 @@ class Workbench:
         stages = {name: profile_file.duration(samples) for name, samples in parts.items()}
         return Head(profile_file.duration(whole), stages, round(max(1.0, median_ratio(beside, whole)), 3))
 
-    def _head_of(self, row: Row) -> Head:
-        return self._head(VLAPolicy(self._at_hand(row), row.optimization))
-
-    def _at_hand(self, row: Row) -> VLA:
-        """The row's model, built anew if another one is here or its layers were changed."""
+    def _loaded(self, row: Row) -> VLA:
+        """The row's model; built if another one is loaded, or if this one's layers were changed."""
         if self._model is None or self._key != (row.model, row.vision_encoder) or self._model.encoder.layers != PLAIN:
             self._model = None
             gc.collect()
@@ -202,18 +213,14 @@ class Workbench:
             torch.manual_seed(0)
             return VLA.random(row.model, row.vision_encoder, self.device, self.dtype).eval()
         if row.vision_encoder != "qwen":
-            raise UsageError("a light vision encoder is timed with --weights random, or as part of a policy's folder")
+            raise UsageError(f"vision encoder {row.vision_encoder} is timed with --weights random")
         if self.conditions.weights != "hub":
             folder = policies.find_policy(self.conditions.weights)
-        elif self._is_tiny(row.model):
+        elif is_tiny(row.model):
             folder = policies.find_policy_of(row.model)
         else:
             return VLAPolicy.from_backbone(row.model, device=self.device.type).model
         return VLAPolicy.from_pretrained(folder, device=self.device.type).model
-
-    @staticmethod
-    def _is_tiny(model: str) -> bool:
-        return isinstance(find_model(model), Tiny)
 
 
 def _line(row: Row, measured: Measurement) -> str:
@@ -230,6 +237,6 @@ def _print_stages(stages: dict[str, Samples]) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """One line. What a person can mend is a UsageError already; the rest is named by its kind."""
+    """A failure as one line; an error of another kind than UsageError begins with its name."""
     line = " ".join(str(error).split()) or "no message"
     return line if isinstance(error, UsageError) else f"{type(error).__name__}: {line[:160]}"

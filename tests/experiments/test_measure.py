@@ -1,5 +1,6 @@
 """What is measured is what was asked for, is possible, and comes back as a profile."""
 
+import importlib.metadata
 import json
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from vlatency.agent.optimization import Optimization
 from vlatency.agent.realtime.cost.latency import ProfileLatency, parse_latency
@@ -17,6 +20,7 @@ from vlatency.agent.realtime.cost.profile import load_profile
 from vlatency.agent.realtime.cost.roofline import Work
 from vlatency.agent.vla.model.vla import VLA
 from vlatency.agent.vla.policy import VLAPolicy
+from vlatency.experiments.shared.files import ROOT
 from vlatency.experiments.timing import encode_stages, profile_file
 from vlatency.experiments.timing.encode_stages import Measurement, check_tokens, request_of, seen
 from vlatency.experiments.timing.ladder import Row, ladder, name_of, single
@@ -42,7 +46,8 @@ def test_tokens_and_sequences_are_read_off_the_model(model: VLA, encoding: Any, 
     policy = VLAPolicy(model, replace(SQUARE, encoding=encoding))
     tokens, lengths = seen(policy, request_of(CAMERA_ORDER[:2]))
     assert tokens == 2 * 16
-    assert len(lengths) == rows and sum(lengths) > tokens
+    assert len(lengths) == rows
+    assert sum(lengths) > tokens
 
 
 def test_a_measurement_knows_what_it_computed(model: VLA) -> None:
@@ -51,12 +56,14 @@ def test_a_measurement_knows_what_it_computed(model: VLA) -> None:
     assert set(measured.stages) == {"prepare views", "forward", "vision tower", "language model", "readout"}
     assert measured.feature_error is None
     whole, parts = encode_stages.head_stages(policy, WATCH)
-    assert len(whole) == 3 and {"sensor encoder", "pool mean", "pool max", "pool attention"} < set(parts)
+    assert len(whole) == 3
+    assert {"sensor encoder", "pool mean", "pool max", "pool attention"} < set(parts)
 
 
 def test_an_exact_rearrangement_has_no_feature_error(model: VLA) -> None:
     measured, _ = encode_stages.measure(model, "tiny", "qwen", replace(SQUARE, encoding="separate"), WATCH)
-    assert measured.feature_error is not None and measured.feature_error < 1e-5
+    assert measured.feature_error is not None
+    assert measured.feature_error < 1e-5
 
 
 @pytest.mark.parametrize(
@@ -142,6 +149,26 @@ def test_a_model_is_timed_without_a_simulator() -> None:
     assert subprocess.run([sys.executable, "-c", code], timeout=250).returncode == 0
 
 
+def test_the_wheels_for_a_machine_without_network_are_all_named() -> None:
+    """All that tyro and pydantic need, but for what comes with torch and rich."""
+    lines = (ROOT / "docs" / "measuring.md").read_text().splitlines()
+    (download,) = [line for line in lines if line.strip().startswith("pip download ")]
+    named = set(download.split())
+    assert {"tyro", "pydantic"} < named
+    needed = {need for name in named & {"tyro", "pydantic"} for need in all_needed(name)}
+    assert needed - named <= {"rich", "markdown-it-py", "mdurl", "pygments", "typing-extensions"}
+
+
+def all_needed(name: str) -> set[str]:
+    """A package and, without extras, what it needs here."""
+    found = {name}
+    for text in importlib.metadata.requires(name) or ():
+        need = Requirement(text)
+        if need.marker is None or need.marker.evaluate({"extra": ""}):
+            found |= all_needed(canonicalize_name(need.name))
+    return found
+
+
 def test_quantiles_are_those_of_numpy() -> None:
     samples = tuple(np.random.default_rng(0).random(30))
     assert quantiles(samples) == pytest.approx(tuple(np.percentile(samples, (50, 95, 99))))
@@ -153,11 +180,17 @@ def test_a_measured_profile_is_taken_as_a_latency(tmp_path: Path) -> None:
     profile = load_profile(path)
     (point,) = profile.encode
     latency = parse_latency(str(path), SQUARE)
-    assert isinstance(latency, ProfileLatency) and latency.origin == "measured"
-    assert latency.encode == point.distribution and latency.head_ms > 0 and latency.contention >= 1
+    assert isinstance(latency, ProfileLatency)
+    assert latency.origin == "measured"
+    assert latency.encode == point.distribution
+    assert latency.head_ms > 0
+    assert latency.contention >= 1
     data = json.loads(path.read_text())
     assert data["encode"][0]["visual_tokens"] == 32
-    assert data["versions"]["torch"] and data["date"] and data["command"] and data["device"]
+    assert data["versions"]["torch"]
+    assert data["date"]
+    assert data["command"]
+    assert data["device"]
 
 
 def test_what_cannot_run_here_is_listed_with_what_it_needs() -> None:
@@ -165,15 +198,17 @@ def test_what_cannot_run_here_is_listed_with_what_it_needs() -> None:
     plain = Row("plain", SQUARE, "tiny")
     graph = replace(plain, name="graph", optimization=replace(SQUARE, compile="cuda-graph"))
     points, missing, head = bench.measure([plain, graph])
-    assert [point.row for point in points] == ["plain"] and head.contention >= 1
-    assert missing == {"graph": missing["graph"]} and "CUDA" in missing["graph"]
+    assert [point.row for point in points] == ["plain"]
+    assert head.contention >= 1
+    assert missing == {"graph": missing["graph"]}
+    assert "CUDA" in missing["graph"]
 
 
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
         (("--model", "gpt"), "error: unknown model 'gpt'; models are tiny"),
-        (("--vision-encoder", "resnet"), "error: no arithmetic of vision encoder 'resnet' is known"),
+        (("--vision-encoder", "resnet"), "error: unknown vision encoder 'resnet'"),
         (("--res", "0"), "error: "),
         (("--quant", "int3"), "error: invalid choice 'int3' for argument"),
         (("--reps", "0"), "error: reps must be at least 1, not 0"),
@@ -184,5 +219,7 @@ def test_what_cannot_run_here_is_listed_with_what_it_needs() -> None:
 def test_wrong_input_is_one_line(options: tuple[str, ...], complaint: str) -> None:
     command = [sys.executable, "experiments/measure.py", *options]
     done = subprocess.run(command, capture_output=True, text=True, timeout=250)
-    assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr.startswith(complaint) and done.stderr.count("\n") == 1
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith(complaint)
+    assert done.stderr.count("\n") == 1

@@ -1,7 +1,7 @@
-"""The figures of each model that decide its arithmetic, by the names of `agent.vla.model.zoo`.
+"""The dimensions of each model that decide its arithmetic, by the names of `agent.vla.model.zoo`.
 
-Source: the `config.json` of each model on the Hugging Face hub and transformers' `modeling_*.py`; a test holds
-the table against transformers' own configurations.
+Source: each model's `config.json` on the Hugging Face hub and transformers' `modeling_*.py`. A test compares the table
+with transformers' own configurations.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ class Architecture:
     vision_hidden: int
     vision_intermediate: int
     patch: int
-    """Side of a vision patch [pixels]."""
+    """Side of a vision patch [px]."""
     merge: int
     """merge x merge patches become one token of the language model."""
     window: int
-    """Side of an attention window [pixels], in the layers without full attention."""
+    """Side of an attention window [px], in the layers without full attention."""
     layers: int
     hidden: int
     heads: int
     kv_heads: int
     intermediate: int
     vision_gated: bool = True
-    """The vision tower's feed-forward has three matrices, not two."""
+    """Whether the vision tower's feed-forward layers have three matrices, not two."""
     frames: int = 2
-    """Frames that a patch spans."""
-    deepest: int = 0
-    """Inner vision blocks whose output goes to the language model through a merger of its own."""
+    """Video frames that a patch spans; a still image is repeated."""
+    deepstack: int = 0
+    """Inner vision blocks whose output reaches the language model, each through its own merger."""
     stem: int = 0
     """Channels of the convolutions before the vision tower (`agent.vla.model.stem`); 0 for none."""
-    eyes: float = 0
-    """Multiply-adds on 224 x 224 pixels of what stands in for the vision tower; 0 for the tower."""
+    light_encoder: float = 0
+    """Multiply-adds on 224 x 224 pixels of the vision encoder in the tower's place; 0 for the tower itself."""
 
     @property
     def cell(self) -> int:
-        """Side of the square that becomes one visual token [pixels]."""
+        """Side of the square that becomes one visual token [px]."""
         return self.patch * self.merge
 
 
@@ -105,7 +105,7 @@ QWEN3_VL_2B = Architecture(
     kv_heads=8,
     intermediate=6144,
     vision_gated=False,
-    deepest=3,
+    deepstack=3,
 )
 TINY = Architecture(
     vision_layers=3,
@@ -151,31 +151,38 @@ ARCHITECTURES: dict[str, Architecture] = {
 
 
 def _clip(patch: int) -> float:
-    """Multiply-adds of CLIP ViT-B's patches (12 layers, 768 wide) on 224 x 224 pixels, without scores of attention."""
+    """Multiply-adds of CLIP ViT-B (12 layers, 768 wide) on 224 x 224 pixels, without attention scores."""
     return (224 // patch) ** 2 * (3 * patch**2 * 768 + 12 * 12 * 768**2)
 
 
-EYES: dict[str, tuple[int, float]] = {
+LIGHT_ENCODERS: dict[str, tuple[int, float]] = {
     "clip-b16": (32, _clip(16)),
     "clip-b32": (32, _clip(32)),
     "mobilenetv3-small": (32, 0.056e9),
     "efficientnet-b0": (32, 0.39e9),
     "efficientnet-lite0": (32, 0.407e9),
 }
-"""Vision encoders in the tower's place: side of the square that becomes one visual token [pixels], and multiply-adds on
+"""Vision encoders in the tower's place: side of the square that becomes one visual token [px], and multiply-adds on
 224 x 224 pixels, which grow with the area. Source of the latter: the papers (Radford et al. 2021, Howard et al. 2019,
-Tan and Le 2019) and the EfficientNet-lite release; the projector behind them is left out."""
+Tan and Le 2019) and the EfficientNet-lite release. The projector behind them is left out."""
 
 
 def find_architecture(name: str, vision_encoder: str = "qwen") -> Architecture:
-    """A model, its vision tower replaced if so named. UsageError, which lists the names, for an unknown one."""
+    """The dimensions of a model.
+
+    Args:
+        name: of the model.
+        vision_encoder: what stands in the vision tower's place; qwen is the tower itself.
+
+    Raises:
+        UsageError: an unknown name; the message lists the known ones.
+    """
     if name not in ARCHITECTURES:
-        raise UsageError(f"no arithmetic of model {name!r} is known; models are {', '.join(ARCHITECTURES)}")
+        raise UsageError(f"unknown model {name!r}; models are {', '.join(ARCHITECTURES)}")
     if vision_encoder == "qwen":
         return ARCHITECTURES[name]
-    if vision_encoder not in EYES:
-        raise UsageError(
-            f"no arithmetic of vision encoder {vision_encoder!r} is known; there are qwen, {', '.join(EYES)}"
-        )
-    cell, multiply_adds = EYES[vision_encoder]
-    return replace(ARCHITECTURES[name], patch=cell, merge=1, vision_layers=0, stem=0, eyes=multiply_adds)
+    if vision_encoder not in LIGHT_ENCODERS:
+        known = ", ".join(("qwen", *LIGHT_ENCODERS))
+        raise UsageError(f"unknown vision encoder {vision_encoder!r}; vision encoders are {known}")
+    cell, multiply_adds = LIGHT_ENCODERS[vision_encoder]
+    return replace(ARCHITECTURES[name], patch=cell, merge=1, vision_layers=0, stem=0, light_encoder=multiply_adds)

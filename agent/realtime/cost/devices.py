@@ -1,4 +1,4 @@
-"""What devices can do at best: the roofs under which every latency stays."""
+"""What devices can do at best, by their makers: the roofs of the roofline model."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from vlatency.sim.errors import UsageError
 
 @dataclass(frozen=True)
 class Device:
-    """One device, by its maker's figures for dense (not 2:4 sparse) matrices."""
+    """One device, with its maker's figures for dense (not 2:4 sparse) matrices."""
 
     name: str
     tflops: float
-    """bf16 matrix products accumulated in float32 [TFLOP/s]."""
+    """Rate of bf16 matrix products accumulated in float32 [TFLOP/s]."""
     gb_s: float
     """Memory bandwidth [GB/s, 1e9 bytes]."""
     marks: tuple[str, ...]
-    """What a driver's name of the device contains, all of it."""
+    """Words of which the driver's name of the device contains one."""
     source: str
+    """Where the figures stand."""
 
 
 DEVICES: dict[str, Device] = {
@@ -45,23 +46,23 @@ DEVICES: dict[str, Device] = {
 }
 
 FASTER: dict[str, float] = {"bnb-int8": 2, "int8-dynamic": 2, "fp8": 2}
-"""How many times the bf16 rate the tensor cores of these devices reach at other precisions (`Quant`), at most."""
+"""Peak rate of the tensor cores at other precisions (`Quant`), as a multiple of that at bf16."""
 WEIGHT_BYTES: dict[str, float] = {"none": 2, "bnb-int8": 1, "bnb-nf4": 0.5, "int8-dynamic": 1, "fp8": 1}
-"""Bytes of a weight of a linear layer, by `Quant`; scales are left out."""
+"""Bytes of one weight of a linear layer, by `Quant`, without scales."""
 
 
 def find_device(name: str) -> Device:
-    """The row of that name. UsageError, which lists the names, if there is none."""
+    """The device of that name. UsageError, which lists the names, if there is none."""
     if name not in DEVICES:
         raise UsageError(f"unknown device {name!r}; devices with a roofline are {', '.join(DEVICES)}")
     return DEVICES[name]
 
 
 def recognised(driver_name: str) -> Device | None:
-    """The row that a driver's name of a device belongs to, such as "NVIDIA H100 80GB HBM3"; None if none does."""
+    """The device that a driver calls so, such as "NVIDIA H100 80GB HBM3"; None if it is not in the table."""
     words = f"{driver_name} "
     for device in DEVICES.values():
-        # "NVIDIA L4" must not claim an L40: a mark ends where a word does.
+        # A mark ends where a word does, or "NVIDIA L4" would match an L40.
         if any(f"{mark} " in words.replace("-", " ") for mark in device.marks):
             return device
     return None

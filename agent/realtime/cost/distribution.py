@@ -1,4 +1,4 @@
-"""How long one kind of job takes, as a distribution: one number, a fitted law, or what was measured, in order."""
+"""How long one kind of job takes: a constant, a log-normal distribution, or measured samples in order."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Steady:
-    """Always the same."""
+    """Always takes the same time."""
 
     ms: float
 
@@ -28,14 +28,14 @@ class Steady:
         return self.ms
 
     def draws(self, rng: np.random.Generator) -> Iterator[float]:
-        """One duration after another [ms], without end."""
+        """Durations [ms], without end."""
         while True:
             yield self.ms
 
 
 @dataclass(frozen=True)
 class Lognormal:
-    """Log-normal through the median, with the spread that fits the logarithms of p95 and p99 best (least squares)."""
+    """A log-normal distribution with this median, whose spread fits the logarithms of p95 and p99 (least squares)."""
 
     p50_ms: float
     p95_ms: float
@@ -51,7 +51,7 @@ class Lognormal:
         return (0.95, self.p95_ms), (0.99, self.p99_ms)
 
     def draws(self, rng: np.random.Generator) -> Iterator[float]:
-        """One duration after another [ms], without end."""
+        """Durations [ms], without end."""
         sigma = self.sigma
         while True:
             yield self.p50_ms * math.exp(sigma * rng.standard_normal())
@@ -59,9 +59,9 @@ class Lognormal:
 
 @dataclass(frozen=True)
 class Samples:
-    """What was measured, in the order of measurement.
+    """Measured durations, in the order in which they were measured.
 
-    An episode replays them from a random place on, round and round, so that slow spells stay together as they were.
+    An episode replays them in a circle from a random start, so that slow spells stay together.
     """
 
     ms: tuple[float, ...]
@@ -77,7 +77,7 @@ class Samples:
         return float(np.percentile(self.ms, 95))
 
     def draws(self, rng: np.random.Generator) -> Iterator[float]:
-        """One duration after another [ms], without end."""
+        """Durations [ms], without end."""
         place = int(rng.integers(len(self.ms)))
         while True:
             yield self.ms[place]

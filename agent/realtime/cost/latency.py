@@ -1,4 +1,4 @@
-"""What the clock charges for an encode and for a run of the head, whatever the host really took."""
+"""What the clock charges for an encode and for a run of the head, however long the host really takes."""
 
 from __future__ import annotations
 
@@ -26,40 +26,42 @@ MAX_MS = 3_600_000.0  # an hour: beyond any episode
 MAX_FACTOR = 100.0
 ROOFLINE = "roofline:"
 NOTE_HEAD_MS = 10.97
-"""Sensors and head as `vl_optimization_note.md` measured them: so small a job waits for launches, not for a roof."""
+"""Sensors and head as `vl_optimization_note.md` measured them. So small a job is bound by launches, not by a roof."""
 
 
 class LatencyStream(Protocol):
-    """The latencies of one episode, job after job [ns]."""
+    """The latencies of one episode, one job after another."""
 
     def encode_ns(self, views: int, of: int) -> int:
-        """Latency of the next encode, which looks at `views` of `of`: from having them until features can be used."""
+        """Latency of the next encode [ns], of `views` of `of` views: from the images to features that can be used."""
 
     def head_ns(self) -> int:
-        """Latency of the next run of the head: from reading the sensors until the command applies."""
+        """Latency of the next run of the head [ns]: from reading the sensors until the command applies."""
 
 
 @dataclass(frozen=True)
 class Constant:
     """A stream in which every job takes its nominal time.
 
-    An encode of k of n views takes k/n of it: with nothing known but one number, that is what the arithmetic of
-    batched views says, since each is a sequence of its own. It flatters a device on which an encode has a fixed cost.
+    An encode of k of n views takes k/n of that time. This is what the arithmetic of batched views says, as each is a
+    sequence of its own; it is too little for a device on which every encode has a fixed cost.
     """
 
     vl_ms: float
     head_ms: float
 
     def encode_ns(self, views: int, of: int) -> int:
+        """Latency of an encode of `views` of `of` views [ns]."""
         return ms_to_ns(self.vl_ms if views == of else self.vl_ms * views / of)
 
     def head_ns(self) -> int:
+        """Latency of a run of the head [ns]."""
         return ms_to_ns(self.head_ms)
 
 
 @dataclass(frozen=True)
 class Charged:
-    """What a latency model charges, in three figures. A percentile of a sum is taken to be the sum of percentiles."""
+    """What a latency model charges, in three figures; percentiles of preprocessing and encode are simply added."""
 
     vl_p50_ms: float
     """Median of preprocessing and encode [ms]."""
@@ -71,13 +73,18 @@ class Charged:
 
 @dataclass(frozen=True)
 class FixedLatency:
-    """Two numbers that the user chose."""
+    """Two constants that the user chose.
+
+    Example:
+        >>> FixedLatency(380, 11).describe()
+        'fixed: VL 380.0 ms, sensor + head 11 ms'
+    """
 
     encode_ms: float
     act_ms: float
-    """Sensors and head."""
+    """Of sensors and head."""
     factor: float = 1.0
-    """Multiplies both."""
+    """Both latencies are multiplied by it."""
 
     @property
     def name(self) -> str:
@@ -96,7 +103,7 @@ class FixedLatency:
 
     @property
     def contention(self) -> float:
-        """How many times as long a head run takes while an encode runs on the same GPU."""
+        """Factor by which an encode on the same GPU slows the head down."""
         return CONTENTION
 
     @property
@@ -106,7 +113,7 @@ class FixedLatency:
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of all that it can charge."""
+        """SHA-256 of everything that it can charge."""
         return _sha256({"vl_ms": self.vl_ms, "head_ms": self.head_ms, "contention": self.contention})
 
     def stream(self, rng: np.random.Generator) -> LatencyStream:
@@ -138,24 +145,25 @@ class NoLatency(FixedLatency):
 
 @dataclass(frozen=True)
 class ProfileLatency:
-    """What a device takes for this configuration: measured, scaled from what was measured, or modelled."""
+    """The latencies of one configuration on one device: measured, scaled from other measurements, or modelled."""
 
     name: str
     """The text that `parse_latency` takes, without the factor: a profile's name or path, or a roofline."""
     device: str
     origin: str
-    """How the latency of an encode is known, in words."""
+    """How the latency of an encode is known, in words: measured, scaled or modelled."""
     encode: Distribution
     head: Distribution
     contention: float
-    """How many times as long a head run takes while an encode runs on the same GPU."""
+    """Factor by which an encode on the same GPU slows the head down."""
     preprocess: Distribution = Steady(0.0)
-    """Charged with every encode, of however many views: a profile has one for all configurations."""
+    """Added to every encode, however many views it has: a profile has one for all configurations."""
     cold_start_ms: float = 0.0
+    """Added to the first encode."""
     factor: float = 1.0
     """All durations are multiplied by it."""
     fewer: tuple[Distribution, ...] = ()
-    """Encodes of one of the views, of two, and so on, up to all but one."""
+    """Encodes of one view, of two, and so on, up to all but one."""
 
     @property
     def vl_ms(self) -> float:
@@ -174,12 +182,12 @@ class ProfileLatency:
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of all that it can charge: every sample counts, what the profile is called does not."""
+        """SHA-256 of everything that it can charge: all samples count, the profile's name does not."""
         said = ("name", "device", "origin")
         return _sha256({key: value for key, value in asdict(self).items() if key not in said})
 
     def stream(self, rng: np.random.Generator) -> LatencyStream:
-        """The latencies of one episode, drawn from `rng`: those of each kind of job apart."""
+        """The latencies of one episode; each kind of job draws from its own stream, spawned from `rng`."""
         encode, head, preprocess = rng.spawn(3)
         encodes = [distribution.draws(encode) for distribution in (*self.fewer, self.encode)]
         preprocesses = self.preprocess.draws(preprocess)
@@ -193,7 +201,7 @@ class ProfileLatency:
 
 
 class _Drawn:
-    """A stream that draws every duration; the first encode also pays for the cold start."""
+    """A stream that draws every duration; the cold start is added to the first encode."""
 
     def __init__(
         self,
@@ -218,10 +226,20 @@ LatencyModel: TypeAlias = NoLatency | FixedLatency | ProfileLatency
 
 
 def parse_latency(text: str, optimization: Optimization, factor: float = 1.0) -> LatencyModel:
-    """The latency model a user names: `none`, `fixed:VL_MS,HEAD_MS`, `roofline:DEVICE`, a profile's name or path.
+    """The latency model that a user names.
 
-    A profile or a roofline is asked for `optimization`, and for an encode of fewer of its views as for a configuration
-    of its own; `factor` multiplies every latency. UsageError otherwise.
+    Args:
+        text: `none`, `fixed:VL_MS,HEAD_MS`, `roofline:DEVICE`, a profile's name, or the path of one.
+        optimization: the configuration whose latencies a profile or a roofline is asked for. An encode of fewer views
+            is looked up as a configuration of its own.
+        factor: multiplies every latency.
+
+    Raises:
+        UsageError: the text is none of these, or the profile cannot be used.
+
+    Example:
+        >>> parse_latency("fixed:380,11", Optimization(), factor=0.5).vl_ms
+        190.0
     """
     if not 0 < factor <= MAX_FACTOR:  # also refuses NaN
         raise UsageError(f"perf-factor must be above 0 and at most {MAX_FACTOR:g}, not {factor:g}")
@@ -259,7 +277,7 @@ def _looked_up(name: str, profile: Profile, optimization: Optimization, factor: 
 
 
 def _scaled(optimization: Optimization) -> str:
-    """Arithmetic knows neither precisions nor launches: what is named here was left out of account."""
+    """How a scaled latency is described: the arithmetic knows nothing of what is named here."""
     unknown = [name for name in (optimization.quant, optimization.compile, *optimization.shortcuts) if name != "none"]
     return "scaled by TFLOP" + f", as if without {' and '.join(unknown)}" * bool(unknown)
 

@@ -1,4 +1,4 @@
-"""Profiles on disk: which ones ship, and reading one once however often it is asked for."""
+"""Latency profiles on disk: which ones ship, and reading each only once."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def available_profiles() -> dict[str, Path]:
 
 
 def load_profile(path: Path) -> Profile:
-    """The profile in a file, which is read again only after it has changed.
+    """Read and check a profile. A file that has not changed is read only once per process.
 
     Raises:
-        UsageError: in one line, that it cannot be read or is no profile.
+        UsageError: it cannot be read, or it is not a profile; one line that names the place.
     """
     try:
         found = path.resolve()
@@ -31,5 +31,5 @@ def load_profile(path: Path) -> Profile:
 
 @lru_cache(maxsize=64)
 def _read(path: Path, mtime_ns: int, size: int) -> Profile:
-    """Keyed by what changes with the file's content."""
+    """Modification time and size are only keys of the cache."""
     return read_profile(path.read_bytes())

@@ -1,9 +1,10 @@
-"""What one encode costs, from the shapes of the model's matrices alone, and how long that takes a device at best.
+"""What one encode costs, from the shapes of the model's matrices alone, and the least time that it takes a device.
 
-Counted as arithmetic: every matrix product, two operations per multiply-add; attention scores and values, causal ones
-by half. Counted as traffic: every weight, once a call; the inputs and outputs of every matrix product and of attention.
-Not counted: norms, activations, rotary embedding, and logits, which an encode does not need.
-A roofline ("Roofline: an insightful visual performance model", Williams et al. 2009) is a lower bound of the latency.
+Counted as arithmetic: every matrix product at two operations per multiply-add, and attention scores and values (half of
+them where attention is causal). Counted as traffic: every weight once per call, and the inputs and outputs of every
+matrix product and of attention. Not counted: norms, activations, rotary embedding, and logits, which an encode does not
+need. A roofline ("Roofline: an insightful visual performance model", Williams et al. 2009) is a lower bound of the
+latency.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vlatency.agent.image_size import smart_resize
+from vlatency.agent.optimization import CHOICES
 from vlatency.agent.realtime.cost.architectures import QWEN2_5_VL_3B, Architecture
 from vlatency.agent.realtime.cost.devices import FASTER, WEIGHT_BYTES, Device
 from vlatency.sim.errors import UsageError
 
-ENCODINGS = ("joint", "batched", "separate", "streams")
 ONE_CALL = ("joint", "batched")
-"""Encodings that read the weights once, not once a view."""
+"""Encodings that read the weights once per encode; the others read them once per view."""
 TEXT_TOKENS = 24  # the chat template (19) around a five-token instruction such as "Pick up the blue object"
 VALUE_BYTES = 2  # bf16
 
@@ -37,11 +38,11 @@ class Work:
         return Work(self.flop + other.flop, self.weights + other.weights, self.values + other.values)
 
     def times(self, count: int) -> Work:
-        """The same, `count` times with weights of its own each time."""
+        """`count` such computations, each with its own weights."""
         return Work(count * self.flop, count * self.weights, count * self.values)
 
     def batched(self, count: int) -> Work:
-        """The same on `count` inputs that share the weights."""
+        """One such computation on `count` inputs, which share the weights."""
         return Work(count * self.flop, self.weights, count * self.values)
 
     def gigabytes(self, quant: str = "none") -> float:
@@ -49,29 +50,32 @@ class Work:
         return (self.weights * WEIGHT_BYTES[quant] + self.values * VALUE_BYTES) / 1e9
 
     def roofline_ms(self, device: Device, quant: str = "none") -> float:
-        """The latency that no implementation beats [ms]: arithmetic or traffic at the device's peak, the longer one."""
+        """The latency that no implementation beats [ms]: arithmetic or traffic at peak, whichever takes longer."""
         arithmetic_s = self.flop / (device.tflops * FASTER.get(quant, 1) * 1e12)
         return 1e3 * max(arithmetic_s, self.gigabytes(quant) / device.gb_s)
 
 
 def resized(res: tuple[int, int], arch: Architecture = QWEN2_5_VL_3B) -> tuple[int, int]:
-    """(width, height) the model sees [pixels]: transformers' `smart_resize`, whole cells and a bounded area."""
+    """(width, height) that the model sees [px]: transformers' `smart_resize`, whole cells and a bounded area."""
     return smart_resize(*res, arch.cell)
 
 
 def visual_tokens(res: tuple[int, int], arch: Architecture = QWEN2_5_VL_3B) -> int:
-    """Tokens that one view of (width, height) [pixels] gives the language model."""
+    """Visual tokens of one view of (width, height) [px]."""
     width, height = resized(res, arch)
     return (width // arch.cell) * (height // arch.cell)
 
 
 def sequences(views: int, res: tuple[int, int], encoding: str, arch: Architecture = QWEN2_5_VL_3B) -> list[int]:
-    """Lengths [tokens] of the sequences the language model reads: one for all views (joint), or one a view (others).
+    """Lengths of the sequences that the language model reads [tokens]: one for all views (joint), or one per view.
 
-    Two marks enclose every view; each sequence has the text once. UsageError for an unknown encoding or no view.
+    Each view is enclosed in two marker tokens, and each sequence holds the text once.
+
+    Raises:
+        UsageError: an unknown encoding, or no view.
     """
-    if encoding not in ENCODINGS:
-        raise UsageError(f"unknown encoding {encoding!r}; encodings are {', '.join(ENCODINGS)}")
+    if encoding not in CHOICES["encoding"]:
+        raise UsageError(f"unknown encoding {encoding!r}; encodings are {', '.join(CHOICES['encoding'])}")
     if views < 1:
         raise UsageError(f"views must be at least 1, not {views}")
     view = visual_tokens(res, arch) + 2
@@ -79,7 +83,7 @@ def sequences(views: int, res: tuple[int, int], encoding: str, arch: Architectur
 
 
 def encode_tflop(views: int, res: tuple[int, int], encoding: str, arch: Architecture = QWEN2_5_VL_3B) -> float:
-    """Arithmetic of one encode of `views` views of (width, height) [pixels] [TFLOP]."""
+    """Arithmetic of one encode [TFLOP] of `views` views of (width, height) [px]."""
     return encode_work(views, res, encoding, arch).flop / 1e12
 
 
@@ -90,9 +94,14 @@ def encode_work(
     arch: Architecture = QWEN2_5_VL_3B,
     lengths: Sequence[int] | None = None,
 ) -> Work:
-    """One encode of `views` views of (width, height) [pixels].
+    """The work of one encode.
 
-    `lengths` [tokens] are those of the sequences that the language model was seen to read; None: those of `sequences`.
+    Args:
+        views: number of views.
+        res: (width, height) of each [px].
+        encoding: how they become sequences.
+        arch: the model.
+        lengths: of the sequences that the language model was seen to read [tokens]; None: as `sequences` plans them.
     """
     planned = sequences(views, res, encoding, arch)
     language = [_language(tokens, arch) for tokens in (lengths or planned)]
@@ -104,10 +113,10 @@ def encode_work(
 
 
 def vision_work(res: tuple[int, int], arch: Architecture = QWEN2_5_VL_3B) -> Work:
-    """The vision tower and the merger on one view; a still image fills all frames of the temporal patch."""
+    """The work of vision tower and merger on one view; a still image fills all frames of the temporal patch."""
     width, height = resized(res, arch)
-    if arch.eyes:
-        return Work(2 * arch.eyes * width * height / 224**2, 0, 0)
+    if arch.light_encoder:
+        return Work(2 * arch.light_encoder * width * height / 224**2, 0, 0)
     columns, rows = width // arch.patch, height // arch.patch
     patches, tokens, d, f = columns * rows, visual_tokens(res, arch), arch.vision_hidden, arch.vision_intermediate
     inputs = arch.stem * (arch.patch // 4) ** 2 if arch.stem else 3 * arch.frames * arch.patch**2
@@ -117,7 +126,9 @@ def vision_work(res: tuple[int, int], arch: Architecture = QWEN2_5_VL_3B) -> Wor
     pairs = arch.vision_full_attention_layers * patches**2
     pairs += (arch.vision_layers - arch.vision_full_attention_layers) * _window_pairs(columns, rows, arch)
     attention = Work(4 * d * pairs, 0, arch.vision_layers * 4 * patches * d)
-    tower = _product(patches, inputs, d) + block.times(arch.vision_layers) + attention + merger.times(1 + arch.deepest)
+    tower = (
+        _product(patches, inputs, d) + block.times(arch.vision_layers) + attention + merger.times(1 + arch.deepstack)
+    )
     return tower + _stem(width * height, arch.stem) if arch.stem else tower
 
 
@@ -130,14 +141,14 @@ def _feed_forward(tokens: int, width: int, inner: int, gated: bool) -> Work:
 
 
 def _stem(pixels: int, channels: int) -> Work:
-    """Two strided convolutions and three at a quarter of the size, see `agent.vla.model.stem`."""
+    """Two strided convolutions, then three at a quarter of the size (`agent.vla.model.stem`)."""
     half = channels // 2
     convolutions = [_product(pixels // 4, 3 * 16, half), _product(pixels // 16, half * 16, channels)]
     return sum(convolutions, _product(pixels // 16, channels * 9, channels).times(3))
 
 
 def _window_pairs(columns: int, rows: int, arch: Architecture) -> int:
-    """Patch pairs that attend to each other when windows tile the grid; those at the right and bottom are cut off."""
+    """Pairs of patches that attend to each other within windows; windows at the right and bottom edge are cut off."""
 
     def squares(length: int) -> int:
         whole, rest = divmod(length, arch.window // arch.patch)

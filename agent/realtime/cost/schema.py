@@ -1,6 +1,6 @@
-"""What a latency profile (`assets/latency/*.json`) may hold. `docs/measuring.md` explains the fields.
+"""The schema of a latency profile (`assets/latency/*.json`); `docs/measuring.md` explains the fields.
 
-One model for who writes a profile, who charges an episode with it, and who quotes it.
+The same classes serve the measurement that writes a profile, the clock that charges it, and the claims that quote it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from vlatency.agent.optimization import MAX_SIDE, Attention, Compile, Encoding, Optimization, Quant, Shortcut
-from vlatency.agent.realtime.cost.architectures import ARCHITECTURES, EYES, QWEN2_5_VL_3B, find_architecture
+from vlatency.agent.realtime.cost.architectures import ARCHITECTURES, LIGHT_ENCODERS, QWEN2_5_VL_3B, find_architecture
 from vlatency.agent.realtime.cost.devices import FASTER
 from vlatency.agent.realtime.cost.distribution import Distribution, Lognormal, Samples, Steady
 from vlatency.agent.realtime.cost.roofline import encode_tflop, visual_tokens
@@ -37,7 +37,7 @@ def _not_blank(text: str) -> str:
 
 
 def _vision_encoder(name: str) -> str:
-    known = ("qwen", *EYES)
+    known = ("qwen", *LIGHT_ENCODERS)
     if name not in known:
         raise ValueError(f"must be one of {', '.join(known)}, not {name!r}")
     return name
@@ -51,7 +51,7 @@ Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
 
 
 class _Table(BaseModel):
-    """An object of the file: no value is converted, no unknown name is accepted."""
+    """A JSON object whose values are not converted and whose names are all known."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -64,7 +64,7 @@ class _Table(BaseModel):
 
 
 class Duration(_Table):
-    """How long something takes: `samples_ms`, or `p50_ms`, `p95_ms` and `p99_ms`, or `mean_ms`; the first counts."""
+    """How long something takes: `samples_ms`, else `p50_ms`, `p95_ms` and `p99_ms`, else `mean_ms`."""
 
     # JSON has lists only: strict=False lets one become a tuple, and leaves its items strict.
     samples_ms: Annotated[tuple[Ms, ...], Field(strict=False, min_length=1)] | None = None
@@ -81,7 +81,7 @@ class Duration(_Table):
 
     @property
     def distribution(self) -> Distribution:
-        """What an episode draws from."""
+        """The distribution that an episode draws from."""
         if self.samples_ms is not None:
             return Samples(self.samples_ms)
         if self.p50_ms is not None and self.p95_ms is not None and self.p99_ms is not None:
@@ -108,9 +108,9 @@ class Point(Duration):
     """None: the profile's."""
     vision_encoder: Annotated[str, AfterValidator(_vision_encoder)] = "qwen"
     transformers_path: bool = False
-    """Whether transformers' own code was timed, not ours."""
+    """Whether transformers' own code was timed instead of ours."""
     attention: Attention | None = None
-    """None: the profile does not tell kernels apart, and the point answers for every one."""
+    """None: the profile does not distinguish kernels, and the point answers for every one."""
     quant: Quant = "none"
     compile: Compile = "none"
     shortcuts: Annotated[tuple[Shortcut, ...], Field(strict=False)] = ()
@@ -127,7 +127,7 @@ class Point(Duration):
         return self.width, self.height
 
     def answers(self, optimization: Optimization) -> bool:
-        """Whether it is a measurement of that configuration."""
+        """Whether this is a measurement of that configuration."""
         one = self.views == 1 and {self.encoding, optimization.encoding} <= {"joint", "batched"}
         same_work = self.encoding == optimization.encoding or one  # one view is one sequence either way
         return (
@@ -141,7 +141,7 @@ class Point(Duration):
 
 
 class Profile(_Table):
-    """What one device took, and where the figures come from."""
+    """What one device takes, and where the figures come from."""
 
     model: Text | None = None
     weights: Text | None = None
@@ -156,25 +156,25 @@ class Profile(_Table):
     date: Text | None = None
     command: Text | None = None
     peak_tflops: Positive | None = None
-    """What the device cannot exceed at bf16 [TFLOP/s]."""
+    """Rate at bf16 that the device cannot exceed [TFLOP/s]."""
     ceiling_tflops: Positive | None = None
-    """Its best matrix product [TFLOP/s]."""
+    """Rate of the best matrix product timed on it [TFLOP/s]."""
     overhead_ms: Ms
-    """What an encode takes however little it computes."""
+    """Latency of an encode that computes nothing, for configurations without a point."""
     realised_tflops: Positive
-    """Arithmetic the device does in a second of encoding beyond the overhead [TFLOP/s]."""
+    """Rate at which an encode computes beyond that overhead [TFLOP/s]."""
     preprocess: Duration = Duration(mean_ms=0.0)
     """From images to tensors, before every encode."""
     cold_start_ms: Ms = 0.0
-    """What the first encode of an episode takes beyond the others."""
+    """What the first encode of an episode takes more than the others."""
     head: Duration | None = None
-    """Sensors and action head; either this or `head_ms`."""
+    """Sensors and action head; exactly one of this and `head_ms`."""
     head_ms: Ms | None = None
     head_stages: dict[str, Duration] | None = None
     contention: Annotated[float, Field(ge=1)] = CONTENTION
-    """How many times as long a head run takes while an encode runs on the same GPU."""
+    """Factor by which an encode on the same GPU slows the head down."""
     not_measured: dict[str, Text] | None = None
-    """Reasons, by row."""
+    """Rows that could not be measured, with the reason."""
     encode: Annotated[tuple[Point, ...], Field(strict=False)]
 
     @model_validator(mode="after")
@@ -202,22 +202,22 @@ class Profile(_Table):
             check_peak(point.tflop, took_ms, self.peak_tflops, point.quant, place)
 
     def _configuration(self, point: Point) -> tuple[Any, ...]:
-        """What no other point of the profile may have, too."""
+        """What must differ between two points of a profile."""
         work = (point.views, point.res, point.encoding, self.model_of(point), point.vision_encoder)
         how = (point.attention, point.quant, point.compile, frozenset(point.shortcuts), point.transformers_path)
         return work + how
 
     def model_of(self, point: Point) -> str:
-        """The model that a point timed; empty if neither it nor the profile says."""
+        """Name of the model that a point timed; empty if neither it nor the profile says."""
         return point.model or self.model or ""
 
     @property
     def head_distribution(self) -> Distribution:
-        """Sensors and action head."""
+        """The distribution of sensors and action head."""
         return Steady(self.head_ms or 0.0) if self.head is None else self.head.distribution
 
     def measured(self, optimization: Optimization) -> Distribution | None:
-        """The measured encode of exactly this configuration of the profile's own model, or None."""
+        """The measured encode of exactly this configuration by the profile's own model, or None."""
         for point in self.encode:
             own = point.model in (None, self.model) and point.vision_encoder == "qwen" and not point.transformers_path
             if own and point.answers(optimization):
@@ -225,7 +225,7 @@ class Profile(_Table):
         return None
 
     def scaled_ms(self, optimization: Optimization) -> float:
-        """An encode of any configuration, by its arithmetic alone: as if at bf16, whatever its quantization."""
+        """Latency of any encode by its arithmetic alone [ms]: as if at bf16 and launched kernel by kernel."""
         res = (optimization.width, optimization.height)
         arch = ARCHITECTURES.get(self.model or "", QWEN2_5_VL_3B)
         tflop = encode_tflop(len(optimization.cameras), res, optimization.encoding, arch)
@@ -233,10 +233,10 @@ class Profile(_Table):
 
 
 def read_profile(content: bytes) -> Profile:
-    """A profile from its JSON text.
+    """Parse and check a profile's JSON text.
 
     Raises:
-        ValueError: one line that names the place, such as `encode[3].views`, and says what is allowed there.
+        ValueError: one line that names the place, such as `encode[3].views`, and what is allowed there.
     """
     try:
         return Profile.model_validate_json(content)
@@ -245,7 +245,7 @@ def read_profile(content: bytes) -> Profile:
 
 
 def check_peak(tflop: float, ms: float, peak_tflops: float, quant: str, what: str) -> None:
-    """ValueError if so much arithmetic in so little time is more than the device can do."""
+    """ValueError if that much arithmetic in that time is more than the device can do."""
     peak = peak_tflops * FASTER.get(quant, 1)
     if tflop > peak * ms * 1e-3:
         raise ValueError(
@@ -255,8 +255,8 @@ def check_peak(tflop: float, ms: float, peak_tflops: float, quant: str, what: st
 
 
 def _one_line(error: ValidationError) -> str:
-    """The first complaint about a profile: the place, what is wrong, and what is allowed there."""
-    # A misspelt name is often missing, too: the misspelling explains both.
+    """The most telling error as one line: the place, what is wrong, and what is allowed there."""
+    # If a required name is misspelt, it is unknown and missing at once: the first explains the second.
     first = min(error.errors(include_url=False), key=lambda each: each["type"] != "extra_forbidden")
     place, parent = _place(first["loc"]), _place(first["loc"][:-1])
     name, message = str(first["loc"][-1]) if first["loc"] else "", first["msg"].removeprefix("Value error, ")
@@ -280,6 +280,6 @@ def _place(loc: tuple[int | str, ...]) -> str:
 
 
 def _fields(loc: tuple[int | str, ...]) -> list[str]:
-    """The names that are known at a place."""
+    """The names that an object at this place may have."""
     table: type[_Table] = Profile if not loc else Point if isinstance(loc[-1], int) else Duration
     return list(table.model_fields)

@@ -1,7 +1,7 @@
 """Laws of latencies that vary."""
 
 import json
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ def test_samples_are_replayed_in_the_order_of_measurement_from_a_random_place() 
     for seed in range(30):
         drawn = list(islice(Samples(samples).draws(np.random.default_rng(seed)), 9))
         starts.add(drawn[0])
-        assert all(after == before % 4 + 1 for before, after in zip(drawn, drawn[1:], strict=False))
+        assert all(after == before % 4 + 1 for before, after in pairwise(drawn))
     assert starts == set(samples)
 
 
@@ -64,7 +64,7 @@ def test_quantiles_that_fit_no_lognormal_law_are_met_in_the_middle() -> None:
     drawn = np.array(list(islice(law.draws(np.random.default_rng(1)), 20_000)))
     p50, p95, p99 = np.percentile(drawn, [50, 95, 99])
     assert p50 == pytest.approx(100, rel=0.02)
-    assert p95 < 150 and p99 > 160 or p95 == pytest.approx(150, rel=0.15)
+    assert (p95 < 150 and p99 > 160) or p95 == pytest.approx(150, rel=0.15)
 
 
 def test_a_steady_law_draws_nothing_from_the_stream() -> None:
@@ -89,14 +89,17 @@ def test_what_an_encode_takes_does_not_depend_on_how_often_the_head_ran(tmp_path
 
 def test_preprocessing_is_charged_with_every_encode(tmp_path: Path) -> None:
     plain, more = model(tmp_path, PROFILE), model(tmp_path, PROFILE | {"preprocess": {"mean_ms": 20}})
-    assert more.vl_ms == plain.vl_ms + 20 and more.head_ms == plain.head_ms
+    assert more.vl_ms == plain.vl_ms + 20
+    assert more.head_ms == plain.head_ms
     (encodes, heads), (longer, same) = charges(plain, 3), charges(more, 3)
-    assert longer == [encode + 20 for encode in encodes] and same == heads
+    assert longer == [encode + 20 for encode in encodes]
+    assert same == heads
 
 
 def test_only_the_first_encode_is_cold(tmp_path: Path) -> None:
     encodes, _ = charges(model(tmp_path, PROFILE), 4)
-    assert encodes[0] >= 600 and max(encodes[1:]) <= 260
+    assert encodes[0] >= 600
+    assert max(encodes[1:]) <= 260
 
 
 @pytest.mark.parametrize("factor", [0.5, 2.0])
@@ -104,7 +107,8 @@ def test_the_factor_multiplies_every_latency_and_the_nominal_ones(tmp_path: Path
     plain, scaled = model(tmp_path, PROFILE), model(tmp_path, PROFILE, factor=factor)
     for ours, theirs in zip(charges(scaled, 7), charges(plain, 7), strict=True):
         np.testing.assert_allclose(ours, np.multiply(theirs, factor), atol=1e-6)
-    assert scaled.vl_ms == plain.vl_ms * factor and scaled.head_ms == plain.head_ms * factor
+    assert scaled.vl_ms == plain.vl_ms * factor
+    assert scaled.head_ms == plain.head_ms * factor
     assert f"mine x {factor:g} (" in scaled.describe()
     fixed = parse_latency("fixed:100,10", Optimization(), factor)
     assert (fixed.vl_ms, fixed.head_ms) == (100 * factor, 10 * factor)
@@ -112,7 +116,7 @@ def test_the_factor_multiplies_every_latency_and_the_nominal_ones(tmp_path: Path
 
 @pytest.mark.parametrize("factor", [0.0, -1.0, float("nan"), 1e9])
 def test_a_bad_factor_is_refused(factor: float) -> None:
-    with pytest.raises(UsageError, match="^perf-factor must be above 0 and at most 100, not "):
+    with pytest.raises(UsageError, match=r"^perf-factor must be above 0 and at most 100, not "):
         parse_latency("none", Optimization(), factor)
 
 

@@ -100,7 +100,9 @@ def test_a_broken_profile_is_one_line_with_its_path(tmp_path: Path, content: str
 @pytest.mark.parametrize("path", available_profiles().values(), ids=lambda path: path.stem)
 def test_every_shipped_profile_names_its_source_and_has_points(path: Path) -> None:
     data = json.loads(path.read_text())
-    assert data["device"] and data["model"] and data["source"]
+    assert data["device"]
+    assert data["model"]
+    assert data["source"]
     assert load_profile(path).encode
 
 

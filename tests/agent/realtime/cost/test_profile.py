@@ -46,7 +46,8 @@ def test_a_sweep_reads_each_profile_once(reads: Counter[str]) -> None:
     assert len(plan.settings) > 1
     for setting in plan.settings:
         assert setting.timing.latency.sha256
-    assert reads["insertion_vla.json"] == 1 and set(reads.values()) == {1}
+    assert reads["insertion_vla.json"] == 1
+    assert set(reads.values()) == {1}
 
 
 def test_a_profile_that_changed_is_read_again(tmp_path: Path, reads: Counter[str]) -> None:

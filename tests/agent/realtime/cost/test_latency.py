@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vlatency import assets
-from vlatency.agent.optimization import Optimization
+from vlatency.agent.optimization import Encoding, Optimization
 from vlatency.agent.realtime.cost.latency import FixedLatency, LatencyModel, NoLatency, parse_latency
 from vlatency.agent.realtime.cost.profile import available_profiles, load_profile
 from vlatency.agent.realtime.cost.roofline import encode_tflop
@@ -18,11 +18,13 @@ from vlatency.sim.names import CAMERA_ORDER
 PROFILE = assets.FOLDER / "latency" / "insertion_vla.json"
 
 
-def asked(views: int = 3, res: tuple[int, int] = (224, 224), encoding: str = "batched", **others: Any) -> Optimization:
-    return Optimization(CAMERA_ORDER[:views], *res, encoding, **others)  # type: ignore[arg-type]  # it checks
+def asked(
+    views: int = 3, res: tuple[int, int] = (224, 224), encoding: Encoding = "batched", **others: Any
+) -> Optimization:
+    return Optimization(CAMERA_ORDER[:views], *res, encoding, **others)
 
 
-def parse(text: str, views: int = 3, res: tuple[int, int] = (224, 224), encoding: str = "batched") -> LatencyModel:
+def parse(text: str, views: int = 3, res: tuple[int, int] = (224, 224), encoding: Encoding = "batched") -> LatencyModel:
     return parse_latency(text, asked(views, res, encoding))
 
 

@@ -5,12 +5,14 @@ python experiments/run.py --views 3 --res 224 --task conveyor --latency fixed:40
 
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 
 from vlatency.experiments.evaluation.episodes import Job, probe, run_episode, run_together
 from vlatency.experiments.evaluation.options import Configuration, EngineOptions
+from vlatency.experiments.evaluation.rows_file import Row
 from vlatency.experiments.evaluation.run_config import changes, describe
 from vlatency.experiments.evaluation.run_folder import (
     EPISODES,
@@ -18,7 +20,6 @@ from vlatency.experiments.evaluation.run_folder import (
     SUMMARY_MD,
     TRACES,
     VIDEOS,
-    Row,
     RunFolder,
     find_run,
 )
@@ -65,11 +66,17 @@ def main(args: Args) -> None:
     settings, policy = args.configuration.settings(args.seed, args.episodes)
     plan = run_plan(settings, policy, args.episodes)
     place = find_run(args.out, RUNS, settings, args.episodes, args.resume)
-    with args.parallel.open(gpu=args.configuration.device == "cuda") as workers:
+    with ExitStack() as stack:
+        if isinstance(place, RunFolder):
+            stack.enter_context(place.locked())
+        workers = stack.enter_context(args.parallel.open(gpu=args.configuration.device == "cuda"))
         # A worker opens the world and loads the policy, so that what is wrong with them is said before we write.
         facts = workers.call(probe, Job(settings[0], str(policy), args.seed))
         config = describe(settings, policy, facts) | {"episodes": args.episodes}
-        folder = place if isinstance(place, RunFolder) else RunFolder.create(place, config)
+        if isinstance(place, RunFolder):
+            folder = place
+        else:
+            folder = stack.enter_context(RunFolder.start(place, config, numbered=args.out is None))
         folder.extend(args.episodes)
         if changed := changes(folder.config, config):
             print(f"warning: {', '.join(changed)} changed since this run began; see its config.json", file=sys.stderr)
@@ -87,8 +94,8 @@ def main(args: Args) -> None:
             {Job(modes[row["mode"]], str(policy), row["seed"], film_path(folder.path, row)): row for row in rows},
             lambda jobs: workers.map(run_episode, jobs),
         )
-    summary = summarize_run(folder)
-    summary.write(folder.path)
+        summary = summarize_run(folder)
+        summary.write(folder.path)
     print("\n" + "\n".join(summary.text()))
     print(_closing(folder))
 

@@ -4,6 +4,7 @@ python experiments/sweep.py note --videos 1
 """
 
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from vlatency.experiments.evaluation.options import EngineOptions
 from vlatency.experiments.evaluation.run_config import describe
 from vlatency.experiments.reporting.sweep_summary import summarize_sweep, write_sweep
 from vlatency.experiments.shared import command, provenance
-from vlatency.experiments.shared.files import check_writable
+from vlatency.experiments.shared.files import check_writable, locked
 from vlatency.experiments.sweeps.cell_store import Cells
 from vlatency.experiments.sweeps.filming import film, scenes_to_film
 from vlatency.experiments.sweeps.measuring import forecast, measure
@@ -45,30 +46,30 @@ def main(args: Args) -> None:
     """Say what is about to be measured, measure it, write and print the tables."""
     command.check_range("videos", args.videos, 0)
     plan = read_plan(args.sweep, args.change)
-    check_writable(RUNS)
+    root = RUNS / "cells"
+    check_writable(root)
     gpu = any(cell.setting.device == "cuda" for cell in plan.cells)
-    with args.parallel.open(gpu) as workers:
+    with nullcontext() if args.dry_run else locked(root), args.parallel.open(gpu) as workers:
         # A worker opens the world and loads each policy, so that what is wrong with them is said before we write.
         jobs = {cell.policy: Job(cell.setting, cell.policy, cell.setting.seed) for cell in plan.cells}
         facts = {policy: workers.call(probe, job) for policy, job in jobs.items()}
-        cells = Cells(RUNS / "cells", provenance.software(next(iter(facts.values())).gl_renderer))
+        cells = Cells(root, provenance.software(next(iter(facts.values())).gl_renderer))
         print("\n".join(forecast(plan, cells, workers.slots)), flush=True)
         if args.dry_run:
             return
-        with cells.locked():
-            measure(
-                plan,
-                lambda setting: cells.rows(setting, plan.episodes),
-                lambda cell, row: cells.append(
-                    cell.setting,
-                    row,
-                    plan.episodes,
-                    lambda: describe([cell.setting], Path(cell.policy), facts[cell.policy]),
-                ),
-                lambda jobs: workers.map(run_episode, jobs),
-            )
-            if args.videos:
-                film(scenes_to_film(plan, cells, args.videos), lambda jobs: workers.map(run_episode, jobs))
+        measure(
+            plan,
+            lambda setting: cells.rows(setting, plan.episodes),
+            lambda cell, row: cells.append(
+                cell.setting,
+                row,
+                plan.episodes,
+                lambda: describe([cell.setting], Path(cell.policy), facts[cell.policy]),
+            ),
+            lambda jobs: workers.map(run_episode, jobs),
+        )
+        if args.videos:
+            film(scenes_to_film(plan, cells, args.videos), lambda jobs: workers.map(run_episode, jobs))
     summary = summarize_sweep(plan, cells, provenance.command_line(sys.argv))
     folder = write_sweep(summary, cells)
     print("\n" + "\n".join(summary.text()))

@@ -17,7 +17,7 @@ from vlatency.agent.realtime.episode import Episode, episode
 from vlatency.agent.realtime.requests import Act, Encode, Request
 from vlatency.agent.realtime.trace import EpisodeTrace
 from vlatency.experiments.evaluation.feature_ages import HISTOGRAM, histogram
-from vlatency.experiments.evaluation.run_folder import Row
+from vlatency.experiments.evaluation.rows_file import Row
 from vlatency.experiments.evaluation.setting import Device, Setting
 from vlatency.experiments.recording.perfetto import write_chrome_trace
 from vlatency.experiments.shared.command import RunError

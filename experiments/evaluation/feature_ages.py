@@ -6,7 +6,7 @@ from itertools import zip_longest
 from typing import Any
 
 from vlatency.experiments.analysis.paired import wilson
-from vlatency.experiments.evaluation.run_folder import Row
+from vlatency.experiments.evaluation.rows_file import Row
 from vlatency.experiments.shared.table import markdown_table, percent
 
 EDGES_MS = (0, 50, 100, 150, 200, 300, 400, 600, 800, 1200, 1600, 2400, 3200)

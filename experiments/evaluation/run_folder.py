@@ -1,17 +1,15 @@
-"""A run folder: config.json, episodes.jsonl, summary.json, summary.md, videos/, traces/; a sweep's has a sweep.json.
-
-Rows are appended and flushed one by one, so that a run killed at any moment is continued without losing or repeating
-one.
-"""
+"""A run folder: config.json, episodes.jsonl, summary.json, summary.md, videos/, traces/; a sweep's has a sweep.json."""
 
 import json
-import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
+from vlatency.experiments.evaluation.rows_file import Row, RowsFile
 from vlatency.experiments.evaluation.setting import Setting, differences, name_of
-from vlatency.experiments.shared.files import check_writable, write_text
+from vlatency.experiments.shared.files import check_writable, locked, write_text
 from vlatency.sim.errors import UsageError
 
 CONFIG, EPISODES, SWEEP, SUMMARY_JSON, SUMMARY_MD, VIDEOS, TRACES = (
@@ -23,7 +21,6 @@ CONFIG, EPISODES, SWEEP, SUMMARY_JSON, SUMMARY_MD, VIDEOS, TRACES = (
     "videos",
     "traces",
 )
-Row = dict[str, Any]
 SCHEMA = 2
 """Of config.json, summary.json and sweep.json. 1 had the modes of a run in one setting, and options as text."""
 
@@ -35,7 +32,7 @@ class RunFolder:
         path: the folder; it holds a config.json.
 
     Raises:
-        UsageError: it does not, or a file in it is damaged beyond a cut-off last row.
+        UsageError: it does not, or that is damaged.
     """
 
     def __init__(self, path: Path) -> None:
@@ -51,7 +48,7 @@ class RunFolder:
             raise
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UsageError(f"{path / CONFIG} cannot be used ({error!r}); choose another --out") from None
-        self.rows = self._read_rows()
+        self._file = RowsFile(path / EPISODES)
 
     @classmethod
     def create(cls, path: Path, config: dict[str, Any]) -> "RunFolder":
@@ -66,6 +63,26 @@ class RunFolder:
         except OSError as error:
             raise UsageError(f"cannot write to {path} ({error.strerror}); choose another --out") from None
         return cls(path)
+
+    @classmethod
+    @contextmanager
+    def start(cls, path: Path, config: dict[str, Any], numbered: bool) -> "Iterator[RunFolder]":
+        """A new run, whose folder no other process can take or write to inside the block.
+
+        Args:
+            path: its folder.
+            config: what config.json says.
+            numbered: append the first number that is free if the name is taken.
+
+        Raises:
+            UsageError: the folder cannot be made or written to, or another process has started a run in it.
+        """
+        path = _claimed(path) if numbered else path
+        with locked(path):
+            if (path / CONFIG).exists():
+                raise UsageError(f"another run has just been started in {path}; choose another --out")
+            folder = cls.create(path, config)
+            yield folder
 
     def check_continues(self, settings: Sequence[Setting], episodes: int) -> None:
         """UsageError, naming the fields, unless this run has the given settings and no more than `episodes` a mode."""
@@ -90,47 +107,27 @@ class RunFolder:
             self.config["episodes"] = episodes
             write_text(self.path / CONFIG, json.dumps(self.config, indent=2, ensure_ascii=False) + "\n")
 
+    @property
+    def rows(self) -> list[Row]:
+        """All episodes there are."""
+        return self._file.rows
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from writing here, after reading what they wrote. UsageError if one is writing now."""
+        with locked(self.path):
+            self._file = RowsFile(self.path / EPISODES)
+            yield
+
     def append(self, row: Row) -> None:
-        """Add one episode, on disk before this returns. OSError when it cannot be; no row is lost or cut by that."""
-        line = json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-        path = self.path / EPISODES
-        try:
-            with path.open("ab") as file:
-                file.truncate(self._whole_bytes)
-                file.write(line)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:  # the disk is full: Python does not say which file met it
-            raise OSError(error.errno, error.strerror, str(path)) from None
-        self._whole_bytes += len(line)
-        self.rows.append(row)
+        """Add one episode, on disk before this returns; call it inside `locked`. Errors as of `RowsFile.append`."""
+        self._file.append(row)
 
     def rows_of(self, setting: Setting, episodes: int) -> list[Row]:
         """What is measured of the first `episodes` seeds of a setting, by seed."""
         last = setting.seed + episodes
         found = (row for row in self.rows if row["mode"] == setting.mode and row["seed"] < last)
         return sorted(found, key=lambda row: row["seed"])
-
-    def _read_rows(self) -> list[Row]:
-        path = self.path / EPISODES
-        self._whole_bytes = 0
-        if not path.is_file():
-            return []
-        data = path.read_bytes()
-        whole, _, rest = data.rpartition(b"\n")
-        # What follows the last line break is the row that was being written when the run was killed.
-        self._whole_bytes = len(data) - len(rest)
-        rows: list[Row] = []
-        for number, line in enumerate(whole.splitlines(), 1):
-            try:
-                row = json.loads(line)
-                row["mode"], row["seed"], row["success"]
-            except (ValueError, KeyError, TypeError):
-                raise UsageError(f"{path} line {number} is no episode; mend or remove the line") from None
-            rows.append(row)
-        if len({(row["mode"], row["seed"]) for row in rows}) < len(rows):
-            raise UsageError(f"{path} holds an episode twice; mend it or choose another --out")
-        return rows
 
 
 class OtherSchema(UsageError):
@@ -147,12 +144,11 @@ def check_schema(path: Path, content: dict[str, Any]) -> None:
 def find_run(
     out: Path | None, root: Path, settings: Sequence[Setting], episodes: int, resume: bool
 ) -> Path | RunFolder:
-    """Where to write: the run to continue, or the path of one to create.
+    """Where to write: the run to continue, or the folder of one to start.
 
     Args:
         out: the folder the user named, if any.
-        root: folder of the runs that the user gives no folder of their own; a number is appended to a name that is
-            taken.
+        root: where runs lie that the user gives no folder of their own.
         settings: of the run that is about to start, one a mode.
         episodes: of each mode.
         resume: continue what is there.
@@ -168,22 +164,37 @@ def find_run(
             raise UsageError(f"{out} is not empty; add --resume to continue its run, or choose another --out")
         return _continued(RunFolder(out), settings, episodes)
 
-    name = name_of(settings)
-    family = [root / name]
-    while family[-1].exists():
-        family.append(root / f"{name}-{len(family) + 1}")
-    free = family.pop()
+    first = root / name_of(settings)
     if not resume:
-        return free
-    if family:
+        return first
+    if family := list(takewhile(Path.exists, _numbered(first))):
         return _continued(RunFolder(family[-1]), settings, episodes)
     # No run of this configuration: the newest one is probably meant, and an option differs.
     newest = max(root.glob(f"*/{CONFIG}"), key=lambda path: path.stat().st_mtime, default=None)
     if newest is not None:
         RunFolder(newest.parent).check_continues(settings, episodes)
-    raise UsageError(f"no run to resume: there is no {root / name}; leave --resume out to start it")
+    raise UsageError(f"no run to resume: there is no {first}; leave --resume out to start it")
 
 
 def _continued(run: RunFolder, settings: Sequence[Setting], episodes: int) -> RunFolder:
     run.check_continues(settings, episodes)
     return run
+
+
+def _numbered(path: Path) -> Iterator[Path]:
+    """NAME, NAME-2, NAME-3 and so on."""
+    yield path
+    yield from (path.with_name(f"{path.name}-{number}") for number in count(2))
+
+
+def _claimed(path: Path) -> Path:
+    """The first of those that this process could make: two that start together get one each."""
+    for free in _numbered(path):
+        try:
+            free.mkdir(parents=True)
+            return free
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise UsageError(f"cannot write to {free} ({error.strerror}); choose another --out") from None
+    raise AssertionError("unreachable: numbers do not end")

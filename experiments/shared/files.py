@@ -1,5 +1,6 @@
 """The folder of this checkout, and files that are written completely or not at all."""
 
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,26 @@ def write_text(path: Path, text: str) -> None:
     """Replace a text file atomically, see `replacing`."""
     with replacing(path) as file:
         file.write(text.encode())
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other processes from writing to a folder, which is made if need be; a process that dies lets go of it.
+
+    Raises:
+        UsageError: another process is writing there, or the folder cannot be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / ".lock").open("a")
+    except OSError as error:
+        raise UsageError(f"cannot write to {folder} ({error.strerror}); choose another --out") from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UsageError(f"another process is writing to {folder}; wait for it, or stop it") from None
+        yield
 
 
 def check_writable(path: Path) -> None:

@@ -4,11 +4,9 @@ A cell is a setting of one mode; its folder is an ordinary run folder. Sweeps th
 and rows that other software or another renderer gave lie in another folder.
 """
 
-import fcntl
 import hashlib
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -16,9 +14,9 @@ from typing import Any
 
 from vlatency.agent.realtime.reuse import Latest
 from vlatency.agent.realtime.timing import Timing
-from vlatency.experiments.evaluation.run_folder import CONFIG, OtherSchema, Row, RunFolder
+from vlatency.experiments.evaluation.rows_file import Row
+from vlatency.experiments.evaluation.run_folder import CONFIG, OtherSchema, RunFolder
 from vlatency.experiments.evaluation.setting import Setting
-from vlatency.sim.errors import UsageError
 
 Software = dict[str, Any]
 
@@ -42,7 +40,7 @@ def open_cell(path: Path) -> RunFolder | None:
 
 
 class Cells:
-    """The cells below one folder, for one software.
+    """The cells below one folder, for one software. Write to them under `shared.files.locked` of that folder.
 
     Args:
         root: the folder; made when the first row comes.
@@ -119,19 +117,3 @@ class Cells:
         """Every cell below the root, of any software, as it was at the first look."""
         found = [open_cell(path.parent) for path in sorted(self.root.glob(f"*/{CONFIG}"))]
         return [folder for folder in found if folder]
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep other sweeps from writing here at the same time. UsageError if one does."""
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            file = (self.root / ".lock").open("a")
-        except OSError as error:
-            raise UsageError(f"cannot write to {self.root} ({error.strerror})") from None
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise UsageError(f"another sweep is writing to {self.root}; wait for it, or stop it") from None
-            self._open.clear()  # another sweep may have written since they were read
-            yield

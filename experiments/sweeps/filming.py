@@ -6,7 +6,8 @@ from itertools import zip_longest
 from pathlib import Path
 
 from vlatency.experiments.evaluation.episodes import Job
-from vlatency.experiments.evaluation.run_folder import VIDEOS, Row
+from vlatency.experiments.evaluation.rows_file import Row
+from vlatency.experiments.evaluation.run_folder import VIDEOS
 from vlatency.experiments.shared.progress import bars
 from vlatency.experiments.sweeps.cell_store import Cells
 from vlatency.experiments.sweeps.plan import Place, Plan

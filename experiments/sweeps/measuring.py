@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from vlatency.experiments.analysis.interim_looks import sizes
 from vlatency.experiments.analysis.paired import LEVEL, detectable
 from vlatency.experiments.evaluation.episodes import Job
-from vlatency.experiments.evaluation.run_folder import Row
+from vlatency.experiments.evaluation.rows_file import Row
 from vlatency.experiments.evaluation.setting import Setting
 from vlatency.experiments.shared.progress import bars
 from vlatency.experiments.sweeps.cell_store import Cells

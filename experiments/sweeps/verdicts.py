@@ -8,7 +8,7 @@ from vlatency.experiments.analysis.compact_letters import compact_letters
 from vlatency.experiments.analysis.interim_looks import look_by_look, sizes
 from vlatency.experiments.analysis.late_or_wrong import Split, late_or_wrong
 from vlatency.experiments.analysis.paired import LEVEL, Paired, holm, paired
-from vlatency.experiments.evaluation.run_folder import Row
+from vlatency.experiments.evaluation.rows_file import Row
 from vlatency.experiments.evaluation.setting import Setting
 from vlatency.experiments.sweeps.plan import AS_IS, LATE, WRONG, Cell, Place, Plan
 

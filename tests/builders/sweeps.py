@@ -9,7 +9,8 @@ from vlatency.agent.optimization import Optimization
 from vlatency.agent.realtime.cost.latency import FixedLatency
 from vlatency.agent.realtime.timing import Timing
 from vlatency.experiments.evaluation.episodes import Job
-from vlatency.experiments.evaluation.run_folder import SCHEMA, Row
+from vlatency.experiments.evaluation.rows_file import Row
+from vlatency.experiments.evaluation.run_folder import SCHEMA
 from vlatency.experiments.evaluation.setting import Setting
 from vlatency.experiments.sweeps.cell_store import Cells
 from vlatency.experiments.sweeps.measuring import measure

@@ -57,19 +57,46 @@ def test_looking_at_a_run_changes_nothing(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("damage", [b"not json\n", b"[1]\n", b'{"seed": 1}\n'])
-def test_a_damaged_row_is_named(tmp_path: Path, damage: bytes) -> None:
+@pytest.mark.parametrize(
+    "damage", [b"not json\n", b"[1]\n", b'{"seed": 1}\n', b"\0" * 1977 + b"\n", b"[" * 100_000 + b"\n", b"\xff\n"]
+)
+def test_damage_is_set_aside_and_costs_no_other_row(
+    tmp_path: Path, damage: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = filled(tmp_path / "a", 1).path / EPISODES
-    path.write_bytes(path.read_bytes() + damage + path.read_bytes())
-    with pytest.raises(UsageError, match="line 2"):
-        RunFolder(tmp_path / "a")
+    good = path.read_bytes()
+    path.write_bytes(good + damage + json.dumps(row(5)).encode() + b"\n" + good + b'{"mode": "pau')
+    run = RunFolder(tmp_path / "a")
+    assert run.rows == [row(0), row(5)] and path.read_bytes() != good
+    run.append(row(1))
+    assert RunFolder(run.path).rows == [row(0), row(5), row(1)]
+    assert "3 damaged lines" in capsys.readouterr().err
+    aside = path.with_suffix(".damaged").read_bytes()
+    assert damage in aside and good in aside and b'{"mode": "pau' in aside
 
 
-def test_a_repeated_row_is_refused(tmp_path: Path) -> None:
-    path = filled(tmp_path / "a", 1).path / EPISODES
-    path.write_bytes(2 * path.read_bytes())
-    with pytest.raises(UsageError, match="twice"):
-        RunFolder(tmp_path / "a")
+def test_two_processes_never_write_to_one_run(tmp_path: Path) -> None:
+    run = filled(tmp_path / "a", 2)
+    other = RunFolder(run.path)
+    with run.locked():
+        run.append(row(2))
+        with pytest.raises(UsageError, match="another process is writing"), other.locked():
+            pass
+    with other.locked():
+        assert other.rows == [row(0), row(1), row(2)]
+
+
+def test_runs_that_start_together_get_a_folder_each(tmp_path: Path) -> None:
+    first = find_run(None, tmp_path, SETTINGS, 4, resume=False)
+    second = find_run(None, tmp_path, SETTINGS, 4, resume=False)
+    assert first == second and isinstance(first, Path) and isinstance(second, Path)
+    with RunFolder.start(first, CONFIGURATION, numbered=True) as one:
+        with RunFolder.start(second, CONFIGURATION, numbered=True) as two:
+            assert (one.path.name, two.path.name) == (NAME, f"{NAME}-2")
+        with pytest.raises(UsageError), RunFolder.start(first, CONFIGURATION, numbered=False):
+            pass
+    with pytest.raises(UsageError, match="just been started"), RunFolder.start(first, CONFIGURATION, numbered=False):
+        pass
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", "null"])
@@ -112,7 +139,7 @@ def test_a_folder_with_something_in_it_is_never_written_to(tmp_path: Path) -> No
 def test_the_same_command_again_gets_its_own_folder_and_resume_the_last(tmp_path: Path) -> None:
     assert find_run(None, tmp_path, SETTINGS, 4, resume=False) == tmp_path / NAME
     filled(tmp_path / NAME, 1)
-    assert find_run(None, tmp_path, SETTINGS, 4, resume=False) == tmp_path / f"{NAME}-2"
+    assert find_run(None, tmp_path, SETTINGS, 4, resume=False) == tmp_path / NAME
     filled(tmp_path / f"{NAME}-2", 1)
     found = find_run(None, tmp_path, SETTINGS, 4, resume=True)
     assert isinstance(found, RunFolder) and found.path == tmp_path / f"{NAME}-2"

@@ -5,8 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.builders.sweeps import SETTING, SOFTWARE, SPEC, measured
 from vlatency.agent.realtime.cost.latency import FixedLatency, parse_latency
 from vlatency.agent.realtime.reuse import Every
@@ -16,7 +14,6 @@ from vlatency.experiments.evaluation.run_folder import CONFIG
 from vlatency.experiments.evaluation.setting import Setting
 from vlatency.experiments.sweeps.cell_store import Cells, canonical
 from vlatency.experiments.sweeps.plan_file import make_plan
-from vlatency.sim.errors import UsageError
 
 
 def address(setting: Setting, software: dict[str, Any]) -> str:
@@ -62,12 +59,6 @@ def test_a_mode_is_one_cell_whatever_it_makes_no_use_of() -> None:
 def test_a_fixed_latency_is_one_cell_whatever_is_encoded() -> None:
     fixed = [parse_latency("fixed:100,11", replace(SETTING.optimization, quant=quant)) for quant in ("none", "bnb-nf4")]
     assert address(timed(latency=fixed[0]), SOFTWARE) == address(timed(latency=fixed[1]), SOFTWARE)
-
-
-def test_a_second_sweep_may_not_write_at_the_same_time(tmp_path: Path) -> None:
-    with Cells(tmp_path, SOFTWARE).locked():
-        with pytest.raises(UsageError, match="another sweep is writing"), Cells(tmp_path, SOFTWARE).locked():
-            pass
 
 
 def test_cells_of_an_older_version_are_passed_over(tmp_path: Path) -> None:

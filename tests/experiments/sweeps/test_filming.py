@@ -8,7 +8,7 @@ import pytest
 
 from tests.builders.sweeps import SPEC, episode, measured
 from vlatency.experiments.evaluation.episodes import Job
-from vlatency.experiments.evaluation.run_folder import Row
+from vlatency.experiments.evaluation.rows_file import Row
 from vlatency.experiments.sweeps.filming import choose_episodes, choose_scenes, film, scenes_to_film
 from vlatency.experiments.sweeps.plan_file import make_plan
 

@@ -7,7 +7,8 @@ import pytest
 
 from tests.builders.sweeps import SOFTWARE, SPEC, Killed, episode, measure_into, measured, none
 from vlatency.experiments.evaluation.episodes import Job
-from vlatency.experiments.evaluation.run_folder import EPISODES, Row
+from vlatency.experiments.evaluation.rows_file import Row
+from vlatency.experiments.evaluation.run_folder import EPISODES
 from vlatency.experiments.reporting.sweep_summary import summarize_sweep
 from vlatency.experiments.sweeps.cell_store import Cells
 from vlatency.experiments.sweeps.measuring import forecast, missing

@@ -109,12 +109,10 @@ class PaddedLinear(nn.Module):
 
 def torchao_config(quant: Quant) -> Any:
     """What torchao's `quantize_` takes for int8-dynamic or fp8. UsageError if torchao is missing."""
-    # It warns about kernels of its own that were built for another torch; those used here are torch's.
-    logging.getLogger("torchao").setLevel(logging.ERROR)
     try:
         from torchao import quantization as torchao
     except ImportError:
-        raise UsageError("quant int8-dynamic and fp8 need torchao on a GPU: pip install -e '.[quant]'") from None
+        raise UsageError("quant int8-dynamic and fp8 need torchao on a GPU: pip install -e '.[torchao]'") from None
     if quant == "fp8":
         return torchao.Float8DynamicActivationFloat8WeightConfig(granularity=torchao.PerRow())
     return torchao.Int8DynamicActivationInt8WeightConfig(granularity=torchao.PerRow())

@@ -101,7 +101,7 @@ def test_without_torchao_a_gpu_gets_one_line_that_names_the_extra(
     quant: Quant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "torchao", None)
-    with pytest.raises(UsageError, match=r"torchao[^\n]*pip install -e '.\[quant\]'$"):
+    with pytest.raises(UsageError, match=r"torchao[^\n]*pip install -e '.\[torchao\]'$"):
         torchao_config(quant)
 
 
@@ -113,7 +113,7 @@ def test_without_torchao_a_cpu_emulates(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_torchao_is_asked_for_one_scale_a_row_like_the_emulation() -> None:
-    torchao = pytest.importorskip("torchao", reason="needs the extra [quant]").quantization
+    torchao = pytest.importorskip("torchao", reason="needs the extra [torchao]").quantization
     int8, fp8 = torchao_config("int8-dynamic"), torchao_config("fp8")
     assert isinstance(int8, torchao.Int8DynamicActivationInt8WeightConfig)
     assert int8.granularity == torchao.PerRow()
@@ -124,7 +124,7 @@ def test_torchao_is_asked_for_one_scale_a_row_like_the_emulation() -> None:
 
 def test_torchao_s_int8_has_the_error_of_the_emulation(model: VLA, request_of: Callable[..., Encode]) -> None:
     """On torchao's CPU kernel; the one for CUDA needs a GPU."""
-    pytest.importorskip("torchao", reason="needs the extra [quant]")
+    pytest.importorskip("torchao", reason="needs the extra [torchao]")
 
     def features(change: Callable[[nn.Module], object]) -> torch.Tensor:
         policy = VLAPolicy(copy.deepcopy(model), BASE)
@@ -154,7 +154,7 @@ def test_padding_changes_no_product(sides: tuple[int, int], biased: bool) -> Non
 @pytest.mark.parametrize(("quant", "most"), [("int8-dynamic", 0.03), ("fp8", 0.06)])
 @pytest.mark.parametrize("rows", [1, 300])
 def test_the_product_on_cuda_is_the_emulated_one_up_to_rounding(quant: Quant, most: float, rows: int) -> None:
-    pytest.importorskip("torchao", reason="needs the extra [quant]")
+    pytest.importorskip("torchao", reason="needs the extra [torchao]")
     if quant == "fp8" and torch.cuda.get_device_capability() < (8, 9):
         pytest.skip("this GPU has no float8")
     torch.manual_seed(0)

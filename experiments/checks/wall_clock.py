@@ -1,21 +1,23 @@
-"""The same agent on the wall clock, as on a robot: what simulated time is held against.
+"""The same agent on the wall clock, as on a robot, to compare simulated time with.
 
-Two threads. The caller's is the control loop: it lets the plant's time follow the wall clock, physics step by physics
-step, runs the head at control ticks, applies the commands, and draws the camera views, because an OpenGL context
-belongs to one thread and the pictures must be of one instant of the physics. The encoder thread only encodes. A job
-lasts as long as the latency that was drawn for it: what the computation leaves of it is slept out, by the encoder in
-its thread, for the head by pacing the physics until the command is due. While views are drawn the physics stands still
-and catches up afterwards; a tick that falls into this time comes late, and is counted.
+There are two threads. The caller's thread is the control loop: it lets the plant's time follow the wall clock, one
+physics step after the other, runs the head at control ticks, applies commands and draws the views, because an OpenGL
+context belongs to one thread and all views must show the same instant. The second thread only encodes. Each job lasts
+as long as the latency drawn for it: the encoder's thread sleeps for the rest of it, and the head's command waits until
+it is due. While views are drawn the physics stands still, and it catches up afterwards; a tick that falls into this
+time comes late and is counted.
 
-Async mode, encodes back to back, the first set-point of a chunk held: `agent.realtime.episode` with its defaults.
+It runs async mode with back-to-back encodes and holds the first set-point of a chunk, as `Timing` does by default.
 """
 
 import time
-from concurrent.futures import Executor, Future
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vlatency.agent.realtime.cost.latency import LatencyStream
 from vlatency.agent.realtime.driver import Policy
@@ -23,33 +25,38 @@ from vlatency.agent.realtime.requests import Act, Encode
 from vlatency.agent.realtime.reuse import Latest
 from vlatency.agent.realtime.trace import CommandRecord, EpisodeTrace, Span, control_ticks
 from vlatency.sim.clock import PHYSICS_STEP_NS, hz_to_period_ns
-
-if TYPE_CHECKING:
-    from vlatency.sim.plant import Plant
+from vlatency.sim.plant import Plant
 
 REUSE = Latest()
+T = TypeVar("T")
 
 
-class Clock(Protocol):
-    """Time that passes by itself."""
+class Host(Protocol):
+    """Where the agent runs: time that passes by itself, and a second thread."""
 
     def now_ns(self) -> int:
-        """Since the episode began [ns]."""
+        """Time since the episode began [ns]."""
 
     def sleep_until_ns(self, t_ns: int) -> None:
-        """Return at `t_ns` [ns], at once if that is past."""
+        """Return at `t_ns` [ns], or at once if that is past."""
+
+    def submit(self, job: Callable[..., T], /, *args: Any) -> Future[T]:
+        """Run a job in the second thread."""
 
 
-class WallClock:
-    """The clock on the wall; it starts when it is made."""
+class RealHost(ThreadPoolExecutor):
+    """This machine. Its clock starts when it is made."""
 
     def __init__(self) -> None:
+        super().__init__(1, "encoder")
         self._began_ns = time.perf_counter_ns()
 
     def now_ns(self) -> int:
+        """Time since it was made [ns]."""
         return time.perf_counter_ns() - self._began_ns
 
     def sleep_until_ns(self, t_ns: int) -> None:
+        """Return at `t_ns` [ns], or at once if that is past."""
         left_ns = t_ns - self.now_ns()
         if left_ns > 0:
             time.sleep(left_ns / 1e9)
@@ -57,12 +64,12 @@ class WallClock:
 
 @dataclass(frozen=True)
 class Late:
-    """Where the host could not keep up in an episode: by default nowhere.
+    """How often the host could not keep up in an episode.
 
     Attributes:
         encodes, heads: jobs that computed for longer than the latency drawn for them.
         ticks: control ticks that came more than one physics step late.
-        worst_tick_ns: how late the latest of them was [ns].
+        worst_tick_ns: the longest delay of a control tick [ns].
     """
 
     encodes: int = 0
@@ -80,51 +87,55 @@ class _Encoded:
 
 @dataclass(frozen=True, eq=False)
 class _Decided:
-    setpoint: np.ndarray
+    setpoint: NDArray[np.float64]
     due_ns: int
     basis: Span
     read_ns: int
 
 
 class WallLoop:
-    """The control loop of one episode on a freshly reset `plant`, from the clock's 0 until the plant is done.
+    """The control loop of one episode, from time 0 until the plant is done.
 
     Args:
-        encoder: of one thread, idle.
+        plant: freshly reset.
+        cameras: the views that an encode gets.
+        latency: of each job, drawn as in simulated time.
+        control_hz: control ticks per second.
+        policy: encodes and acts.
+        host: whose clock starts now and whose second thread is idle.
     """
 
     def __init__(
         self,
-        plant: "Plant",
+        plant: Plant,
         cameras: tuple[str, ...],
         latency: LatencyStream,
         control_hz: float,
         policy: Policy,
-        clock: Clock,
-        encoder: Executor,
+        host: Host,
     ) -> None:
         self.plant, self.cameras, self.latency = plant, cameras, latency
-        self.policy, self.clock, self.encoder = policy, clock, encoder
+        self.policy, self.host = policy, host
         self.period_ns = hz_to_period_ns(control_hz)
         self.spans: list[Span] = []
         self.commands: list[CommandRecord] = []
         self.instants: list[int] = []
         self.look_ns = 0
         self.encoding: Future[_Encoded] | None = None
-        self.encode_span = 0  # its place among the spans
+        self.encode_span = 0  # its index in `spans`
         self.newest: tuple[object, Span] | None = None
         self.head_free_ns = 0
         self.decided: list[_Decided] = []
         self.late_encodes = self.late_heads = 0
 
     def run(self) -> tuple[EpisodeTrace, Late]:
-        """The episode, in the plant's time, which follows the wall clock.
+        """Run the episode in the plant's time, which follows the host's clock.
 
-        What is due happens at the first physics step at or after its time. Each thing that happens is followed by a
-        look at the clock, because it took time: nothing is dated earlier than it was.
+        Whatever is due happens at the first physics step at or after its time. The clock is read after each action,
+        because the action took time: nothing is dated earlier than it happened.
         """
         while True:
-            self.plant.advance_to(max(self.plant.now_ns, self.clock.now_ns() // PHYSICS_STEP_NS * PHYSICS_STEP_NS))
+            self.plant.advance_to(max(self.plant.now_ns, self.host.now_ns() // PHYSICS_STEP_NS * PHYSICS_STEP_NS))
             if self.plant.done:
                 return self._result()
             now_ns = self.plant.now_ns
@@ -137,7 +148,7 @@ class WallLoop:
             elif self.decided and self.decided[0].due_ns <= now_ns:
                 self._command(now_ns, self.decided.pop(0))
             else:
-                self.clock.sleep_until_ns(now_ns + PHYSICS_STEP_NS)
+                self.host.sleep_until_ns(now_ns + PHYSICS_STEP_NS)
 
     def _look(self, now_ns: int) -> None:
         before = self.newest and self.newest[0]
@@ -146,14 +157,14 @@ class WallLoop:
         end_ns = now_ns + self.latency.encode_ns(len(self.cameras), len(self.cameras))
         self.encode_span = len(self.spans)
         self.spans.append(Span("encode", now_ns, end_ns, now_ns, self.cameras))
-        self.encoding = self.encoder.submit(self._encode, request, end_ns)
+        self.encoding = self.host.submit(self._encode, request, end_ns)
 
     def _encode(self, request: Encode, end_ns: int) -> _Encoded:
-        """In the encoder's thread."""
+        """Runs in the encoder's thread."""
         (features,) = self.policy.encode([request])
-        computed_ns = self.clock.now_ns()
-        self.clock.sleep_until_ns(end_ns)
-        return _Encoded(features, computed_ns, self.clock.now_ns())
+        computed_ns = self.host.now_ns()
+        self.host.sleep_until_ns(end_ns)
+        return _Encoded(features, computed_ns, self.host.now_ns())
 
     def _take(self, encoded: _Encoded) -> None:
         planned = self.spans[self.encode_span]
@@ -170,7 +181,7 @@ class WallLoop:
         request = Act(features, self.plant.sensors(), now_ns - basis.capture_ns)
         setpoints: Any = self.policy.act([request])[0]
         self.head_free_ns = now_ns + self.latency.head_ns()
-        self.late_heads += self.clock.now_ns() > self.head_free_ns
+        self.late_heads += self.host.now_ns() > self.head_free_ns
         self.spans.append(Span("head", now_ns, self.head_free_ns, basis.capture_ns))
         self.decided.append(_Decided(np.asarray(setpoints)[0], self.head_free_ns, basis, now_ns))
 

@@ -29,15 +29,10 @@ MAY_IMPORT = {
 }
 COMMAND_LINES, MODULE_LINES, ALL_LINES = 130, 350, 9_400
 UNFINISHED = {
-    "experiments.agree",
-    "experiments.bench",
     "experiments.card",
-    "experiments.collect",
     "experiments.recommend",
     "experiments.run",
     "experiments.sweep",
-    "experiments.train",
-    "experiments.train_head",
 }
 """Modules that still break a law."""
 

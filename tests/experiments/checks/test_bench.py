@@ -4,16 +4,17 @@ import time
 
 from tests.experiments.evaluation.test_episodes import Rule, job, open_world
 from vlatency.agent.realtime.driver import run_episodes
-from vlatency.experiments.bench import Goal, Timed
+from vlatency.experiments.checks.clock_share import Timed
 from vlatency.experiments.checks.peer_loop import DefaultEyes, play
-from vlatency.experiments.evaluation.episodes import clocked, lay_out
+from vlatency.experiments.checks.target import Target
+from vlatency.experiments.evaluation.episodes import in_simulated_time, lay_out
 
 
 def test_a_target_is_a_bound_on_one_side() -> None:
-    assert Goal("a", 1.8, least=1.8).met and not Goal("a", 1.79, least=1.8).met
-    assert Goal("a", 1.0, most=1).met and not Goal("a", 1.01, most=1).met
-    assert "MISSED" in str(Goal("a", 1.7, least=1.8)) and "met" in str(Goal("a", 2, least=1.8))
-    assert Goal("a", 9.0).met and "met" not in str(Goal("a", 9.0))
+    assert Target("a", 1.8, least=1.8).met and not Target("a", 1.79, least=1.8).met
+    assert Target("a", 1.0, most=1).met and not Target("a", 1.01, most=1).met
+    assert "MISSED" in str(Target("a", 1.7, least=1.8)) and "met" in str(Target("a", 2, least=1.8))
+    assert Target("a", 9.0).met and "met" not in str(Target("a", 9.0))
 
 
 def test_only_the_named_methods_are_timed() -> None:
@@ -35,7 +36,7 @@ def test_only_the_named_methods_are_timed() -> None:
 def test_the_peers_loop_is_the_paused_world() -> None:
     env, rule = open_world(), Rule()
     lay_out(job("pause"), env)
-    (trace,) = run_episodes([clocked(job("pause"), env)], rule)
+    (trace,) = run_episodes([in_simulated_time(job("pause"), env)], rule)
     paused = env.trajectory_hash
     assert play(env, rule, job("pause").seed) == len(trace.ticks) == 8
     assert env.trajectory_hash == paused

@@ -1,1 +1,1 @@
-"""Agents: the vision-language-action policy and its execution in simulated time."""
+"""Agents: the vision-language-action policy, and its execution in simulated time."""

@@ -1,4 +1,4 @@
-"""What the user can vary about one inference: which views, how large, how encoded, by which kernels, how exactly."""
+"""What can be varied about one inference: views, their size, how they are encoded, by which kernels, how exactly."""
 
 from __future__ import annotations
 
@@ -24,10 +24,13 @@ MAX_SIDE = 4096
 
 
 def parse_res(text: str) -> tuple[int, int]:
-    """`(width, height)` in pixels from `"224"` (square) or `"640x360"`.
+    """Parse a resolution: `"224"` for a square, or `"640x360"`.
+
+    Returns:
+        `(width, height)` [px].
 
     Raises:
-        UsageError: not of that form, or a side outside 1..4096.
+        UsageError: It has another form, or a side is not within 1 to `MAX_SIDE`.
     """
     match = re.fullmatch(r"(\d{1,9})(?:x(\d{1,9}))?", text.strip(), flags=re.ASCII)
     if match is not None:
@@ -40,31 +43,31 @@ def parse_res(text: str) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Optimization:
-    """One configuration of the vision-language encode; it also keys a latency profile.
+    """One configuration of the vision-language encode. Latency profiles are keyed by it.
 
     Raises:
-        UsageError: an unknown, repeated or missing camera, a bad size, or a value that is none of those named.
+        UsageError: An unknown, repeated or missing camera, a size out of range, or an unknown value.
     """
 
     cameras: tuple[str, ...] = CAMERA_ORDER[:3]
-    """Views, in the order in which they are encoded."""
+    """The views, in the order in which they are encoded."""
     width: int = 224
-    """Width to which a view is resized [px], before rounding to whole patches."""
+    """Width to which a view is resized, before rounding to whole patches [px]."""
     height: int = 224
-    """Height to which a view is resized [px], before rounding to whole patches."""
+    """Height to which a view is resized, before rounding to whole patches [px]."""
     encoding: Encoding = "batched"
-    """`joint`: all views in one sequence; `batched`: one sequence a view, side by side; `separate`: one call a view,
-    one after the other; `streams`: one call a view, each on a CUDA stream of its own."""
+    """`joint`: all views in one sequence; `batched`: one sequence per view, in one call; `separate`: one call per view,
+    one after the other; `streams`: one call per view, each on its own CUDA stream."""
     pool: Pool = "attention"
     """How the features of the views are combined."""
     attention: Attention = "sdpa"
-    """The kernel, in vision tower and language model."""
+    """The attention kernel of vision tower and language model."""
     quant: Quant = "none"
-    """What becomes of the linear layers of vision tower and language model, see `agent.vla.speed.quantize`."""
+    """How the linear layers of vision tower and language model are quantized, see `agent.vla.speed.quantize`."""
     compile: Compile = "none"
-    """How the encode is launched, see `agent.vla.speed.compiled`."""
+    """How the kernels of the encode are launched, see `agent.vla.speed.compiled`."""
     shortcuts: tuple[Shortcut, ...] = ()
-    """Work saved without changing what is computed: `prefix` keeps the keys and values of the text before the views,
+    """Ways to save work without changing the result: `prefix` keeps the keys and values of the text before the views,
     `fused` computes projections of the same input as one product, `device-views` resizes views on the device."""
 
     def __post_init__(self) -> None:
@@ -86,11 +89,11 @@ class Optimization:
         # In one order, so that equal configurations are equal.
         object.__setattr__(self, "shortcuts", tuple(each for each in get_args(Shortcut) if each in self.shortcuts))
         if self.encoding == "streams" and self.compile != "none":
-            raise UsageError("encoding streams launches the views apart, which one launch cannot: use encoding batched")
+            raise UsageError("encoding streams launches each view on its own; with --compile use encoding batched")
 
 
 def plain(optimization: Optimization) -> Optimization:
-    """The same views in the same sequences, nothing approximated: what `optimization` is measured against."""
+    """The same views in the same sequences with nothing approximated: what `optimization` is compared with."""
     return replace(optimization, attention="sdpa", quant="none", compile="none", shortcuts=())
 
 
@@ -102,12 +105,18 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "compile": get_args(Compile),
     "shortcuts": get_args(Shortcut),
 }
-"""Fields of `Optimization` that name something, and what they can name."""
+"""Fields of `Optimization` that take a name, and the valid names."""
 
 
 def unusual(optimization: Mapping[str, Any]) -> dict[str, str]:
-    """Those fields of an optimization, as a mapping (a stored one may lack some), that name something else than by
-    default."""
+    """Fields that take a name and do not have their default.
+
+    Args:
+        optimization: The fields of an optimization. A stored one may lack some, which then have their default.
+
+    Returns:
+        Their values as text, by the name of the field.
+    """
     default = {field.name: field.default for field in fields(Optimization)}
     named = {name: optimization.get(name, default[name]) for name in CHOICES}
     words = {name: value if isinstance(value, str) else "+".join(value) for name, value in named.items()}
@@ -115,7 +124,7 @@ def unusual(optimization: Mapping[str, Any]) -> dict[str, str]:
 
 
 _CUDA_ONLY = {
-    "streams": "runs each view on a CUDA stream of its own",
+    "streams": "runs each view on its own CUDA stream",
     "varlen": "is torch's flash kernel for CUDA",
     "flash_attention_2": "is a package of CUDA kernels",
     "flash_attention_4": "is a package of CUDA kernels",
@@ -124,12 +133,12 @@ _CUDA_ONLY = {
 
 
 def check_device(optimization: Optimization, device: str) -> None:
-    """UsageError, which says why and lists what works there, unless that can run on `device` (cpu or cuda)."""
+    """Raise UsageError unless `optimization` can run on `device`, cpu or cuda. It says why not, and what would work."""
     for name in CHOICES if device == "cpu" else ():
         value = getattr(optimization, name)
         if value in _CUDA_ONLY:
-            others = ", ".join(choice for choice in CHOICES[name] if choice not in _CUDA_ONLY)
-            raise UsageError(f"{name} {value} {_CUDA_ONLY[value]}, and this is a CPU; {name}s there are {others}")
+            others = " or ".join(choice for choice in CHOICES[name] if choice not in _CUDA_ONLY)
+            raise UsageError(f"{name} {value} {_CUDA_ONLY[value]}, but this is a CPU; use {name} {others}")
 
 
 PRESETS: Mapping[Preset, Mapping[str, Any]] = MappingProxyType(
@@ -144,11 +153,11 @@ PRESETS: Mapping[Preset, Mapping[str, Any]] = MappingProxyType(
         )
     }
 )
-"""Named combinations. `fast` is expected, not measured, to be the fastest on an H100: no profile shows it yet."""
+"""Named combinations. `fast` should be the fastest on an H100; that is an expectation which no profile shows yet."""
 
 
 def with_preset(optimization: Optimization, name: Preset) -> Optimization:
-    """The optimization with what the preset says wherever it has the default."""
+    """Replace the fields that still have their default by those of a preset."""
     default = {field.name: field.default for field in fields(Optimization)}
     left = {key: value for key, value in PRESETS[name].items() if getattr(optimization, key) == default[key]}
     return replace(optimization, **left)

@@ -1,4 +1,4 @@
-"""Any Gymnasium environment as a plant in simulated time; the clock's resolution is then the environment's own step."""
+"""Any Gymnasium environment as a plant in simulated time, with the environment's own step as the resolution of time."""
 
 import hashlib
 from collections.abc import Sequence
@@ -15,7 +15,12 @@ from vlatency.sim.errors import UsageError
 
 @dataclass(frozen=True, eq=False)
 class Observed:
-    """What takes the place of sensor readings: the environment's own observation."""
+    """Takes the place of sensor readings: the environment's own observation.
+
+    Attributes:
+        t_ns: simulated time [ns].
+        observation: as `step` returned it.
+    """
 
     t_ns: int
     observation: Any
@@ -24,17 +29,18 @@ class Observed:
 class GymPlant:
     """A `sim.plant.Plant` around an environment that only has `step`.
 
-    A command is repeated as the action of every step until the next one; before the first, the action is zero. What an
-    action means, and how wide it is, is the environment's affair. The wrapped environment is at `env`.
+    A command is the action of every step until the next command; before the first one, the action is zero. The
+    environment decides what an action means and how many numbers it has.
 
     Args:
-        env: made with render_mode="rgb_array" if cameras are to be asked for; it has one view, whatever its name.
-        seed: of the reset that begins the episode.
-        instruction: what the policy is told.
-        step_s: simulated seconds a step takes; by default the environment's `dt`, or 1 / its render_fps.
+        env: The environment. For images it must be made with render_mode="rgb_array"; it has one view, which every
+            camera name stands for.
+        seed: Seed of the reset that starts the episode.
+        instruction: The instruction for the policy.
+        step_s: Simulated seconds per step; by default the environment's `dt`, or 1 / its render_fps.
 
     Raises:
-        UsageError: the duration of a step is not known, or the actions are not a box.
+        UsageError: The duration of a step is unknown, or the action space is not a Box.
     """
 
     def __init__(
@@ -49,7 +55,7 @@ class GymPlant:
         if step_s is None:
             step_s = getattr(env.unwrapped, "dt", None) or 1 / env.metadata.get("render_fps", 0.0001)
         if not 1e-6 <= step_s <= 1000:
-            raise UsageError("how long does a step of this environment take? give step_s")
+            raise UsageError("cannot tell how long a step of this environment takes; give step_s, 1e-6 to 1000 s")
         self.env = env
         self.instruction = instruction
         self.step_ns = s_to_ns(step_s)
@@ -62,16 +68,16 @@ class GymPlant:
 
     @property
     def now_ns(self) -> int:
-        """Simulated time since the episode began [ns]."""
+        """Simulated time since the start of the episode [ns]."""
         return self.steps * self.step_ns
 
     @property
     def trajectory_hash(self) -> str:
-        """Equal for equal sequences of actions and observations."""
+        """SHA-256 over all actions and observations, equal for equal sequences of them."""
         return self._digest.hexdigest()
 
     def advance_to(self, t_ns: int) -> None:
-        """Step to the first step boundary at or after `t_ns`, or to the end of the episode; ValueError in the past."""
+        """Advance to the first step at or after `t_ns`, or to the end of the episode. ValueError in the past."""
         if t_ns < self.now_ns:
             raise ValueError(f"cannot advance to {t_ns} ns: it is already {self.now_ns} ns")
         while self.now_ns < t_ns and not self.done:
@@ -84,7 +90,7 @@ class GymPlant:
                 self._digest.update(values.tobytes())
 
     def command(self, action: ArrayLike) -> None:
-        """Repeat `action` from now on, within the limits; ValueError unless finite and of the environment's shape."""
+        """Use `action`, clipped to the limits, from now on. ValueError unless it is finite and has the right shape."""
         space = self.env.action_space
         assert isinstance(space, gymnasium.spaces.Box)
         values = np.asarray(action, dtype=np.float64)
@@ -93,16 +99,16 @@ class GymPlant:
         self._action = np.clip(values, space.low, space.high).astype(space.dtype)
 
     def capture(self, cameras: Sequence[str]) -> dict[str, NDArray[np.uint8]]:
-        """What the environment renders now, under every name; nothing is drawn for no camera."""
+        """The environment's current image under every name. Nothing is drawn if there are no names."""
         return dict.fromkeys(cameras, np.asarray(self.env.render(), dtype=np.uint8)) if cameras else {}
 
     def sensors(self) -> Any:
-        """The observation now, in the place of `sim.readings.Readings`."""
+        """The current observation, in the place of `sim.readings.Readings`."""
         return Observed(self.now_ns, self._observation)
 
 
 def _leaves(observation: Any) -> list[NDArray[Any]]:
-    """The arrays of an observation, dictionaries and tuples taken apart in order."""
+    """The arrays of an observation, in order, out of nested dictionaries and tuples."""
     if isinstance(observation, dict):
         return [leaf for key in sorted(observation) for leaf in _leaves(observation[key])]
     if isinstance(observation, tuple):

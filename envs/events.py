@@ -1,4 +1,4 @@
-"""What happens during an episode while the hand approaches: a push, or another instruction."""
+"""What can happen while the gripper approaches the target: a push, or a new instruction."""
 
 from dataclasses import dataclass
 
@@ -11,20 +11,20 @@ from vlatency.sim.world import World
 Floats = NDArray[np.float64]
 
 PUSH_NS = 400_000_000
-"""How long a push lasts."""
+"""Duration of a push."""
 _TAU_S = 0.004
-"""Time constant with which the push corrects the object's velocity."""
+"""Time constant with which the push corrects the velocity of the object."""
 _GRAVITY_M_S2 = 9.81
 
 
 @dataclass(frozen=True)
 class Push:
-    """A force drags the target along the table.
+    """A force moves the target along the table.
 
     Attributes:
-        within_m: it starts when the end effector is this near to the target [m].
-        heading: its direction, from x towards y [rad].
-        distance_m: how far it drags [m].
+        within_m: it starts when the end effector is this close to the target [m].
+        heading: its direction, measured from x towards y [rad].
+        distance_m: how far it moves the target [m].
     """
 
     within_m: float
@@ -34,10 +34,10 @@ class Push:
 
 @dataclass(frozen=True)
 class Switch:
-    """The robot is told to pick up something else.
+    """The instruction changes to another object.
 
     Attributes:
-        within_m: when the end effector is this near to the target [m].
+        within_m: it happens when the end effector is this close to the target [m].
         to: number of the new target.
     """
 
@@ -46,14 +46,23 @@ class Switch:
 
 
 Event = Push | Switch
-"""Triggered by distance, not by time: it strikes during the approach however slowly the robot moves."""
+"""Triggered by distance, not by time, so that it happens during the approach however slowly the robot moves."""
 
 
 def push_wrench(world: World, slot: int, push: Push, since_ns: int) -> Floats:
-    """Force [N] and torque [N m] (6,) on an object `since_ns` after its push began; zero once the push is over.
+    """Force and torque on an object during a push.
 
-    The object follows a half sine of velocity, held upright: a bare kick would topple cylinders and let balls roll off
-    the table.
+    They make the velocity follow half a sine, and hold the object upright. An impulse would topple cylinders and make
+    balls roll off the table.
+
+    Args:
+        world: The world with the object in it.
+        slot: Number of the object.
+        push: The push.
+        since_ns: Time since it began [ns].
+
+    Returns:
+        (6,) force [N] and torque [N m]; zeros when the push is over.
     """
     if since_ns >= PUSH_NS:
         return np.zeros(6)
@@ -64,7 +73,7 @@ def push_wrench(world: World, slot: int, push: Push, since_ns: int) -> Floats:
     mass, turning = world.model.body_mass[body], world.model.body_inertia[body].max()
     velocity = world.velocities()[slot] * [1, 1, 0]
     friction = mass * _GRAVITY_M_S2 * along
-    # Friction drags at the foot, the push at the centre: without this torque the object tips over.
+    # Friction acts at the bottom, the push at the centre. Without this torque the object would tip over.
     upright = np.cross([0.0, 0.0, -world.things[slot].half_height], friction)
     return np.concatenate(
         [mass * (wanted - velocity) / _TAU_S + friction, upright - turning * world.spins()[slot] / _TAU_S]

@@ -25,20 +25,20 @@ from vlatency.sim.readings import WRENCH_SAMPLES, Readings
 from vlatency.sim.world import Thing
 
 HOME_POSE = np.array([0.40, 0.0, 0.28, 0.0])
-"""Where the hand starts: x, y, z [m], yaw [rad]; above the back of the table, out of the cameras' way."""
+"""Where the end effector starts, x, y, z [m], yaw [rad]: above the back of the table, out of sight of most cameras."""
 LIFTED_M = 0.08
-"""The object's centre must be this much higher than where it rested."""
+"""The centre of the target must be this far above its resting height [m]."""
 STILL_M_S = 0.05
-"""Hand and object slower than this are at rest."""
+"""Gripper and target are at rest when slower than this [m/s]."""
 HOLD_NS = 500_000_000
-"""Grasped, lifted and at rest for this long without a break is success."""
+"""Grasped, lifted and at rest for this long without interruption is success [ns]."""
 
 Observation = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class PickState:
-    """All that the future of an episode depends on."""
+    """All that the future of an episode depends on. Equal states have equal futures, bit for bit."""
 
     arm: ArmState
     task: str
@@ -54,11 +54,16 @@ class PickEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
 
     **Task**: "Pick up the {colour} {shape}".
 
-    **Randomizations**: number, colour, shape, size, place and yaw of the objects, and what the row of the task table
-    says (`envs/tasks.py`).
+    **Randomizations**
 
-    **Success conditions**: the target touches the pads of both fingers, its centre is at least 8 cm above where it
-    rests on the table, hand and object are slower than 5 cm/s, all for 0.5 s without a break.
+    - number, colour, shape, size, position and yaw of the objects
+    - what the task's row in `envs/tasks.py` says, such as the speed of a belt
+
+    **Success conditions**, all of them for 0.5 s without interruption
+
+    - the target touches the pads of both fingers (`is_grasped`)
+    - its centre is at least 8 cm above its resting height (`is_lifted`)
+    - gripper and target are slower than 5 cm/s (`is_static`)
 
     | space | content |
     |---|---|
@@ -67,19 +72,28 @@ class PickEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
     | agent_pos (5,) | end effector x, y, z [m], yaw [rad], gripper |
     | sensors/... | joint_pos, joint_vel (6,), gripper_pos, gripper_vel (1,), ee_pose (4,), wrench (50, 6) at 500 Hz |
 
+    Example:
+        One set-point after the other, as in any Gymnasium environment:
+
+            env = gymnasium.make("vlatency.envs:vlatency/Pick-v0", task="conveyor", speed=0.05)
+            observation, info = env.reset(seed=0)
+            observation, reward, terminated, truncated, info = env.step([0.5, 0.0, 0.2, 0.0, 0.0])
+
+        For time that goes on while a policy thinks, see `sim.plant.Plant`.
+
     Args:
-        task: a row of `envs.tasks.TASKS`.
-        cameras: the views in `pixels`; only these are ever rendered.
-        control_hz: set-points per simulated second; divides 500 Hz.
+        task: A row of `envs.tasks.TASKS`.
+        cameras: The views in `pixels`. No others are rendered.
+        control_hz: Set-points per simulated second; a divisor of 500 Hz.
         render_mode: "rgb_array" (the front view), "human" (a window) or None.
-        speed: of the belt, or of the turntable's rim [m/s]; None draws one for each episode.
+        speed: Speed of the belt, or of the turntable's rim [m/s]. None draws one for each episode.
 
     Raises:
-        UsageError: an unknown task or camera, a control rate that is no whole number of physics steps, or a speed for a
-            task in which nothing rides.
+        UsageError: An unknown task, camera or render mode, a control rate that is not a whole number of physics steps,
+            or a speed for a task in which nothing moves.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array", "human"], "render_fps": 10}
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array", "human"], "render_fps": 10}  # noqa: RUF012  # Gymnasium's
 
     def __init__(
         self,
@@ -90,7 +104,7 @@ class PickEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
         speed: float | None = None,
     ) -> None:
         if render_mode not in (None, *self.metadata["render_modes"]):
-            raise UsageError(f"unknown render mode '{render_mode}'; modes are rgb_array, human")
+            raise UsageError(f"unknown render mode '{render_mode}'; render modes are rgb_array, human")
         if render_mode == "human" and sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ):
             raise UsageError("render mode 'human' needs a screen (DISPLAY is not set); 'rgb_array' works without one")
         steps = NS_PER_S / control_hz / PHYSICS_STEP_NS if control_hz > 0 else 0.5
@@ -134,7 +148,7 @@ class PickEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
 
     def _open(self) -> None:
         """Build the world of the task."""
-        self._arm = ArmPlant(self.control_hz, self.task.stage)
+        self._arm = ArmPlant(self.control_hz, self.task.arena)
         model = self._arm.world.model
         self._pads = {side: {model.geom(name).id for name in names} for side, names in PADS.items()}
         self._hand = model.body("gripper/base").id
@@ -146,34 +160,34 @@ class PickEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
     def _switch_task(self, name: str) -> None:
         task = find_task(name)
         check_speed(task, self.speed)
-        self.task, stage = task, self.task.stage
-        if task.stage != stage:
+        self.task, arena = task, self.task.arena
+        if task.arena != arena:
             self.close()
             self._open()
 
-    # The ordinary Gymnasium contract.
+    # The interface of Gymnasium.
 
     def reset(
         self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Begin an episode.
+        """Start an episode.
 
         Args:
-            seed: of the scene.
-            options: `state` (a `PickState` to go back to) or `task` (another row of the table).
+            seed: Seed of everything that is drawn.
+            options: `state`, a `PickState` to return to, or `task`, another row of the task table.
 
         Raises:
-            UsageError: an unknown option or task.
+            UsageError: An unknown option or task.
         """
         super().reset(seed=seed)
         self.begin(self.np_random, options or {})
         return self._observe(), self._info()
 
     def step(self, action: ArrayLike) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Command a set-point and let one control period pass. The reward is 1 on success, else 0.
+        """Follow a set-point for one control period. The reward is 1 on success and 0 otherwise.
 
         Raises:
-            ValueError: the action is not five finite numbers.
+            ValueError: The action is not five finite numbers.
         """
         self.command(action)
         self.advance_to(self.now_ns + self._period_ns)
@@ -182,7 +196,7 @@ class PickEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
         return self._observe(), float(self.success), self.success, self.done and not self.success, self._info()
 
     def render(self) -> NDArray[np.uint8] | None:
-        """The front view (360, 640, 3), or a refresh of the window."""
+        """Return the front view (360, 640, 3), or refresh the window and return None."""
         if self.render_mode == "human":
             if self._viewer is None:
                 import mujoco.viewer
@@ -193,16 +207,16 @@ class PickEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
         return self.capture(("front",))["front"] if self.render_mode == "rgb_array" else None
 
     def close(self) -> None:
-        """Free the GL context and the window."""
+        """Free the GL context, and close the window."""
         if self._viewer is not None:
             self._viewer.close()
             self._viewer = None
         self._arm.close()
 
-    # The plant in simulated time (`sim.plant.Plant`).
+    # The interface of a plant in simulated time, `sim.plant.Plant`, and what experiments ask about an episode.
 
     def begin(self, rng: np.random.Generator, options: Mapping[str, Any]) -> None:
-        """`reset` without rendering an observation."""
+        """Do what `reset` does, without rendering an observation."""
         if unknown := set(options) - {"state", "task"}:
             raise UsageError(f"unknown reset option {sorted(unknown)[0]!r}; options are 'state', 'task'")
         if "task" in options:
@@ -213,29 +227,29 @@ class PickEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
         self.lay_out(draw_script(self.task, rng, self.speed))
 
     def lay_out(self, script: Script, target: int = 0, pose: NDArray[np.float64] = HOME_POSE) -> None:
-        """Begin an episode of `script` with the hand at `pose` and thing number `target` to be picked."""
+        """Start the episode `script`, with the end effector at `pose` (4,) and object number `target` as the target."""
         self._arm.begin(script.things, pose, script.scenery)
         self._script, self._target, self._held_ns = script, target, 0
         self._success_ns = self._event_ns = None
 
     @property
     def now_ns(self) -> int:
-        """Simulated time since the episode began [ns]."""
+        """Simulated time since the start of the episode [ns]."""
         return self._arm.now_ns
 
     @property
     def success(self) -> bool:
-        """Whether the target has been held, lifted and at rest for long enough, at any time so far."""
+        """Whether the success conditions have been met for long enough, at any time so far."""
         return self._success_ns is not None
 
     @property
     def success_ns(self) -> int | None:
-        """When that was, in simulated time."""
+        """When that was, in simulated time [ns]; None without success."""
         return self._success_ns
 
     @property
     def done(self) -> bool:
-        """Success, or out of time."""
+        """Whether the episode is over, by success or by its time limit."""
         return self.success or self.now_ns >= self.task.time_limit_s * NS_PER_S
 
     @property
@@ -245,12 +259,12 @@ class PickEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
 
     @property
     def target_index(self) -> int:
-        """Its place in `things`."""
+        """Number of the target in `things`."""
         return self._target
 
     @property
     def things(self) -> tuple[Thing, ...]:
-        """All objects on the table, as they were laid out."""
+        """All objects, at their initial positions."""
         return self._arm.world.things
 
     @property
@@ -260,31 +274,31 @@ class PickEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
 
     @property
     def event_ns(self) -> int | None:
-        """When the push or the switch of the instruction began, in simulated time."""
+        """When the push or the new instruction came, in simulated time [ns]; None before that."""
         return self._event_ns
 
     @property
     def instruction(self) -> str:
-        """What the robot is told, now."""
+        """The current instruction."""
         return instruct(self.target)
 
     @property
     def task_description(self) -> str:
-        """The instruction, under the name that LeRobot reads."""
+        """The instruction, under the name that LeRobot expects."""
         return self.instruction
 
     @property
     def trajectory_hash(self) -> str:
-        """Equal for equal trajectories, and only for them."""
+        """SHA-256 of the trajectory so far: equal for equal trajectories."""
         return self._arm.trajectory_hash
 
     @property
     def arm(self) -> ArmPlant:
-        """The physical half, with its privileged state: for experts and tests, not for policies."""
+        """The simulated arm with its true state: for experts and tests, not for policies."""
         return self._arm
 
     def advance_to(self, t_ns: int) -> None:
-        """Step the physics to the first step boundary at or after `t_ns`.
+        """Advance the physics to its first step at or after `t_ns`.
 
         Raises:
             ValueError: `t_ns` is in the past.
@@ -293,18 +307,18 @@ class PickEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
             raise ValueError(f"cannot advance to {t_ns} ns: it is already {self.now_ns} ns")
         while self.now_ns < t_ns:
             if self._script.event is not None:
-                self._happen()
+                self._run_event()
             self._arm.step()
             self._held_ns = self._held_ns + PHYSICS_STEP_NS if all(self.subgoals().values()) else 0
             if self._held_ns >= HOLD_NS and self._success_ns is None:
                 self._success_ns = self.now_ns
 
-    def _happen(self) -> None:
-        """Let the event of the script begin when the hand is near enough, and go on."""
+    def _run_event(self) -> None:
+        """Start the event of the script when the end effector is close enough, and continue it."""
         event = self._script.event
         assert event is not None
         if self._event_ns is None:
-            if self._arm.reach_to(self._target) > event.within_m:
+            if self._arm.distance_to(self._target) > event.within_m:
                 return
             self._event_ns = self.now_ns
             if not isinstance(event, Push):
@@ -314,23 +328,23 @@ class PickEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
             self._arm.push(self._target, push_wrench(self._arm.world, self._target, event, since_ns))
 
     def command(self, action: ArrayLike) -> None:
-        """Follow a new set-point from now on; ValueError unless it is five finite numbers."""
+        """Follow a new set-point from now on. ValueError unless it is five finite numbers."""
         self._arm.command(action)
 
     def capture(self, cameras: Sequence[str]) -> dict[str, NDArray[np.uint8]]:
-        """What the cameras see now: (360, 640, 3) each."""
-        return self._arm.eyes.look(self._arm.world.data, cameras)
+        """Current images of the cameras, uint8 (360, 640, 3) each."""
+        return self._arm.renderer.render(self._arm.world.data, cameras)
 
     def sensors(self) -> Readings:
-        """What the robot feels now."""
+        """Current sensor readings."""
         return self._arm.sensors()
 
-    # Success, and the state.
+    # Success and state.
 
     def subgoals(self) -> dict[str, bool]:
-        """`is_grasped`, `is_lifted`, `is_static`: together, for long enough, they are success."""
+        """`is_grasped`, `is_lifted` and `is_static`. All three, for long enough, are success."""
         lifted = self.lifted(self._target)
-        # Contacts are searched only while the object is in the air: this runs at every physics step.
+        # Contacts are searched only while the object is in the air, because this runs at every physics step.
         return {
             "is_grasped": lifted and self._grasped(),
             "is_lifted": lifted,
@@ -338,12 +352,12 @@ class PickEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
         }
 
     def lifted(self, thing: int) -> bool:
-        """Whether the centre of thing number `thing` is `LIFTED_M` above where it would rest."""
+        """Whether the centre of object number `thing` is `LIFTED_M` above its resting height."""
         body = self._arm.world.bodies[thing]
         return bool(self._arm.world.data.xpos[body, 2] > self.things[thing].half_height + LIFTED_M)
 
     def _grasped(self) -> bool:
-        """The target touches pads of both fingers."""
+        """Whether the target touches the pads of both fingers."""
         data, geom = self._arm.world.data, self._arm.world.geoms[self._target]
         pairs = data.contact.geom[: data.ncon]
         others = set(pairs[pairs[:, 0] == geom, 1]) | set(pairs[pairs[:, 1] == geom, 0])
@@ -351,21 +365,22 @@ class PickEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
 
     def _still(self) -> bool:
         arm = self._arm
-        hand = np.empty(6)
-        mujoco.mj_objectVelocity(arm.world.model, arm.world.data, mujoco.mjtObj.mjOBJ_BODY, self._hand, hand, 0)
+        velocity = np.empty(6)
+        mujoco.mj_objectVelocity(arm.world.model, arm.world.data, mujoco.mjtObj.mjOBJ_BODY, self._hand, velocity, 0)
         return bool(
-            np.linalg.norm(hand[3:]) < STILL_M_S and np.linalg.norm(arm.world.velocities()[self._target]) < STILL_M_S
+            np.linalg.norm(velocity[3:]) < STILL_M_S
+            and np.linalg.norm(arm.world.velocities()[self._target]) < STILL_M_S
         )
 
     def get_state(self) -> PickState:
-        """Everything the future of the episode depends on; `set_state` brings it back bit for bit."""
+        """All that the future of the episode depends on. `set_state` restores it bit for bit."""
         return PickState(
             self._arm.get_state(), self.task.name, self._script, self._target,
             self._event_ns, self._held_ns, self._success_ns,
         )  # fmt: skip
 
     def set_state(self, state: PickState) -> None:
-        """Go back to `state`."""
+        """Return to `state`."""
         self._switch_task(state.task)
         self._arm.set_state(state.arm)
         self._script, self._event_ns = state.script, state.event_ns

@@ -1,4 +1,4 @@
-"""What one episode is made of, all of it drawn at reset: objects, scenery, and what will happen."""
+"""What makes up an episode: objects, scenery and events, all drawn at reset."""
 
 from dataclasses import dataclass, replace
 
@@ -7,24 +7,25 @@ from numpy.typing import NDArray
 
 from vlatency.envs.events import Event, Push, Switch
 from vlatency.envs.tasks import Area, Task
-from vlatency.sim.stage import BELT, BOARDS, STILL, Scenery
+from vlatency.sim.arena import BELT, BOARDS, STILL, Scenery
 from vlatency.sim.world import COLOURS, SHAPES, Thing
 
 UPSTREAM_S, UPSTREAM_M = 2.5, 0.22
-"""Objects on a belt start so far upstream that they pass the middle after this time, but no further than this."""
+"""Objects on a belt start upstream, so that they pass the middle after this time, but at most this far upstream."""
 TRIGGER_M = (0.08, 0.14)
-"""How near the hand is when something happens: close enough to hurt, too far to have grasped."""
+"""Distance of the end effector at an event [m]: close enough for it to matter, too far for a grasp."""
 PUSH_M = (0.05, 0.12)
+"""Least and greatest distance of a push [m]."""
 PUSH_CLEARANCE_M = 0.085
-"""Between the path of a pushed object and the centres of the others, where the table has room for that."""
+"""Distance from the path of a pushed object to the centres of the others [m], if the table has room for that."""
 _TRIES = 64
 _STUCK = 10_000
-"""Places refused in a row after which a layout is begun anew."""
+"""After so many rejected positions in a row the layout is started again."""
 
 
 @dataclass(frozen=True)
 class Script:
-    """One episode, before it begins. Thing 0 is the target."""
+    """One episode before it starts. Object 0 is the target."""
 
     things: tuple[Thing, ...]
     scenery: Scenery = STILL
@@ -32,8 +33,14 @@ class Script:
 
 
 def draw_script(task: Task, rng: np.random.Generator, speed: float | None = None) -> Script:
-    """Draw an episode of `task`; a `speed` [m/s] replaces the drawn one, and nothing else changes with it."""
-    # What `static` needs comes first and alone, so that its episodes do not depend on what other tasks draw.
+    """Draw an episode of `task`.
+
+    Args:
+        task: The row of the task table.
+        rng: The source of all randomness.
+        speed: Replaces the drawn speed of belt or turntable [m/s]. Everything else stays as drawn.
+    """
+    # What `static` needs is drawn first, so that its episodes do not depend on what other tasks draw.
     things = _draw_things(task, rng)
     if task.alike[1]:
         things = _make_alike(things, int(rng.integers(task.alike[0], task.alike[1] + 1)), rng)
@@ -41,7 +48,7 @@ def draw_script(task: Task, rng: np.random.Generator, speed: float | None = None
     if task.moves:
         drawn, direction = float(rng.uniform(*task.speed)), float(rng.choice([-1.0, 1.0]))
         scenery = Scenery(speed=direction * (drawn if speed is None else speed))
-        if task.stage.surface == BELT:
+        if task.arena.surface == BELT:
             upstream = -direction * min(abs(scenery.speed) * UPSTREAM_S, UPSTREAM_M)
             things = tuple(replace(thing, y=thing.y + upstream) for thing in things)
     if task.hidden[1]:
@@ -51,7 +58,7 @@ def draw_script(task: Task, rng: np.random.Generator, speed: float | None = None
 
 
 def _draw_things(task: Task, rng: np.random.Generator) -> tuple[Thing, ...]:
-    """Objects of any shapes, apart from each other, of distinct colours as far as there are enough."""
+    """Objects of any shape, apart from each other, in different colours as far as there are enough."""
     count = int(rng.integers(task.objects[0], task.objects[1] + 1))
     colours = np.resize(rng.permutation(list(COLOURS)), count)
     places = _draw_places(task.area, count, rng)
@@ -84,7 +91,7 @@ def _draw_places(area: Area, count: int, rng: np.random.Generator) -> list[NDArr
 
 
 def _make_alike(things: tuple[Thing, ...], alike: int, rng: np.random.Generator) -> tuple[Thing, ...]:
-    """Give things 1 to `alike` the target's colour and shapes of their own, and leave no two things the same."""
+    """Give objects 1 to `alike` the colour of the target and other shapes, so that no two objects are the same."""
     others = [colour for colour in dict.fromkeys(thing.colour for thing in things) if colour != things[0].colour]
     made = [things[0]]
     for number, thing in enumerate(things[1:], start=1):
@@ -102,14 +109,14 @@ def _draw_event(task: Task, things: tuple[Thing, ...], rng: np.random.Generator)
     within = float(rng.uniform(*TRIGGER_M))
     if task.event == "switch":
         return Switch(within, int(rng.integers(1, len(things))))
-    # Of many pushes the first that goes clear of the others and stays on the table, or else the clearest.
+    # The first of many pushes that avoids the other objects and stays on the table, or else the one with most room.
     pushes = [Push(within, float(rng.uniform(-np.pi, np.pi)), float(rng.uniform(*PUSH_M))) for _ in range(_TRIES)]
     rooms = [_room(task.area, things, push) for push in pushes]
     return pushes[int(np.argmax(np.minimum(rooms, PUSH_CLEARANCE_M)))]
 
 
 def _room(area: Area, things: tuple[Thing, ...], push: Push) -> float:
-    """Least distance [m] between the path of thing 0 and the other centres; negative where it leaves the area."""
+    """Least distance [m] from the path of object 0 to the centres of the others; negative if it leaves the area."""
     start = np.array([things[0].x, things[0].y])
     path = start + np.outer(np.linspace(0, push.distance_m, 7), [np.cos(push.heading), np.sin(push.heading)])
     low, high = np.transpose([area.x, area.y])

@@ -1,23 +1,24 @@
-"""The tasks, one row each: what is on the table, what happens, what the robot is told, how long it has."""
+"""The tasks, one row each: objects, events, instruction, time limit."""
 
 from dataclasses import dataclass
 from typing import Literal
 
+from vlatency.sim.arena import BELT, TURNTABLE, Arena
 from vlatency.sim.errors import UsageError
-from vlatency.sim.stage import BELT, TURNTABLE, Stage
 from vlatency.sim.world import Thing
 
-SUCCESS = "the target hangs between both fingers, 8 cm higher than it rested, at rest, for 0.5 s"
+SUCCESS = "both fingers hold the target 8 cm above its resting height, at rest, for 0.5 s"
 
 
 @dataclass(frozen=True)
 class Area:
-    """Where objects are laid.
+    """Where objects are placed.
 
     Attributes:
-        x, y: least and greatest centre [m].
-        spacing: between centres [m]; at 0.10 an open hand fits between any two objects.
-        radius: around the middle of the area, no further out than this [m].
+        x: least and greatest x of a centre [m].
+        y: least and greatest y of a centre [m].
+        spacing: least distance between two centres [m]; at 0.10 an open gripper fits between any two objects.
+        radius: greatest distance of a centre from the middle of the area [m].
     """
 
     x: tuple[float, float] = (0.40, 0.66)
@@ -34,18 +35,18 @@ class Task:
     """One row of the task table.
 
     Attributes:
-        name: as given to `--task`.
-        randomizes: what is drawn for each episode, beside colours, shapes, places and yaws of the objects.
-        exposes: which optimization the task is there to test.
-        success: what counts as such.
-        objects: fewest and most of them.
-        time_limit_s: simulated time the robot has.
-        area: where the objects are laid.
+        name: the value of `--task`.
+        randomizes: what is drawn for each episode besides the colours, shapes, positions and yaws of the objects.
+        exposes: what the task is meant to reveal about an optimization.
+        success: what counts as success.
+        objects: least and greatest number of objects.
+        time_limit_s: time limit in simulated seconds.
+        area: where the objects are placed.
         scale: least and greatest size of an object, relative to `sim.world.SHAPES`.
-        alike: fewest and most other objects of the target's colour, each of another shape.
-        stage: what stands around the objects.
-        speed: least and greatest, of the belt or of the turntable's rim [m/s].
-        hidden: from how many fixed cameras a board hides the target, at least and at most.
+        alike: least and greatest number of other objects of the target's colour, each of another shape.
+        arena: what surrounds the objects.
+        speed: least and greatest speed of the belt or of the turntable's rim [m/s].
+        hidden: least and greatest number of fixed cameras from which a board hides the target.
         event: what happens during the approach.
     """
 
@@ -58,15 +59,15 @@ class Task:
     area: Area = WHOLE_TABLE
     scale: tuple[float, float] = (0.9, 1.1)
     alike: tuple[int, int] = (0, 0)
-    stage: Stage = Stage()
+    arena: Arena = Arena()
     speed: tuple[float, float] = (0.0, 0.0)
     hidden: tuple[int, int] = (0, 0)
     event: Literal["", "push", "switch"] = ""
 
     @property
     def moves(self) -> bool:
-        """Whether objects ride on something."""
-        return self.stage.surface in (BELT, TURNTABLE)
+        """Whether the surface carries the objects along."""
+        return self.arena.surface in (BELT, TURNTABLE)
 
 
 TASKS = {
@@ -75,7 +76,7 @@ TASKS = {
         Task(
             "static",
             randomizes="3 to 6 objects, each of its own colour",
-            exposes="nothing moves: the reference every delay is compared with",
+            exposes="nothing moves: the reference for every delay",
         ),
         Task(
             "shape",
@@ -97,46 +98,46 @@ TASKS = {
             objects=(8, 10),
             area=Area(x=(0.36, 0.68), y=(-0.27, 0.27)),
             alike=(2, 3),
-            stage=Stage(slots=10),
+            arena=Arena(slots=10),
         ),
         Task(
             "occluded",
             randomizes="boards that hide the target from 2 or 3 of the cameras top, front, left, right",
-            exposes="fewer views: the one that is left may be blind",
+            exposes="fewer views: the target may be hidden from those that are left",
             objects=(3, 5),
-            stage=Stage(boards=True),
+            arena=Arena(boards=True),
             hidden=(2, 3),
         ),
         Task(
             "conveyor",
             randomizes="speed of the belt, 0.02 to 0.10 m/s, and its direction",
-            exposes="latency: the target is gone by speed times feature age",
+            exposes="latency: the target has moved on by speed times feature age",
             objects=(3, 5),
             area=Area(y=(-0.17, 0.17)),
-            stage=Stage(surface="belt"),
+            arena=Arena(surface="belt"),
             speed=(0.02, 0.10),
         ),
         Task(
             "turntable",
             randomizes="speed of the rim, 0.02 to 0.10 m/s, and its direction",
-            exposes="latency, on a path that no straight line extrapolates",
+            exposes="latency, on a path that a straight line does not extrapolate",
             objects=(3, 5),
             area=Area(x=(0.35, 0.71), y=(-0.18, 0.18), radius=0.18),
-            stage=Stage(surface="turntable"),
+            arena=Arena(surface="turntable"),
             speed=(0.02, 0.10),
         ),
         Task(
             "disturbed",
-            randomizes="a push of the target by 5 to 12 cm, its direction, and how near the hand is when it comes",
+            randomizes="a push of the target by 5 to 12 cm, its direction, and how close the gripper is at that moment",
             exposes="stale features: what was seen before the push is wrong after it",
             objects=(3, 5),
             event="push",
         ),
         Task(
             "switched",
-            randomizes="the object named instead of the first one, and how near the hand is when that happens",
-            exposes="stale language: features encoded with the old instruction lead to the old object",
-            success=f"after the switch, {SUCCESS}; the target is then the object named last",
+            randomizes="the object that replaces the first one, and how close the gripper is at that moment",
+            exposes="stale language: features of the old instruction lead to the old object",
+            success=f"after the switch, {SUCCESS}; the target is the object named last",
             event="switch",
         ),
     )
@@ -144,10 +145,10 @@ TASKS = {
 
 
 def find_task(name: str) -> Task:
-    """The row called `name`.
+    """Return the task called `name`.
 
     Raises:
-        UsageError: there is none.
+        UsageError: There is none.
     """
     if name not in TASKS:
         raise UsageError(f"unknown task '{name}'; tasks are {', '.join(TASKS)}")
@@ -155,12 +156,12 @@ def find_task(name: str) -> Task:
 
 
 def check_speed(task: Task, speed: float | None) -> None:
-    """UsageError unless `speed` is None, or one [m/s] that `task` can have."""
+    """Raise UsageError unless `speed` [m/s] is None or a speed that `task` can have."""
     if speed is None:
         return
     if not task.moves:
         names = ", ".join(row.name for row in TASKS.values() if row.moves)
-        raise UsageError(f"nothing rides in task '{task.name}', so it has no speed; tasks with one are {names}")
+        raise UsageError(f"nothing moves in task '{task.name}', so it has no speed; tasks with a speed are {names}")
     if not 0 <= speed <= MAX_SPEED_M_S:
         raise UsageError(f"speed must be 0 to {MAX_SPEED_M_S:g} m/s, not {speed:g}")
 
@@ -169,5 +170,5 @@ MAX_SPEED_M_S = 0.5
 
 
 def instruct(thing: Thing) -> str:
-    """What the robot is told to pick up `thing`."""
+    """The instruction to pick up `thing`."""
     return f"Pick up the {thing.colour} {thing.shape}"

@@ -87,7 +87,7 @@ def attempt(job: Job) -> float | None:
     """Simulated time in which the expert succeeds [s]; None where it does not."""
     import gymnasium.utils.seeding
 
-    from vlatency.envs.expert import expert, look
+    from vlatency.envs.expert import expert, scene_of
     from vlatency.sim.clock import NS_PER_S, hz_to_period_ns, ns_to_s
 
     env = _env(job.task, job.speed, job.control_hz)
@@ -95,7 +95,7 @@ def attempt(job: Job) -> float | None:
     env.begin(gymnasium.utils.seeding.np_random(job.seed)[0], {})
     ticks = 0
     while not env.done:
-        env.command(expert(look(env))[0])
+        env.command(expert(scene_of(env))[0])
         ticks += 1
         env.advance_to(min(ticks * hz_to_period_ns(job.control_hz), round(env.task.time_limit_s * NS_PER_S)))
     return None if env.success_ns is None else ns_to_s(env.success_ns)

@@ -1,1 +1,1 @@
-"""The physical world and its clock: MuJoCo and NumPy only. Nothing here imports `envs` or `agent`."""
+"""The physical world and its clock, from MuJoCo and NumPy alone. Nothing here imports `envs` or `agent`."""

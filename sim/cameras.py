@@ -1,4 +1,4 @@
-"""Five cameras as a table of data, and the renderer that looks through them."""
+"""The cameras as a table, and the renderer that draws what they see."""
 
 import atexit
 import weakref
@@ -20,10 +20,10 @@ class CameraSpec:
     """A pinhole camera.
 
     Attributes:
-        body: body it is fixed to ("world" or a body of the robot).
-        position: in that body's frame [m].
-        target: point it looks at, same frame [m].
-        up: direction that is up in the image, same frame.
+        body: the body that it is fixed to: "world" or a body of the robot.
+        position: in the frame of that body [m].
+        target: the point that it looks at, in the same frame [m].
+        up: the direction that is up in the image, in the same frame.
         fovy: vertical field of view [degree].
     """
 
@@ -41,20 +41,20 @@ CAMERAS: dict[str, CameraSpec] = {
     "left": CameraSpec("world", (0.50, 0.86, 0.46), (0.48, 0.0, 0.08), (0, 0, 1), 31),
     "right": CameraSpec("world", (0.50, -0.86, 0.46), (0.48, 0.0, 0.08), (0, 0, 1), 31),
 }
-"""By the names of `sim.names.CAMERA_ORDER`, in that order."""
+"""Keyed by `sim.names.CAMERA_ORDER`, in that order."""
 
 
 def check_cameras(names: Sequence[str]) -> tuple[str, ...]:
-    """The names as a tuple.
+    """Return the names as a tuple.
 
     Raises:
-        UsageError: no name, a repeated one, or one that is not in the table.
+        UsageError: There is no name, one is repeated, or one is not in the table.
     """
     for name in names:
         if name not in CAMERAS:
             raise UsageError(f"unknown camera '{name}'; cameras are {', '.join(CAMERA_ORDER)}")
     if not names or len(set(names)) != len(names):
-        raise UsageError(f"name one to five distinct cameras out of {', '.join(CAMERA_ORDER)}")
+        raise UsageError(f"give one to {len(CAMERA_ORDER)} different cameras of {', '.join(CAMERA_ORDER)}")
     return tuple(names)
 
 
@@ -66,7 +66,7 @@ def add_cameras(spec: mujoco.MjSpec) -> None:
 
 
 def _look_at(camera: CameraSpec) -> NDArray[np.float64]:
-    """Quaternion of a MuJoCo camera (looks along -z, x right, y up)."""
+    """Quaternion of a MuJoCo camera, which looks along its -z axis, with x to the right and y up."""
     backward = np.subtract(camera.position, camera.target)
     backward /= np.linalg.norm(backward)
     right = np.cross(camera.up, backward)
@@ -79,10 +79,20 @@ def _look_at(camera: CameraSpec) -> NDArray[np.float64]:
 def project(
     model: mujoco.MjModel, data: mujoco.MjData, camera: str, points: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Where `points` (n, 3) [m] appear in the camera's image: (n, 2) right and down, 0 to 1 inside it."""
+    """Project points of the world into an image.
+
+    Args:
+        model: The compiled world.
+        data: Its state.
+        camera: Name of the camera.
+        points: (n, 3) in the frame of the world [m].
+
+    Returns:
+        (n, 2) coordinates to the right and down, from 0 to 1 inside the image.
+    """
     index = model.camera(camera).id
     local = (points - data.cam_xpos[index]) @ data.cam_xmat[index].reshape(3, 3)
-    # A point behind the camera has no image: divided by a vanishing depth it lands far outside.
+    # A point behind the camera has no image. With a vanishing depth it lands far outside.
     depth = np.maximum(-local[:, 2], 1e-6)
     half_height = np.tan(np.radians(model.cam_fovy[index]) / 2) * depth
     return np.column_stack(
@@ -91,15 +101,15 @@ def project(
 
 
 class _Renderer(mujoco.Renderer):  # type: ignore[misc]  # mujoco has no types
-    """MuJoCo's, but harmless to others in the same process, and silent when the process ends."""
+    """MuJoCo's renderer, safe beside others in the same process and silent when the process ends."""
 
     def __init__(self, model: mujoco.MjModel, height: int, width: int) -> None:
         super().__init__(model, height, width)
-        # The GL library takes its leave in the same way; what is registered after it is called before it.
+        # The GL library also registers an exit handler. Handlers run in reverse order, so this one runs first.
         atexit.register(_close, weakref.ref(self))
 
     def close(self) -> None:
-        # MuJoCo frees its buffers in whichever context is current, and those would be another renderer's.
+        # MuJoCo frees its buffers in the current context, which may belong to another renderer.
         if self._gl_context:
             self._gl_context.make_current()
         super().close()
@@ -110,12 +120,15 @@ def _close(renderer: weakref.ref[_Renderer]) -> None:
         alive.close()
 
 
-class Eyes:
-    """Renders named cameras at one size. Bound to the thread that first looks; the GL context is made then.
+class CameraRenderer:
+    """Renders the cameras of a world at one image size.
+
+    The first image opens the GL context, which belongs to the thread that asked for it.
 
     Args:
-        model: the compiled world; its geoms may be repainted and moved between looks.
-        width, height: image size [px].
+        model: The compiled world. Its geoms may be repainted and moved between images.
+        width: Image width [px].
+        height: Image height [px].
     """
 
     def __init__(self, model: mujoco.MjModel, width: int = WIDTH, height: int = HEIGHT) -> None:
@@ -126,8 +139,8 @@ class Eyes:
         self._option.geomgroup[3] = 0
         self._renderer: mujoco.Renderer | None = None
 
-    def look(self, data: mujoco.MjData, cameras: Sequence[str]) -> dict[str, NDArray[np.uint8]]:
-        """One uint8 image (height, width, 3) a camera, of the state in `data` (kinematics up to date)."""
+    def render(self, data: mujoco.MjData, cameras: Sequence[str]) -> dict[str, NDArray[np.uint8]]:
+        """One uint8 image (height, width, 3) per camera of the state in `data`, whose kinematics must be up to date."""
         renderer = self._renderer or self._open()
         images: dict[str, NDArray[np.uint8]] = {}
         for name in cameras:
@@ -139,13 +152,13 @@ class Eyes:
         gl.configure()
         width, height = self._size
         self._renderer = _Renderer(self._model, height, width)
-        # Reflections double the draw calls and teach nothing.
+        # Reflections would double the draw calls, and the policy learns nothing from them.
         self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
         self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 0
         return self._renderer
 
     def close(self) -> None:
-        """Free the GL context; a later look opens it again."""
+        """Free the GL context. The next image opens it again."""
         if self._renderer is not None:
             self._renderer.close()
             self._renderer = None

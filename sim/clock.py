@@ -1,6 +1,6 @@
-"""Simulated time: integer nanoseconds since the episode began, and the queue of what happens when.
+"""Simulated time: integer nanoseconds since the start of the episode, and the queue of events.
 
-Integers add without rounding, so the order of events is the same on every machine and a run repeats bit for bit.
+Integers add without rounding. So the order of events is the same on every machine, and a run repeats bit for bit.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ NS_PER_S = 1_000_000_000
 PHYSICS_STEP_NS = 2_000_000
 """One step of the physics: 2 ms, 500 Hz."""
 CHUNK_STEP_NS = 100_000_000
-"""From one set-point of an action chunk to the next, and between the moments of a demonstration: 100 ms, 10 Hz."""
+"""Time from one set-point of a chunk to the next, and between the moments of a demonstration: 100 ms, 10 Hz."""
 
 T = TypeVar("T")
 
@@ -43,27 +43,31 @@ def ns_to_s(ns: int) -> float:
 
 
 def hz_to_period_ns(hz: float) -> int:
-    """The period of a rate, to the nearest nanosecond. UsageError unless 0 < hz <= 1e9."""
+    """Period of a rate, to the nearest nanosecond.
+
+    Raises:
+        UsageError: Unless 0 < hz <= 1e9.
+    """
     if not (math.isfinite(hz) and 0 < hz <= NS_PER_S):
         raise UsageError(f"a rate must be above 0 and at most {NS_PER_S} Hz, not {hz}")
     return round(NS_PER_S / hz)
 
 
 class EventQueue(Generic[T]):
-    """Events ordered by time [ns], then by priority (smaller first), then by the order in which they were pushed."""
+    """Events in the order of their time [ns], then of their priority (smaller first), then of their insertion."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[int, int, int, T]] = []
         self._pushed = 0
 
     def push(self, t_ns: int, priority: int, item: T) -> None:
-        """Schedule `item`. TypeError when the time is not an integer: one float would end reproducibility."""
+        """Schedule `item`. TypeError unless the time is an integer: a single float would end reproducibility."""
         # The sequence number is unique, so the heap never compares two items.
         heapq.heappush(self._heap, (index(t_ns), priority, self._pushed, item))
         self._pushed += 1
 
     def pop(self) -> tuple[int, int, T]:
-        """Remove and return the first event as (t_ns, priority, item). IndexError when there is none."""
+        """Remove and return the first event as (t_ns, priority, item). IndexError if there is none."""
         t_ns, priority, _, item = heapq.heappop(self._heap)
         return t_ns, priority, item
 

@@ -1,5 +1,5 @@
-"""The one error a person causes: bad input, told in one line with what would have worked."""
+"""The one error that a user causes: bad input, reported in one line that says what would work."""
 
 
 class UsageError(ValueError):
-    """Bad user input. The message is one line that names the valid values; command lines print it and exit with 2."""
+    """Bad user input. The message is one line that names the valid values; commands print it and exit with status 2."""

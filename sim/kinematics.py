@@ -1,4 +1,4 @@
-"""Cartesian set-points to joint angles: inverse kinematics of the arm alone (mink)."""
+"""Inverse kinematics of the arm: from poses of the end effector to joint angles, with mink."""
 
 import mink
 import mujoco
@@ -11,14 +11,14 @@ _TOLERANCE_M = 1e-4
 _MAX_ITERATIONS = 20
 
 
-def hand_rotation(yaw: float) -> NDArray[np.float64]:
-    """Rotation (3, 3) of a hand that points straight down, fingers closing along world y turned by `yaw` [rad]."""
+def gripper_rotation(yaw: float) -> NDArray[np.float64]:
+    """Rotation (3, 3) of a gripper that points straight down and closes along the y axis turned by `yaw` [rad]."""
     c, s = np.cos(yaw), np.sin(yaw)
     return np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]) @ np.diag([1.0, -1.0, -1.0])
 
 
 class ArmKinematics:
-    """Differential inverse kinematics iterated to convergence; a pure function of (pose, seed)."""
+    """Differential inverse kinematics, iterated until it converges. The result depends on pose and seed alone."""
 
     def __init__(self) -> None:
         model = arm_spec().compile()
@@ -28,9 +28,17 @@ class ArmKinematics:
         self._task = mink.FrameTask(TCP, "site", position_cost=1.0, orientation_cost=0.3, lm_damping=1e-6)
 
     def solve(self, pose: NDArray[np.float64], seed: NDArray[np.float64] = ELBOW_UP_QPOS) -> NDArray[np.float64]:
-        """Joint angles (6,) [rad] for a pose (4,) x, y, z [m] and yaw [rad], hand down, near `seed` (6,)."""
+        """Solve for the joint angles that bring the end effector to a pose.
+
+        Args:
+            pose: (4,) x, y, z [m] and yaw [rad] of a gripper that points down.
+            seed: (6,) joint angles [rad] where the search starts.
+
+        Returns:
+            (6,) joint angles [rad].
+        """
         quat = np.empty(4)
-        mujoco.mju_mat2Quat(quat, hand_rotation(float(pose[3])).ravel())
+        mujoco.mju_mat2Quat(quat, gripper_rotation(float(pose[3])).ravel())
         self._task.set_target(mink.SE3.from_rotation_and_translation(mink.SO3(quat), pose[:3]))
         qpos = self._rest.copy()
         qpos[self._joints] = seed

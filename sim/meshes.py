@@ -1,7 +1,7 @@
-"""Lighter visual meshes: decimated once, kept in the user's cache folder.
+"""Lighter visual meshes, computed once and kept in the user's cache folder.
 
-Software rendering is bound by triangles. The menagerie UR5e and 2F-85 draw 193,000 faces; a fifth of them looks
-the same at 640x360. Only meshes that are drawn are touched: a collision mesh keeps every vertex.
+The cost of software rendering is that of its triangles. The Menagerie UR5e and 2F-85 have 193,000 visible faces; a
+fifth of them looks the same at 640x360. Only visual meshes are changed: a collision mesh keeps every vertex.
 """
 
 import hashlib
@@ -19,16 +19,16 @@ WELD_M = 5e-4
 
 
 def cache_folder() -> Path:
-    """The folder for derived files that may be deleted at any time (XDG base directory specification)."""
+    """Folder of files that can be derived again and may be deleted at any time (XDG base directory specification)."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vlatency"
 
 
 def decimate_visuals(spec: mujoco.MjSpec, folder: Path) -> None:
-    """Give each large drawn mesh of `spec` a decimated copy, in place.
+    """Replace each large visual mesh of `spec` by a decimated copy, in place.
 
     Args:
-        spec: a robot description whose visual geoms are in group 2 and take no part in collisions.
-        folder: where the mesh files of `spec` lie (their bytes are part of the cache key).
+        spec: A robot whose visual geoms are in group 2 and take no part in collisions.
+        folder: Folder of its mesh files, whose bytes are part of the cache key.
     """
     model = spec.copy().compile()
     for mesh in list(spec.meshes):
@@ -54,7 +54,7 @@ def _cached(model: mujoco.MjModel, index: int, source: Path) -> tuple[NDArray[np
     if not path.exists():
         vertices, faces = _decimate(*_original_frame(model, index))
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Written aside and renamed, so that two workers starting together never read half a file.
+        # Written under another name and then renamed: a worker that starts at the same time never reads half a file.
         with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npz", delete=False) as file:
             np.savez(file, vertices=vertices, faces=faces)
         os.replace(file.name, path)
@@ -63,7 +63,7 @@ def _cached(model: mujoco.MjModel, index: int, source: Path) -> tuple[NDArray[np
 
 
 def _original_frame(model: mujoco.MjModel, index: int) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
-    """Vertices (n, 3) [m] and faces (m, 3) as in the mesh file: MuJoCo stores them in the frame of inertia."""
+    """Vertices (n, 3) [m] and faces (m, 3) as in the mesh file; MuJoCo stores them in the frame of inertia."""
     start, count = model.mesh_vertadr[index], model.mesh_vertnum[index]
     first, faces = model.mesh_faceadr[index], model.mesh_facenum[index]
     rotation = np.empty(9)
@@ -75,7 +75,7 @@ def _original_frame(model: mujoco.MjModel, index: int) -> tuple[NDArray[np.float
 def _decimate(vertices: NDArray[np.float64], faces: NDArray[np.int32]) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
     import fast_simplification
 
-    # Exported meshes repeat vertices at every crease; unwelded seams would tear open when faces are removed.
+    # Exported meshes repeat vertices at every crease. Unless they are welded, seams open when faces are removed.
     _, first, inverse = np.unique(np.round(vertices / WELD_M), axis=0, return_index=True, return_inverse=True)
     welded = inverse.reshape(-1)[faces]
     distinct = (welded[:, 0] != welded[:, 1]) & (welded[:, 1] != welded[:, 2]) & (welded[:, 2] != welded[:, 0])

@@ -1,4 +1,4 @@
-"""The plant: what an agent drives in simulated time, and the arm that implements its physical half."""
+"""The plant: what an agent controls in simulated time, and the simulated arm behind it."""
 
 import hashlib
 from collections.abc import Sequence
@@ -9,58 +9,68 @@ import mujoco
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from vlatency.sim.arena import PLAIN, STILL, Arena, Scenery
 from vlatency.sim.arm import ARM_JOINTS, GRIPPER, GRIPPER_CLOSED_CTRL, SERVO_LAG_S, TCP
-from vlatency.sim.cameras import Eyes
+from vlatency.sim.cameras import CameraRenderer
 from vlatency.sim.clock import NS_PER_S, PHYSICS_STEP_NS
 from vlatency.sim.kinematics import ArmKinematics
 from vlatency.sim.readings import Readings
 from vlatency.sim.sensors import SensorReader
-from vlatency.sim.stage import PLAIN, STILL, Scenery, Stage
 from vlatency.sim.world import Thing, World
 
 WORKSPACE_LOW = np.array([0.25, -0.45, 0.018])
 WORKSPACE_HIGH = np.array([0.80, 0.45, 0.50])
-"""Set-points are clipped into this box [m]: the table below, the arm's reach beyond."""
+"""Set-points are clipped to this box [m]: above the table, and within the reach of the arm."""
 MAX_SPEED_M_S = 0.6
 MAX_YAW_RATE_RAD_S = 3.0
 ACTION_SIZE = 5
 
 
 class Plant(Protocol):
-    """Anything that runs in simulated time: the agent wrapper needs no more than this.
+    """A world in simulated time. The agent needs no more than this.
 
-    An action is an absolute set-point (5,): x, y, z [m], yaw [rad], gripper (0 open to 1 closed), reached one control
-    period after it takes effect and held from then on.
+    An action is an absolute set-point (5,): x, y, z [m], yaw [rad] and gripper, 0 open to 1 closed. The end effector
+    reaches it one control period after it takes effect, and holds it until the next one.
+
+    Example:
+        `PickEnv` is a plant. Half a second with one set-point, and what the robot then sees and feels:
+
+            env = PickEnv("static")
+            env.reset(seed=0)
+            plant: Plant = env
+            plant.command([0.5, 0.0, 0.2, 0.0, 0.0])
+            plant.advance_to(plant.now_ns + 500_000_000)
+            images, readings = plant.capture(("top", "wrist")), plant.sensors()
     """
 
     @property
     def now_ns(self) -> int:
-        """Simulated time since the episode began [ns]."""
+        """Simulated time since the start of the episode [ns]."""
 
     @property
     def done(self) -> bool:
-        """The episode is over: success, or out of time."""
+        """Whether the episode is over, by success or by its time limit."""
 
     @property
     def instruction(self) -> str:
-        """What the robot is told to do, now."""
+        """The current instruction."""
 
     def advance_to(self, t_ns: int) -> None:
-        """Step the physics to the first step boundary at or after `t_ns`; ValueError where that is in the past."""
+        """Advance the physics to its first step at or after `t_ns`. ValueError if that is in the past."""
 
     def command(self, action: ArrayLike) -> None:
-        """Follow a new set-point from now on; ValueError unless five finite numbers."""
+        """Follow a new set-point from now on. ValueError unless it is five finite numbers."""
 
     def capture(self, cameras: Sequence[str]) -> dict[str, NDArray[np.uint8]]:
-        """What the cameras see now: (360, 640, 3) each."""
+        """Current images of the cameras, uint8 (360, 640, 3) each."""
 
     def sensors(self) -> Readings:
-        """What the robot feels now."""
+        """Current sensor readings."""
 
 
 @dataclass(frozen=True)
 class ArmState:
-    """All that the future of an `ArmPlant` depends on; equal states have equal futures, bit for bit."""
+    """All that the future of an `ArmPlant` depends on. Equal states have equal futures, bit for bit."""
 
     things: tuple[Thing, ...]
     scenery: Scenery
@@ -75,19 +85,19 @@ class ArmState:
 class ArmPlant:
     """The arm in its world, following Cartesian set-points.
 
-    A set-point becomes joint angles by inverse kinematics; the joint reference moves there in a straight line over one
-    control period, longer where the speed limits ask for it. The servos see reference + lag * rate, which cancels the
-    0.2 s by which a position servo with damping on absolute velocity trails.
+    Inverse kinematics turns a set-point into joint angles. The joint reference moves there in a straight line within
+    one control period, or longer if the speed limits require it. The servos get reference + lag * rate, which cancels
+    the 0.2 s by which a position servo that damps the absolute velocity would trail.
 
     Args:
-        control_hz: how often set-points are expected.
-        stage: what stands around the objects, and how many there may be.
+        control_hz: How often set-points are expected.
+        arena: What surrounds the objects, and how many there may be.
     """
 
-    def __init__(self, control_hz: float, stage: Stage = PLAIN) -> None:
+    def __init__(self, control_hz: float, arena: Arena = PLAIN) -> None:
         self.control_hz = control_hz
-        self.world = World(stage)
-        self.eyes = Eyes(self.world.model)
+        self.world = World(arena)
+        self.renderer = CameraRenderer(self.world.model)
         self._kinematics = ArmKinematics()
         model, data = self.world.model, self.world.data
         self._reader = SensorReader(model, data)
@@ -107,11 +117,11 @@ class ArmPlant:
 
     @property
     def trajectory_hash(self) -> str:
-        """SHA-256 chained over the positions after every physics step: equal hashes, equal trajectories."""
+        """SHA-256 over the positions after every physics step, chained. Equal hashes mean equal trajectories."""
         return self._digest.hex()
 
     def begin(self, things: Sequence[Thing], pose: NDArray[np.float64], scenery: Scenery = STILL) -> None:
-        """Start anew: `things` on the table, the hand at rest at `pose` (4,) with the fingers open."""
+        """Start an episode with `things` on the table, the end effector at rest at `pose` (4,) and the fingers open."""
         data = self.world.data
         mujoco.mj_resetData(self.world.model, data)
         self.world.lay_out(things, scenery)
@@ -128,7 +138,7 @@ class ArmPlant:
         """Follow a new set-point from now on.
 
         Raises:
-            ValueError: not five finite numbers.
+            ValueError: It is not five finite numbers.
         """
         point = np.asarray(action, dtype=np.float64)
         if point.shape != (ACTION_SIZE,) or not np.isfinite(point).all():
@@ -146,7 +156,7 @@ class ArmPlant:
         self.world.data.ctrl[self._fingers] = np.clip(point[4], 0, 1) * GRIPPER_CLOSED_CTRL
 
     def push(self, slot: int, wrench: NDArray[np.float64]) -> None:
-        """From now on the force [N] and torque [N m] `wrench` (6,) act on the object in `slot`."""
+        """Apply a force [N] and torque [N m] `wrench` (6,) to the object in `slot` from now on."""
         self.world.data.xfrc_applied[self.world.bodies[slot]] = wrench
 
     def step(self) -> None:
@@ -158,8 +168,8 @@ class ArmPlant:
         rate = (end - start) / (duration * PHYSICS_STEP_NS * 1e-9) if moving else 0.0
         self._steps += 1
         data.ctrl[self._servos] = self._reference() + SERVO_LAG_S * rate
-        # In this order (and not mj_step) poses and velocities are those of the new state, so that what is captured,
-        # felt or restored between two steps belongs to one instant.
+        # In this order, unlike in mj_step, poses and velocities are those of the new state. So images, readings and
+        # saved states between two steps belong to one instant.
         mujoco.mj_step2(self.world.model, data)
         mujoco.mj_step1(self.world.model, data)
         self._reader.sample()
@@ -169,17 +179,17 @@ class ArmPlant:
         start, end, first, duration = self._segment
         return start + (end - start) * min(1.0, (self._steps - first) / duration)
 
-    def reach_to(self, slot: int) -> float:
+    def distance_to(self, slot: int) -> float:
         """Distance [m] of the end effector from the centre of the object in `slot`."""
         data = self.world.data
         return float(np.linalg.norm(data.site_xpos[self._tcp] - data.xpos[self.world.bodies[slot]]))
 
     def sensors(self) -> Readings:
-        """What the robot feels now."""
+        """Current sensor readings."""
         return self._reader.read(self.now_ns)
 
     def get_state(self) -> ArmState:
-        """Everything the future depends on."""
+        """All that the future depends on."""
         model, data = self.world.model, self.world.data
         physics = np.empty(mujoco.mj_stateSize(model, mujoco.mjtState.mjSTATE_INTEGRATION))
         mujoco.mj_getState(model, data, physics, mujoco.mjtState.mjSTATE_INTEGRATION)
@@ -189,13 +199,13 @@ class ArmPlant:
         )  # fmt: skip
 
     def set_state(self, state: ArmState) -> None:
-        """Go back to `state`, bit for bit."""
+        """Return to `state`, bit for bit."""
         model, data = self.world.model, self.world.data
-        self.world.dress(state.things, state.scenery)
+        self.world.configure(state.things, state.scenery)
         mujoco.mj_setState(model, data, state.physics, mujoco.mjtState.mjSTATE_INTEGRATION)
         warmstart = data.qacc_warmstart.copy()
         mujoco.mj_forward(model, data)
-        # mj_forward solves again from the warm start and overwrites it; the next step must start from the stored one.
+        # mj_forward solves from the warm start and overwrites it. The next step must start from the stored one.
         data.qacc_warmstart[:] = warmstart
         self._steps, self._digest = state.steps, state.digest
         self._pose, self._segment = state.reference.copy(), state.segment
@@ -203,4 +213,4 @@ class ArmPlant:
 
     def close(self) -> None:
         """Free the GL context."""
-        self.eyes.close()
+        self.renderer.close()

@@ -8,7 +8,12 @@ from vlatency.sim.readings import WRENCH_SAMPLES, Readings
 
 
 class SensorReader:
-    """Reads `Readings` out of a simulation and keeps the force/torque window."""
+    """Reads the sensors of a simulated robot and keeps the window of forces and torques.
+
+    Args:
+        model: The compiled world.
+        data: Its state, read at every call.
+    """
 
     def __init__(self, model: mujoco.MjModel, data: mujoco.MjData) -> None:
         self._data = data
@@ -23,15 +28,15 @@ class SensorReader:
         self.window = np.zeros((WRENCH_SAMPLES, 6))
 
     def sample(self) -> None:
-        """Append the current force and torque to the window; call once a physics step."""
+        """Append the current force and torque to the window. To be called once per physics step."""
         self.window[:-1] = self.window[1:]
         self.window[-1] = self._data.sensordata[self._wrench]
 
     def read(self, t_ns: int) -> Readings:
-        """The readings now; arrays are copies."""
+        """Readings of the current state, stamped with `t_ns`. Arrays are copies."""
         data = self._data
         rotation = data.site_xmat[self._tcp]
-        # The hand points down, so that its x axis lies in the horizontal plane.
+        # The gripper points down, so its x axis lies in the horizontal plane.
         yaw = np.arctan2(rotation[3], rotation[0])
         return Readings(
             t_ns=t_ns,

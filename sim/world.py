@@ -1,4 +1,4 @@
-"""The scene: a stage, the arm, and slots whose object (shape, colour, size) is rewritten in place, never recompiled."""
+"""The scene: arena, robot, and slots for objects, whose shape, colour and size are rewritten without recompiling."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,9 +7,9 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+from vlatency.sim.arena import PLAIN, STILL, Arena, Scenery, add_arena, set_scenery, surface_velocity
 from vlatency.sim.arm import arm_spec
 from vlatency.sim.cameras import add_cameras
-from vlatency.sim.stage import PLAIN, STILL, Scenery, Stage, furnish, set_scenery, surface_velocity
 
 COLOURS: dict[str, tuple[float, float, float]] = {
     "red": (0.85, 0.10, 0.10),
@@ -20,18 +20,18 @@ COLOURS: dict[str, tuple[float, float, float]] = {
     "cyan": (0.10, 0.80, 0.85),
 }
 DENSITY = 400.0
-"""Objects of light wood [kg/m^3]."""
+"""Density of the objects, that of light wood [kg/m^3]."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A graspable primitive.
+    """A primitive that the gripper can grasp.
 
     Attributes:
-        geom: MuJoCo geom type.
-        size: half extents [m] in MuJoCo's meaning for the type, at scale 1.
-        half_height: of the object as it lies on the table [m], at scale 1.
-        yaw_period: rotation about the vertical after which a parallel grasp is the same [rad]; 0 where any yaw will do.
+        geom: its MuJoCo geom type.
+        size: half extents at scale 1 [m], with MuJoCo's meaning for that type.
+        half_height: half its height at scale 1 when it lies on the table [m].
+        yaw_period: rotation about the vertical after which a parallel grasp is the same [rad]; 0 if any yaw will do.
     """
 
     geom: mujoco.mjtGeom
@@ -53,10 +53,12 @@ class Thing:
     """One object of a layout: what it is and where it lies.
 
     Attributes:
-        shape, colour: names in SHAPES and COLOURS.
-        x, y: position on the table [m].
-        yaw: about the vertical [rad].
-        scale: of the shape's size.
+        shape: a name in `SHAPES`.
+        colour: a name in `COLOURS`.
+        x: position on the table [m].
+        y: position on the table [m].
+        yaw: rotation about the vertical [rad].
+        scale: size relative to that of the shape.
     """
 
     shape: str
@@ -68,7 +70,7 @@ class Thing:
 
     @property
     def half_height(self) -> float:
-        """Of the object as it lies on the table [m]."""
+        """Half its height when it lies on the table [m]."""
         return SHAPES[self.shape].half_height * self.scale
 
 
@@ -76,12 +78,12 @@ class World:
     """The compiled scene and its state.
 
     Args:
-        stage: what stands around the objects, and how many there may be.
+        arena: What surrounds the objects, and how many there may be.
     """
 
-    def __init__(self, stage: Stage = PLAIN) -> None:
-        self.stage, self.slots = stage, (slots := stage.slots)
-        self.model = _scene(stage).compile()
+    def __init__(self, arena: Arena = PLAIN) -> None:
+        self.arena, self.slots = arena, (slots := arena.slots)
+        self.model = _scene(arena).compile()
         self.data = mujoco.MjData(self.model)
         self.bodies = np.array([self.model.body(f"slot{i}").id for i in range(slots)])
         self.geoms = np.array([self.model.geom(f"slot{i}").id for i in range(slots)])
@@ -91,14 +93,16 @@ class World:
         self.scenery = STILL
 
     def lay_out(self, things: Sequence[Thing], scenery: Scenery = STILL) -> None:
-        """Put `things` where they belong, at rest or riding, and unused slots out of sight. No kinematics yet.
+        """Place the objects, at rest or carried by the surface, and move unused slots out of sight.
+
+        The caller must compute the kinematics afterwards (`mj_forward`).
 
         Raises:
-            ValueError: more things than slots, or scenery that the stage does not have.
+            ValueError: There are more objects than slots, or the arena does not have what the scenery needs.
         """
         if len(things) > self.slots:
             raise ValueError(f"{len(things)} objects do not fit into {self.slots} slots")
-        self.dress(things, scenery)
+        self.configure(things, scenery)
         riding = self.surface_velocity(np.array([[thing.x, thing.y, 0.0] for thing in things]).reshape(-1, 3))
         for slot in range(self.slots):
             thing = things[slot] if slot < len(things) else None
@@ -110,21 +114,21 @@ class World:
             self.data.qpos[start : start + 7] = pose
             self.data.qvel[self._qvel[slot] : self._qvel[slot] + 6] = 0 if thing is None else riding[slot]
 
-    def dress(self, things: Sequence[Thing], scenery: Scenery = STILL) -> None:
-        """Rewrite shape, size, mass and colour of the slots, and the scenery; poses stay."""
+    def configure(self, things: Sequence[Thing], scenery: Scenery = STILL) -> None:
+        """Rewrite the shape, size, mass and colour of the slots, and the scenery. Poses stay."""
         model = self.model
         self.things, self.scenery = tuple(things), scenery
-        place = [things[0].x, things[0].y, things[0].half_height] if things else [0.5, 0.0, 0.0]
-        set_scenery(model, self.stage, scenery, np.array(place))
+        target = [things[0].x, things[0].y, things[0].half_height] if things else [0.5, 0.0, 0.0]
+        set_scenery(model, self.arena, scenery, np.array(target))
         for slot, (body, geom) in enumerate(zip(self.bodies, self.geoms, strict=True)):
             used = slot < len(things)
-            # An unused slot floats where it was parked: no contact, no weight, no picture.
+            # An unused slot has no contacts and no weight, and is invisible.
             model.geom_contype[geom] = model.geom_conaffinity[geom] = int(used)
             model.body_gravcomp[body] = 0.0 if used else 1.0
             model.geom_rgba[geom, 3] = float(used)
             if used:
                 self._shape_slot(int(body), int(geom), things[slot])
-        # Derived constants (inverse weights that scale contact softness) follow the new masses.
+        # Constants that depend on the masses, such as the inverse weights that scale the softness of contacts.
         mujoco.mj_setConst(model, mujoco.MjData(model))
 
     def _shape_slot(self, body: int, geom: int, thing: Thing) -> None:
@@ -133,7 +137,7 @@ class World:
         model.geom_type[geom] = shape.geom
         model.geom_size[geom] = size
         model.geom_rgba[geom, :3] = COLOURS[thing.colour]
-        # A ball needs rolling friction or it never comes to rest.
+        # Without rolling friction a ball would never come to rest.
         model.geom_condim[geom] = 6 if thing.shape == "ball" else 4
         if shape.geom == mujoco.mjtGeom.mjGEOM_BOX:
             volume, radius = 8 * size.prod(), float(np.linalg.norm(size))
@@ -152,24 +156,24 @@ class World:
         model.body_inertia[body] = model.body_mass[body] * moments
 
     def positions(self) -> NDArray[np.float64]:
-        """Centres (n, 3) [m] of the laid-out objects."""
+        """Centres (n, 3) of the objects [m]."""
         centres: NDArray[np.float64] = self.data.xpos[self.bodies[: len(self.things)]].copy()
         return centres
 
     def yaws(self) -> NDArray[np.float64]:
-        """Yaw (n,) [rad] of the laid-out objects about the vertical."""
+        """Rotations (n,) of the objects about the vertical [rad]."""
         matrices = self.data.xmat[self.bodies[: len(self.things)]]
         yaws: NDArray[np.float64] = np.arctan2(matrices[:, 3], matrices[:, 0])
         return yaws
 
     def velocities(self) -> NDArray[np.float64]:
-        """Linear velocities (n, 3) [m/s] of the laid-out objects."""
+        """Linear velocities (n, 3) of the objects [m/s]."""
         starts = self._qvel[: len(self.things)]
         velocities: NDArray[np.float64] = self.data.qvel[starts[:, None] + np.arange(3)]
         return velocities
 
     def spins(self) -> NDArray[np.float64]:
-        """Angular velocities (n, 3) [rad/s] of the laid-out objects, in the world's frame."""
+        """Angular velocities (n, 3) of the objects in the frame of the world [rad/s]."""
         starts = self._qvel[: len(self.things)]
         local = self.data.qvel[starts[:, None] + np.arange(3, 6)]
         rotations = self.data.xmat[self.bodies[: len(starts)]].reshape(-1, 3, 3)
@@ -177,14 +181,14 @@ class World:
         return spins
 
     def surface_velocity(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Velocities (n, 6) [m/s, rad/s] of what rides the surface at `points` (n, 3)."""
-        return surface_velocity(self.stage, self.scenery, points)
+        """Velocities (n, 6) of objects carried by the surface at `points` (n, 3) [m/s, rad/s]."""
+        return surface_velocity(self.arena, self.scenery, points)
 
 
-def _scene(stage: Stage) -> mujoco.MjSpec:
+def _scene(arena: Arena) -> mujoco.MjSpec:
     spec = arm_spec()
     spec.modelname = "vlatency"
-    # Shadows cost more than everything else on a software renderer, and darken the colours.
+    # On a software renderer shadows cost more than everything else, and they darken the colours.
     spec.visual.quality.shadowsize = 0
     spec.visual.quality.offsamples = 0
     spec.visual.headlight.ambient = [0.55, 0.55, 0.55]
@@ -201,15 +205,15 @@ def _scene(stage: Stage) -> mujoco.MjSpec:
         pos=[0.5, 0, 2], dir=[0, 0, -1], diffuse=[0.3, 0.3, 0.3], specular=[0, 0, 0], castshadow=False,
         type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
     )  # fmt: skip
-    furnish(spec, stage)
+    add_arena(spec, arena)
     world.add_geom(
         name="floor", type=mujoco.mjtGeom.mjGEOM_PLANE, pos=[0, 0, -0.8], size=[4, 4, 0.1],
         rgba=[0.35, 0.37, 0.40, 1], contype=0, conaffinity=0,
     )  # fmt: skip
-    for slot in range(stage.slots):
+    for slot in range(arena.slots):
         body = world.add_body(name=f"slot{slot}", gravcomp=1)
         body.add_freejoint(name=f"slot{slot}")
-        # Compiled as the largest box, so that MuJoCo's bounding volumes hold for every shape written in later.
+        # Compiled as the largest box, so that MuJoCo's bounding volumes contain every shape that is written in later.
         body.add_geom(
             name=f"slot{slot}", type=mujoco.mjtGeom.mjGEOM_BOX, size=[0.05, 0.05, 0.05], density=DENSITY,
             friction=[1.0, 0.02, 0.001], condim=4, rgba=[1, 1, 1, 1],

@@ -1,1 +1,1 @@
-"""The vision-language-action policy on Qwen2.5-VL. Import its modules where used: they load torch."""
+"""The vision-language-action policy, built on Qwen-VL. Its modules load torch: import them only where needed."""

@@ -1,4 +1,4 @@
-"""A policy's folder: configuration, weights (safetensors, never pickle) and tokenizer."""
+"""The folder of a policy: configuration, weights (safetensors, never pickle) and tokenizer."""
 
 from __future__ import annotations
 
@@ -9,41 +9,41 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
-from vlatency.agent.vla.model.backbones import config_for_backbone, pretrained_backbone, with_eyes
+from vlatency.agent.vla.model.backbones import config_for_backbone, pretrained_backbone, set_vision_encoder
 from vlatency.agent.vla.model.config import QWEN, TINY, PolicyConfig
 from vlatency.agent.vla.model.vla import VLA
 from vlatency.sim.errors import UsageError
 
 CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE = "config.json", "model.safetensors", "tokenizer.json"
-_BACKBONE, _EYES = "encoder.backbone.", "encoder.backbone.visual."
+_BACKBONE, _VISION = "encoder.backbone.", "encoder.backbone.visual."
 
 
 def load(folder: Path, device: str) -> VLA:
-    """The model that `save` wrote there; no network is needed for a tiny one. UsageError if it cannot be read."""
+    """Load the model that `save` wrote. A tiny one needs no network. UsageError if it cannot be read."""
     config = PolicyConfig.from_json(_read(folder, CONFIG_FILE))
     state = _load_weights(folder)
     if config.backbone == TINY:
         model = VLA(config, _load_tokenizer(folder))
     else:
         backbone, tokenizer = pretrained_backbone(config.backbone, _backbone_dtype(device))
-        model = VLA(config, tokenizer, with_eyes(backbone, config))
+        model = VLA(config, tokenizer, set_vision_encoder(backbone, config))
     _fill(model, state, folder)
     return model.to(device)
 
 
 def load_backbone(name: str, device: str) -> VLA:
-    """A pretrained Qwen-VL (name, hub id or local folder) under an untrained head. UsageError if there is none."""
+    """Load a pretrained Qwen-VL (name, hub id or folder) and add an untrained head. UsageError if there is none."""
     backbone, tokenizer = pretrained_backbone(name, _backbone_dtype(device))
     config = config_for_backbone(name, backbone.config.vision_config)
-    return VLA(config, tokenizer, with_eyes(backbone, config)).to(device)
+    return VLA(config, tokenizer, set_vision_encoder(backbone, config)).to(device)
 
 
 def save(model: VLA, folder: Path) -> None:
-    """Configuration, weights (float16) and tokenizer; a pretrained backbone is stored by name only."""
+    """Write configuration, weights (float16) and tokenizer. Of a pretrained backbone only the name is stored."""
     folder.mkdir(parents=True, exist_ok=True)
     learnt = {name for name, _ in model.named_parameters()}
     state = {
-        # Statistics of a normalisation do not fit into float16.
+        # The statistics of a normalisation may not fit into float16.
         name: tensor.detach().to("cpu", torch.float16 if name in learnt else tensor.dtype).contiguous()
         for name, tensor in model.state_dict().items()
         if _stored(name, model.config)
@@ -54,9 +54,9 @@ def save(model: VLA, folder: Path) -> None:
 
 
 def _stored(name: str, config: PolicyConfig) -> bool:
-    """Whether a policy's own files hold that tensor: all but a pretrained backbone."""
-    own_eyes = config.vision_encoder != QWEN and name.startswith(_EYES)
-    return config.backbone == TINY or own_eyes or not name.startswith(_BACKBONE)
+    """Whether the tensor is in the policy's own files, as all are but those of a pretrained backbone."""
+    own_vision = config.vision_encoder != QWEN and name.startswith(_VISION)
+    return config.backbone == TINY or own_vision or not name.startswith(_BACKBONE)
 
 
 def _backbone_dtype(device: str) -> torch.dtype:
@@ -66,7 +66,7 @@ def _backbone_dtype(device: str) -> torch.dtype:
 def _read(folder: Path, name: str) -> str:
     if not folder.is_dir():
         raise UsageError(
-            f"no policy folder {folder}: give one that holds {CONFIG_FILE}, {WEIGHTS_FILE}, {TOKENIZER_FILE}"
+            f"no policy folder {folder}: give a folder with {CONFIG_FILE}, {WEIGHTS_FILE} and {TOKENIZER_FILE}"
         )
     try:
         return (folder / name).read_text()
@@ -86,7 +86,7 @@ def _load_weights(folder: Path) -> dict[str, torch.Tensor]:
     path = folder / WEIGHTS_FILE
     if not path.is_file():
         pickles = sorted(file.name for suffix in ("bin", "pt", "pth", "pkl") for file in folder.glob(f"*.{suffix}"))
-        found = f"; {', '.join(pickles)} is a pickle and is never loaded" if pickles else ""
+        found = f"; pickles are never loaded ({', '.join(pickles)})" if pickles else ""
         raise UsageError(f"policy {folder}: {WEIGHTS_FILE} is missing{found}")
     try:
         return load_file(path)
@@ -95,7 +95,7 @@ def _load_weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def _fill(model: VLA, state: dict[str, torch.Tensor], folder: Path) -> None:
-    """Loads `state` as far as the model's parameters go, at the model's precision."""
+    """Load `state` into the parameters that are stored, at the precision of the model."""
     expected = {name: tensor for name, tensor in model.state_dict().items() if _stored(name, model.config)}
     wrong = sorted(set(expected) ^ set(state)) or [
         name for name, tensor in expected.items() if tensor.shape != state[name].shape

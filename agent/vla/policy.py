@@ -1,4 +1,4 @@
-"""The policy: a model under one optimization, answering `Encode` and `Act` requests."""
+"""The policy: a model with one optimization, which answers `Encode` and `Act` requests."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _before(request: Encode) -> Features | None:
 
 
 def sensor_batch(readings: Sequence[Readings], device: torch.device | str = "cpu") -> SensorBatch:
-    """Stacks readings into float32 tensors."""
+    """Stack readings into float32 tensors on `device`."""
 
     def stack(name: str) -> torch.Tensor:
         values = np.stack([np.asarray(getattr(reading, name), dtype=np.float32) for reading in readings])
@@ -50,7 +50,7 @@ def sensor_batch(readings: Sequence[Readings], device: torch.device | str = "cpu
 
 
 def set_points(output: HeadOutput, ee_pose: torch.Tensor) -> torch.Tensor:
-    """Absolute set-points (B, chunk, 5) [m, rad, 0 open or 1 closed] given the pose (B, 4) that `output` refers to."""
+    """Absolute set-points (B, chunk, 5) [m, rad, 0 open or 1 closed] of an `output` relative to a pose (B, 4)."""
     xyz = ee_pose[:, None, :3] + output.chunk_xyz
     yaw = ee_pose[:, None, 3] + torch.atan2(output.chunk_yaw[..., 1], output.chunk_yaw[..., 0])
     gripper = (output.gripper > 0).to(xyz.dtype)
@@ -58,28 +58,44 @@ def set_points(output: HeadOutput, ee_pose: torch.Tensor) -> torch.Tensor:
 
 
 class VLAPolicy:
-    """A `VLA` under one `Optimization`, which is applied to its encoder in place, with one of its heads.
+    """A `VLA` with one `Optimization` and one of its heads.
 
-    On a GPU all requests share one forward pass, and answers are equal to those of one alone up to rounding. On a CPU,
-    where sharing saves little, they are answered one by one: what an episode gets does not depend, to the bit, on which
-    others run beside it.
+    On a GPU all requests share one forward pass, and each answer equals that of a request alone up to rounding. On a
+    CPU, where sharing saves little, requests are answered one by one. So the answers to an episode do not depend, to
+    the last bit, on which other episodes run beside it.
+
+    Example:
+        One encode and one chunk of set-points, from images of an environment:
+
+            policy = VLAPolicy.from_pretrained("assets/policies/tiny", Optimization(cameras=("top", "wrist")))
+            env = PickEnv("static")
+            env.reset(seed=0)
+            images = env.capture(policy.optimization.cameras)
+            (features,) = policy.encode([Encode(images, env.instruction, env.sensors())])
+            (chunk,) = policy.act([Act(features, env.sensors(), age_ns=0)])
+            env.command(chunk[0])
+
+    Args:
+        model: The model. Its encoder is changed in place.
+        optimization: How to encode; by default `Optimization()`.
+        head: The head that answers `Act`.
 
     Raises:
-        UsageError: the model has no such head, or the optimization does not run here.
-        ValueError: the model's layers were changed for another optimization.
+        UsageError: The model has no such head, or the optimization does not run here.
+        ValueError: The layers of the model were already changed for another optimization.
     """
 
     def __init__(self, model: VLA, optimization: Optimization | None = None, head: Head = "regression") -> None:
         if head == "flow" and model.flow is None:
             raise UsageError(
-                "the policy has no flow head; use regression or the policy tiny-flow, "
+                "the policy has no flow head; use head regression or policy tiny-flow, "
                 "or train one with experiments/train_head.py --head flow"
             )
         self.model, self.head = model.eval(), head
         self.optimization = optimization or Optimization()
         self.device = next(model.parameters()).device
         self.parameters = sum(tensor.numel() for tensor in model.parameters())
-        """How many numbers the model has learnt, however they are stored."""
+        """Number of learnt parameters, however they are stored."""
         apply_optimization(model.encoder, self.optimization)
         self._view_ids = torch.tensor(model.config.view_ids(self.optimization.cameras), device=self.device)
 
@@ -91,49 +107,61 @@ class VLAPolicy:
         device: str = "cpu",
         head: Head = "regression",
     ) -> VLAPolicy:
-        """Policy from a folder written by `save_pretrained`; no network is needed for a tiny one.
+        """Load a policy that `save_pretrained` wrote. A tiny one needs no network.
+
+        Args:
+            path: Folder of the policy.
+            optimization: How to encode; by default `Optimization()`.
+            device: Device of the model, cpu or cuda.
+            head: The head that answers `Act`.
 
         Raises:
-            UsageError: the folder or a file in it is missing, corrupt, a pickle, or does not fit the configuration; or
-                there is no such head.
+            UsageError: The folder or a file in it is missing, corrupt, a pickle, or does not fit the configuration; or
+                the model has no such head.
         """
         return cls(folder.load(Path(path), device), optimization, head)
 
     @classmethod
     def from_backbone(cls, name: str, optimization: Optimization | None = None, device: str = "cpu") -> VLAPolicy:
-        """Pretrained Qwen-VL (name, hub id or local folder) under an untrained head: for timing, or to train from.
+        """Load a pretrained Qwen-VL with an untrained head, to time it or to train from it.
+
+        Args:
+            name: Name in `zoo.MODELS`, hub id or local folder.
+            optimization: How to encode; by default `Optimization()`.
+            device: Device of the model, cpu or cuda.
 
         Raises:
-            UsageError: there is no such model.
+            UsageError: There is no such model.
         """
         return cls(folder.load_backbone(name, device), optimization)
 
     def save_pretrained(self, path: str | Path) -> None:
-        """Writes configuration, weights (float16) and tokenizer; a pretrained backbone is stored by name only.
+        """Write configuration, weights (float16) and tokenizer. Of a pretrained backbone only the name is stored.
 
         Raises:
-            ValueError: its layers are quantized, fused or compiled.
+            ValueError: The layers are quantized, fused or compiled.
         """
         if self.model.encoder.layers != PLAIN:
             raise ValueError(f"layers that are {self.model.encoder.layers} are not saved; save the plain policy")
         folder.save(self.model, Path(path))
 
     def encode(self, requests: Sequence[Encode]) -> list[Features]:
-        """Features of each request; views of which it has no image stay as they were before.
+        """Features for each request. Views without an image in the request keep their features from `before`.
 
         Raises:
-            ValueError: not an image, or none of a configured camera, neither now nor before (under this instruction).
+            ValueError: An image has the wrong type or shape, or a configured camera has no image, neither now nor
+                before under the same instruction.
         """
         alike = (same for sharing in self._shared(requests) for _, same in groupby(sharing, self._cameras))
         return [features for same in alike for features in self._encode(list(same))]
 
     def _shared(self, requests: Sequence[R]) -> list[Sequence[R]]:
-        """The requests, in their order, grouped into those that share a forward pass."""
+        """The requests in their order, grouped by forward pass."""
         return [[request] for request in requests] if self.device.type == "cpu" else [requests]
 
     @torch.inference_mode()
     def _encode(self, requests: Sequence[Encode]) -> list[Features]:
-        """Answers to requests with images of the same cameras."""
+        """Answer requests that have images of the same cameras."""
         readout = self.model.encoder(
             torch.stack([self._pixels(request) for request in requests]).to(self.device),
             [request.instruction for request in requests],
@@ -144,18 +172,18 @@ class VLAPolicy:
         return [self._features(request, each) for request, each in zip(requests, views, strict=True)]
 
     def _cameras(self, request: Encode) -> tuple[str, ...]:
-        """Those to look at. ValueError if there is nothing to know the view of another one from."""
+        """Cameras to encode. ValueError if another configured one has no image, now or before."""
         chosen, before = self.optimization, _before(request)
         missing = [camera for camera in chosen.cameras if camera not in request.images]
         known = before is not None and before.newest.instruction == request.instruction
-        # Views in one sequence have read each other: none of them can be renewed alone.
+        # Views in one sequence have read each other, so none of them can be renewed alone.
         apart = chosen.encoding != "joint" and len(missing) < len(chosen.cameras)
         if missing and not (known and apart):
             raise ValueError(f"no image of camera {missing[0]!r} among {', '.join(request.images)}, now or before")
         return tuple(camera for camera in chosen.cameras if camera in request.images)
 
     def _features(self, request: Encode, views: np.ndarray) -> Features:
-        """The answer to `request`, whose views are encoded as `views` (V, F)."""
+        """The answer to `request`, whose encoded views are `views` (V, F)."""
         cameras, before = self.optimization.cameras, _before(request)
         hand = np.append(request.readings.ee_pose, request.readings.gripper_pos)
         newest = Look(
@@ -170,7 +198,7 @@ class VLAPolicy:
         return Features(cameras, newest, earlier_looks(newest, before))
 
     def _pixels(self, request: Encode) -> torch.Tensor:
-        """(V, H, W, 3) uint8: the views to look at, resized."""
+        """The views to encode, resized: uint8 (V, H, W, 3)."""
         chosen = self.optimization
         images = []
         for camera in self._cameras(request):
@@ -184,20 +212,20 @@ class VLAPolicy:
         return torch.from_numpy(np.stack([resize(image, *size) for image in images]))
 
     def act(self, requests: Sequence[Act]) -> list[np.ndarray]:
-        """Chunk (chunk, 5) float64 of absolute set-points at 10 Hz for each request.
+        """A chunk for each request: float64 (chunk, 5), absolute set-points 100 ms apart.
 
         Raises:
-            TypeError: the features of a request are not an answer of `encode`.
-            ValueError: a request has a plan, and the head does not sample.
+            TypeError: The features of a request are not an answer of `encode`.
+            ValueError: A request has a plan to continue, which only a flow head can do.
         """
         return [chunk for sharing in self._shared(requests) for chunk in self._act(sharing)]
 
-    # Not inference mode: guidance needs gradients.
+    # Not inference mode, because guidance needs gradients.
     @torch.no_grad()
     def _act(self, requests: Sequence[Act]) -> list[np.ndarray]:
         features = [_answered(request) for request in requests]
         sensors = sensor_batch([request.readings for request in requests], self.device)
-        # Where a request has no past, its newest look stands in; a gap of zero says that it is to be ignored.
+        # Without a past the newest look takes its place. A gap of zero says that it is to be ignored.
         pasts = [each.past or each.newest for each in features]
         gaps = [(each.newest.t_ns - past.t_ns) * 1e-9 for each, past in zip(features, pasts, strict=True)]
         inputs = (

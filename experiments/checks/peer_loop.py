@@ -19,7 +19,7 @@ from vlatency.experiments.checks.target import Target
 from vlatency.experiments.evaluation.episodes import Job, worlds_and_policy
 from vlatency.experiments.evaluation.setting import Setting
 from vlatency.experiments.shared.provenance import cores
-from vlatency.sim.cameras import Eyes
+from vlatency.sim.cameras import CameraRenderer
 from vlatency.sim.names import CAMERA_ORDER
 
 STEPS = 8
@@ -47,7 +47,7 @@ def against_peers(measured: tuple[float, Sequence[Job]]) -> list[Target]:
     env.close()
 
     env = _open(setting)
-    env.arm.eyes = DefaultEyes(env.arm.world.model)
+    env.arm.renderer = DefaultRenderer(env.arm.world.model)
     env.reset(seed=jobs[0].seed)
     started = time.perf_counter()
     # The reset draws too, which is nothing in a whole episode but counts as a step among a few.
@@ -89,7 +89,7 @@ def play(env: PickEnv, policy: Policy, seed: int, most: int | None = None) -> in
     raise AssertionError("not reached")
 
 
-class DefaultEyes(Eyes):
+class DefaultRenderer(CameraRenderer):
     """MuJoCo's default drawing: 4-fold multisampling, shadow maps of 4096x4096, reflections."""
 
     def __init__(self, model: mujoco.MjModel) -> None:

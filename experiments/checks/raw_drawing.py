@@ -26,14 +26,14 @@ def measure_drawing(rounds: int) -> Target:
     things = [Thing("cube", colour, x, y, 0.0) for colour, (x, y) in zip(COLOUR_NAMES, places, strict=True)]
     arm.begin(things, np.array([0.45, 0.0, 0.35, 0.0]))
     data = arm.world.data
-    arm.eyes.look(data, CAMERA_ORDER)
+    arm.renderer.render(data, CAMERA_ORDER)
     renderer = gl.renderer_name()
     own = gl_context.GLContext(WIDTH, HEIGHT)  # of the back end that gl.configure chose; mujoco.GLContext may not be
     own.make_current()
     raw = _raw_drawing(arm.world.model, data)
     ours_s, raw_s = [], []
     for _ in range(WARM_UP + rounds):
-        ours_s.append(_seconds(lambda: arm.eyes.look(data, CAMERA_ORDER)))
+        ours_s.append(_seconds(lambda: arm.renderer.render(data, CAMERA_ORDER)))
         own.make_current()
         raw_s.append(_seconds(raw))
     ours, theirs = statistics.median(ours_s[WARM_UP:]), statistics.median(raw_s[WARM_UP:])

@@ -8,7 +8,7 @@ from gymnasium.utils.seeding import np_random
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from vlatency.envs.expert import expert, look
+from vlatency.envs.expert import expert, scene_of
 from vlatency.envs.pick import PickEnv
 from vlatency.experiments.recording.film import FAINT, INK, Film, FilmedPlant, corner_of, font, label_tile
 from vlatency.sim.clock import CHUNK_STEP_NS, ns_to_s
@@ -24,7 +24,7 @@ def film_expert(env: PickEnv, seed: int) -> Film:
     env.begin(np_random(seed)[0], {})
     plant = FilmedPlant(env, CAMERA_ORDER)
     while not env.done:
-        plant.command(expert(look(env))[0])
+        plant.command(expert(scene_of(env))[0])
         plant.advance_to(env.now_ns + CHUNK_STEP_NS)
     return plant.film
 

@@ -11,7 +11,7 @@ from vlatency.agent.optimization import Optimization
 from vlatency.agent.realtime.requests import Act, Encode
 from vlatency.agent.vla.model.views import resample
 from vlatency.agent.vla.policy import VLAPolicy
-from vlatency.envs.expert import expert, look, riding_velocity
+from vlatency.envs.expert import expert, scene_of, riding_velocity
 from vlatency.envs.pick import HOME_POSE, PickEnv
 from vlatency.envs.script import Script, draw_script
 from vlatency.experiments.training.shards import MOST_OBJECTS, Moments, write_shard
@@ -119,7 +119,7 @@ class ExpertActor:
 
     def act(self, env: PickEnv) -> NDArray[np.float64]:
         """The expert's set-point (5,), plus noise and at times a push of one to three ticks."""
-        action = expert(look(env))[0]
+        action = expert(scene_of(env))[0]
         action[:3] += self._rng.normal(0, 0.004, 3)
         if self._ticks_left == 0 and self._rng.random() < 0.06:
             flip = 1.0 if self._rng.random() < 0.25 else 0.0

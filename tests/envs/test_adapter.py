@@ -109,7 +109,8 @@ def test_views_are_what_the_environment_renders() -> None:
     plant.command(np.ones(7))
     plant.advance_to(ms_to_ns(500))
     after = plant.capture(("any",))["any"]
-    assert before["any"].shape == (48, 64, 3) and before["any"].dtype == np.uint8
+    assert before["any"].shape == (48, 64, 3)
+    assert before["any"].dtype == np.uint8
     np.testing.assert_array_equal(before["any"], before["name"])
     assert (before["any"] != after).any()
     plant.env.close()

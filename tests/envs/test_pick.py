@@ -11,7 +11,7 @@ import pytest
 from gymnasium import spaces
 from gymnasium.utils.env_checker import check_env
 
-from vlatency.envs.expert import expert, look
+from vlatency.envs.expert import expert, scene_of
 from vlatency.envs.pick import HOLD_NS, PickEnv
 from vlatency.sim.clock import CHUNK_STEP_NS, PHYSICS_STEP_NS
 from vlatency.sim.errors import UsageError
@@ -33,7 +33,7 @@ def env() -> Iterator[PickEnv]:
 
 def run_expert(env: PickEnv, ticks: int) -> None:
     for _ in range(ticks):
-        env.command(expert(look(env))[0])
+        env.command(expert(scene_of(env))[0])
         env.advance_to(env.now_ns + CHUNK_STEP_NS)
 
 
@@ -51,7 +51,8 @@ def test_check_env_is_silent_but_for_unbounded_readings(recwarn: pytest.Warnings
     # The render check would open a window, which a machine without a screen cannot.
     check_env(env.unwrapped, skip_render_check=True)
     picture = env.unwrapped.render()
-    assert isinstance(picture, np.ndarray) and picture.shape == (360, 640, 3)
+    assert isinstance(picture, np.ndarray)
+    assert picture.shape == (360, 640, 3)
     unexpected = [str(w.message) for w in recwarn if not any(known in str(w.message) for known in ALLOWED_WARNINGS)]
     assert unexpected == []
     assert env.metadata["render_fps"] == 10
@@ -95,13 +96,16 @@ def test_a_restored_state_has_the_same_future_bit_for_bit(env: PickEnv) -> None:
 
 def test_success_needs_half_a_second_of_holding_still_in_the_air(env: PickEnv) -> None:
     env.reset(seed=10_000)
-    assert not env.success and not any([env.subgoals()["is_grasped"], env.subgoals()["is_lifted"]])
+    assert not env.success
+    assert not any([env.subgoals()["is_grasped"], env.subgoals()["is_lifted"]])
     since = None
     while not env.success and env.now_ns < 5e9:
-        env.command(expert(look(env))[0])
+        env.command(expert(scene_of(env))[0])
         env.advance_to(env.now_ns + PHYSICS_STEP_NS)
         since = (since or env.now_ns) if all(env.subgoals().values()) else None
-    assert env.success_ns is not None and since is not None and env.success_ns - since + PHYSICS_STEP_NS == HOLD_NS
+    assert env.success_ns is not None
+    assert since is not None
+    assert env.success_ns - since + PHYSICS_STEP_NS == HOLD_NS
 
 
 def test_an_object_in_the_air_that_nobody_holds_is_no_success(env: PickEnv) -> None:
@@ -110,7 +114,8 @@ def test_an_object_in_the_air_that_nobody_holds_is_no_success(env: PickEnv) -> N
     joint = world.model.joint("slot0").qposadr[0]
     world.data.qpos[joint + 2] = 0.3
     env.advance_to(PHYSICS_STEP_NS)
-    assert env.subgoals()["is_lifted"] and not env.subgoals()["is_grasped"]
+    assert env.subgoals()["is_lifted"]
+    assert not env.subgoals()["is_grasped"]
     env.advance_to(1_000_000_000)
     assert not env.success
 
@@ -127,7 +132,7 @@ def test_the_expert_picks_ten_of_ten(env: PickEnv) -> None:
 @pytest.mark.parametrize("action", [[0.5, 0, 0.2, 0], [np.nan, 0, 0.2, 0, 0], [np.inf, 0, 0.2, 0, 0], "up"])
 def test_an_action_that_is_not_five_finite_numbers_is_refused(env: PickEnv, action: Any) -> None:
     env.reset(seed=1)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=r"five|5 finite|could not convert"):
         env.step(action)
 
 
@@ -150,7 +155,7 @@ def test_a_wrong_argument_is_told_with_what_would_work(arguments: dict[str, Any]
 def test_time_does_not_run_backwards(env: PickEnv) -> None:
     env.reset(seed=1)
     env.advance_to(10 * PHYSICS_STEP_NS)
-    with pytest.raises(ValueError, match="past|already"):
+    with pytest.raises(ValueError, match="already"):
         env.advance_to(PHYSICS_STEP_NS)
 
 

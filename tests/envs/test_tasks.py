@@ -10,7 +10,7 @@ from gymnasium.utils.env_checker import check_env
 
 from tests.envs.test_pick import ALLOWED_WARNINGS
 from vlatency.envs.events import PUSH_NS, Push, Switch
-from vlatency.envs.expert import expert, look
+from vlatency.envs.expert import expert, scene_of
 from vlatency.envs.pick import PickEnv
 from vlatency.envs.script import PUSH_M, draw_script
 from vlatency.envs.tasks import TASKS
@@ -50,7 +50,7 @@ def begin(env: PickEnv, seed: int) -> PickEnv:
 
 def follow_expert(env: PickEnv, ticks: int) -> None:
     for _ in range(ticks):
-        env.command(expert(look(env))[0])
+        env.command(expert(scene_of(env))[0])
         env.advance_to(env.now_ns + CHUNK_STEP_NS)
 
 
@@ -94,12 +94,14 @@ def test_a_state_restored_in_another_world_has_the_same_future_bit_for_bit(env: 
     follow_expert(other, 24)
     assert (other.trajectory_hash, other.instruction, other.event_ns, other.success_ns) == future
     other.begin(np.random.default_rng(0), {"task": name})
-    assert other.arm.world.stage == TASKS[name].stage
+    assert other.arm.world.arena == TASKS[name].arena
 
 
 def test_no_episode_begins_with_success(env: PickEnv) -> None:
     begin(env, 4)
-    assert not env.success and not env.subgoals()["is_lifted"] and env.event_ns is None
+    assert not env.success
+    assert not env.subgoals()["is_lifted"]
+    assert env.event_ns is None
 
 
 def test_the_expert_picks_four_of_four(env: PickEnv) -> None:
@@ -208,7 +210,8 @@ def test_a_push_moves_the_target_alone_by_5_to_12_cm_while_the_hand_approaches(o
     for seed in range(6):
         begin(env, seed)
         push, start = env.script.event, env.arm.world.positions()
-        assert isinstance(push, Push) and PUSH_M[0] <= push.distance_m <= PUSH_M[1]
+        assert isinstance(push, Push)
+        assert PUSH_M[0] <= push.distance_m <= PUSH_M[1]
         until_event(env)
         assert env.event_ns is not None
         # The hand backs off, so that the push alone moves what moves.
@@ -226,12 +229,15 @@ def test_the_instruction_changes_once_and_only_the_new_target_counts(open_env: O
     first, switch = env.instruction, env.script.event
     assert isinstance(switch, Switch)
     until_event(env)
-    assert env.instruction != first and env.target_index == switch.to != 0
+    assert env.instruction != first
+    assert env.target_index == switch.to != 0
     second = env.instruction
     while env.now_ns < 4 * NS_PER_S:
-        env.command(expert(look(env, 0))[0])
+        env.command(expert(scene_of(env, 0))[0])
         env.advance_to(env.now_ns + CHUNK_STEP_NS)
-    assert env.lifted(0) and not env.success and env.instruction == second
+    assert env.lifted(0)
+    assert not env.success
+    assert env.instruction == second
 
 
 @pytest.mark.parametrize(
@@ -248,5 +254,6 @@ def test_reset_changes_the_task_and_with_it_the_world() -> None:
     assert isinstance(env, PickEnv)
     for task in ("clutter", "turntable", "static"):
         env.reset(seed=1, options={"task": task})
-        assert env.task.name == task and env.arm.world.stage == TASKS[task].stage
+        assert env.task.name == task
+        assert env.arm.world.arena == TASKS[task].arena
     env.close()

@@ -1,4 +1,4 @@
-"""Several worlds look in one process without getting in each other's way."""
+"""Several worlds render in one process without affecting each other."""
 
 import subprocess
 import sys
@@ -19,26 +19,26 @@ def world(colour: str) -> ArmPlant:
 
 def look(colour: str) -> ArmPlant:
     arm = world(colour)
-    arm.eyes.look(arm.world.data, ["top"])
+    arm.renderer.render(arm.world.data, ["top"])
     return arm
 
 
-def test_eyes_that_open_and_close_change_nothing_for_others() -> None:
+def test_a_renderer_that_opens_or_closes_changes_nothing_for_others() -> None:
     red, blue = world("red"), world("blue")
-    alone = red.eyes.look(red.world.data, ["top"])["top"]
-    other = blue.eyes.look(blue.world.data, ["top"])["top"]
+    alone = red.renderer.render(red.world.data, ["top"])["top"]
+    other = blue.renderer.render(blue.world.data, ["top"])["top"]
     assert not np.array_equal(alone, other)
-    red.eyes.look(red.world.data, ["top"])
+    red.renderer.render(red.world.data, ["top"])
     blue.close()
-    assert np.array_equal(red.eyes.look(red.world.data, ["top"])["top"], alone)
-    assert np.array_equal(blue.eyes.look(blue.world.data, ["top"])["top"], other)
-    red.eyes.look(red.world.data, ["top"])
+    assert np.array_equal(red.renderer.render(red.world.data, ["top"])["top"], alone)
+    assert np.array_equal(blue.renderer.render(blue.world.data, ["top"])["top"], other)
+    red.renderer.render(red.world.data, ["top"])
     del blue
-    assert np.array_equal(red.eyes.look(red.world.data, ["top"])["top"], alone)
+    assert np.array_equal(red.renderer.render(red.world.data, ["top"])["top"], alone)
     red.close()
 
 
-def test_a_process_that_leaves_its_eyes_open_ends_in_silence() -> None:
+def test_a_process_that_leaves_its_renderers_open_ends_in_silence() -> None:
     code = "from tests.sim.test_cameras import look; worlds = [look('red'), look('blue')]"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")

@@ -22,7 +22,8 @@ def test_the_second_start_reads_the_cache(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     first = arm_spec().compile()
     written = sorted((tmp_path / "vlatency" / "meshes").iterdir())
-    assert written and all(path.suffix == ".npz" for path in written)
+    assert written
+    assert all(path.suffix == ".npz" for path in written)
 
     def never(*_: object) -> None:
         pytest.fail("decimated again")

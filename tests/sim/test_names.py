@@ -1,9 +1,9 @@
 """Every table that is keyed by a camera, a colour or a shape has the shared names, in their order."""
 
 from vlatency.agent.vla.model.config import PolicyConfig
+from vlatency.sim.arena import BOARDS
 from vlatency.sim.cameras import CAMERAS
 from vlatency.sim.names import CAMERA_ORDER, COLOUR_NAMES, SHAPE_NAMES, WRIST
-from vlatency.sim.stage import BOARDS
 from vlatency.sim.world import COLOURS, SHAPES
 
 

@@ -127,7 +127,7 @@ def test_what_lies_in_a_camera_s_centre_projects_to_the_centre(arm: ArmPlant) ->
 def test_every_camera_sees_the_object_where_it_projects(arm: ArmPlant) -> None:
     thing = Thing("cube", "red", 0.47, 0.03, 0.0)  # the wrist camera sees no further than x = 0.50 from HOME
     arm.begin((thing,), HOME)
-    images = arm.eyes.look(arm.world.data, CAMERA_ORDER)
+    images = arm.renderer.render(arm.world.data, CAMERA_ORDER)
     for name, image in images.items():
         right, down = project(arm.world.model, arm.world.data, name, arm.world.positions())[0]
         pixel = image[int(down * 360), int(right * 640)].astype(int)

@@ -1,4 +1,4 @@
-"""Qwen-VL backbones: the tiny one from a configuration, a published one with its weights or with random ones."""
+"""Qwen-VL backbones: a tiny one from a configuration, a published one with its own weights or with random ones."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from vlatency.sim.errors import UsageError
 class PatchProjection(nn.Module):
     """Qwen's patch embedding as a matrix product, with the same weights.
 
-    It takes the bytes of still images: their normalisation and the sum over the repeated frames happen
-    once on the weights instead of on every pixel, and bytes are exact in bfloat16.
+    Its input is the bytes of still images. Normalisation and the sum over repeated frames are applied to the weights
+    once instead of to every pixel, and bytes are exact in bfloat16.
     """
 
     def __init__(self, embed: nn.Module, mean: Colour, std: Colour) -> None:
@@ -35,7 +35,7 @@ class PatchProjection(nn.Module):
         self.mean, self.std = mean, std
 
     def forward(self, patches: torch.Tensor) -> torch.Tensor:
-        """Patches (S, 3 * P * P) int8 from `views.pack`, or (S, C * T * P * P) ready, to (S, hidden)."""
+        """From patches (S, 3 * P * P) int8 of `views.pack`, or normalised ones (S, C * T * P * P), to (S, hidden)."""
         weight: torch.Tensor = self.proj.weight
         bias: torch.Tensor | None = self.proj.bias
         dtype, device = weight.dtype, weight.device.type
@@ -45,15 +45,15 @@ class PatchProjection(nn.Module):
             moved = still.sum(dim=2) @ shift
             bias = (moved if bias is None else moved + bias.float()).to(dtype)
             weight = (still * scale.view(3, 1)).to(dtype)
-        # Straight to the type of the product: a detour over float32 would cost more than the product itself.
+        # Straight to the type of the product: a detour through float32 would cost more than the product itself.
         patches = patches.to(torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else dtype)
         embedded = F.linear(patches, weight.flatten(1), bias)
-        # Under autocast the residual stream would otherwise be rounded to bfloat16 at every block.
+        # Otherwise autocast would round the residual stream to bfloat16 at every block.
         return embedded.to(dtype)
 
 
 def speed_up(model: PreTrainedModel) -> PreTrainedModel:
-    """Replaces the slow parts of the vision tower in place; weights and their names stay."""
+    """Replace the slow parts of the vision tower in place. Weights and their names stay."""
     normal = family_of(model.config.model_type).normalisation
     model.visual.patch_embed = PatchProjection(model.visual.patch_embed, *normal)
     for block in model.visual.blocks:
@@ -61,8 +61,8 @@ def speed_up(model: PreTrainedModel) -> PreTrainedModel:
     return model
 
 
-def with_eyes(model: PreTrainedModel, config: PolicyConfig) -> PreTrainedModel:
-    """The backbone, in place, with the vision encoder that the configuration names."""
+def set_vision_encoder(model: PreTrainedModel, config: PolicyConfig) -> PreTrainedModel:
+    """Give the backbone the vision encoder that the configuration names, in place, and return the backbone."""
     if config.vision_encoder == QWEN:
         return speed_up(model)
     model.visual = LightTower(config, model.config.text_config.hidden_size).to(model.device, model.dtype)
@@ -70,13 +70,13 @@ def with_eyes(model: PreTrainedModel, config: PolicyConfig) -> PreTrainedModel:
 
 
 def tiny_config(config: PolicyConfig, tokenizer: Tokenizer) -> Qwen2_5_VLConfig:
-    """transformers' configuration of the tiny backbone: every vision block attends to the whole image."""
+    """Configuration of the tiny backbone for transformers. Every vision block attends to the whole image."""
     vision, text = config.vision, config.text
     half = text.hidden_size // text.num_attention_heads // 2
     patch = config.patch_size // STRIDE if config.stem_channels else config.patch_size
-    # Qwen's own split of the rotary frequencies between time, height and width is 16:24:24.
+    # Qwen splits the rotary frequencies between time, height and width as 16:24:24.
     side = half * 3 // 8
-    # A light vision encoder takes the tower's place: nothing is built that would be thrown away.
+    # A light vision encoder replaces the tower, so none is built.
     depth = vision.depth if config.vision_encoder == QWEN else 0
     return Qwen2_5_VLConfig(
         vision_config=dict(
@@ -116,20 +116,20 @@ def tiny_config(config: PolicyConfig, tokenizer: Tokenizer) -> Qwen2_5_VLConfig:
 
 
 def tiny_backbone(config: PolicyConfig, tokenizer: Tokenizer) -> PreTrainedModel:
-    """Randomly initialised tiny Qwen2.5-VL."""
+    """A tiny Qwen2.5-VL with random weights."""
     model = Qwen2_5_VLModel._from_config(tiny_config(config, tokenizer), attn_implementation=register())
-    return with_eyes(model, config)
+    return set_vision_encoder(model, config)
 
 
 def published_config(model: Published) -> PreTrainedConfig:
-    """transformers' configuration of a published model, without a download."""
+    """Configuration of a published model for transformers, without a download."""
     return AutoConfig.for_model(model.model_type, vision_config=dict(model.vision), text_config=dict(model.text))
 
 
 def random_backbone(
     model: Published, config: PolicyConfig, device: torch.device | str, dtype: torch.dtype = torch.bfloat16
 ) -> PreTrainedModel:
-    """A published model with random weights, made on `device`: its latency is exactly that of the trained one."""
+    """A published model with random weights, made on `device`. It takes exactly as long as the trained one."""
     shape = published_config(model)
     if config.vision_encoder != QWEN:
         shape.vision_config.depth = 0
@@ -138,14 +138,15 @@ def random_backbone(
             shape, dtype=dtype, attn_implementation=register()
         )
     _fill(backbone)
-    return with_eyes(backbone, config)
+    return set_vision_encoder(backbone, config)
 
 
 @torch.no_grad()
 def _fill(model: nn.Module) -> None:
-    """Random weights of the usual size, in place: one drawn block, over and over.
+    """Fill in random weights of the usual size, in place, by repeating one block of drawn numbers.
 
-    Billions of numbers take minutes to draw on a CPU. The block's length is prime, so that rows of a matrix differ.
+    Drawing billions of numbers would take minutes on a CPU. The length of the block is a prime number, so that the rows
+    of a matrix differ.
     """
     block: torch.Tensor | None = None
     for name, tensor in model.named_parameters():
@@ -160,10 +161,14 @@ def _fill(model: nn.Module) -> None:
 
 
 def pretrained_backbone(name: str, dtype: torch.dtype = torch.bfloat16) -> tuple[PreTrainedModel, Tokenizer]:
-    """A Qwen-VL and its tokenizer, by its name in `zoo.MODELS`, from a local folder or from the hub.
+    """Load a Qwen-VL and its tokenizer.
+
+    Args:
+        name: Name in `zoo.MODELS`, local folder or hub id.
+        dtype: Type of its weights.
 
     Raises:
-        UsageError: neither exists, or it is not a Qwen-VL.
+        UsageError: There is no such model, or it is not a Qwen-VL.
     """
     from huggingface_hub import hf_hub_download
 
@@ -179,7 +184,7 @@ def pretrained_backbone(name: str, dtype: torch.dtype = torch.bfloat16) -> tuple
         model = FAMILIES[model_type].model_class.from_pretrained(name, dtype=dtype, attn_implementation=register())
     except UsageError:
         raise
-    except Exception as error:  # the hub, the file system and the parsers each raise their own
+    except Exception as error:  # hub, file system and parsers each have their own exceptions
         reason = str(error).strip().split("\n")[0]
         raise UsageError(
             f"cannot load backbone {name!r}: give a local Qwen-VL folder or a hub id such as "
@@ -189,7 +194,7 @@ def pretrained_backbone(name: str, dtype: torch.dtype = torch.bfloat16) -> tuple
 
 
 def config_for_backbone(name: str, vision: PreTrainedConfig) -> PolicyConfig:
-    """Policy configuration around a published backbone: its patch sizes, and Qwen's chat layout."""
+    """Configuration of a policy with a published backbone: its patch sizes, and the layout of Qwen's chats."""
     return PolicyConfig(
         backbone=name,
         stem_channels=0,

@@ -1,4 +1,4 @@
-"""Shape of a policy: everything needed to build its modules before the weights are read."""
+"""The configuration of a policy: all that is needed to build its modules before the weights are loaded."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from vlatency.sim.names import CAMERA_ORDER, COLOUR_NAMES, SHAPE_NAMES
 TINY = "tiny"
 Sense = Literal["age", "motion", "wrench"]
 SENSES: tuple[Sense, ...] = get_args(Sense)
-"""What a head can be trained without, to see what it is worth: the features' age, an earlier look, force and torque."""
+"""Inputs that a head can be trained without, to see what they contribute: feature age, an earlier look, wrench."""
 QWEN = "qwen"
-"""The vision encoder that belongs to the backbone."""
+"""Name of the vision encoder that belongs to the backbone."""
 
 
 @dataclass(frozen=True)
@@ -40,34 +40,32 @@ class TextDims:
 
 @dataclass(frozen=True)
 class PolicyConfig:
-    """Configuration of a `VLA`, stored as `config.json` beside its weights.
-
-    `backbone` is `"tiny"` (built from the dimensions here and trained with the head) or a hub id or
-    local folder of a pretrained Qwen-VL, whose own configuration then decides the dimensions.
-    """
+    """Configuration of a `VLA`, stored as `config.json` beside its weights."""
 
     backbone: str = TINY
+    """`"tiny"`: built from the dimensions here and trained with the head. Or the hub id or local folder of a pretrained
+    Qwen-VL, whose own configuration decides the dimensions."""
     vision: VisionDims = VisionDims()
     text: TextDims = TextDims()
     stem_channels: int = 32
-    """Width of the convolutions before the vision tower; 0 for none, as in Qwen."""
+    """Channels of the convolutions before the vision tower; 0 for no such convolutions, as in Qwen."""
     vision_encoder: str = QWEN
-    """The backbone's own (`"qwen"`), or one of `zoo.LIGHT_ENCODERS` in its place."""
+    """`"qwen"`, the backbone's own, or one of `zoo.LIGHT_ENCODERS` in its place."""
     vision_weights: str = ""
-    """Folder or hub id of the weights from which the training of a light vision encoder began; empty: from nothing."""
+    """Folder or hub id of the weights from which a light vision encoder was trained; empty for random ones."""
     patch_size: int = 28
-    """Side of a vision patch [px]. With `merge_size` 1 a view has as many visual tokens as in Qwen (14 px, merged
-    by 2), from a quarter of the patches."""
+    """Side of a vision patch [px]. With `merge_size` 1 a view has as many visual tokens as in Qwen (14 px, merged by 2)
+    from a quarter of the patches."""
     merge_size: int = 1
-    """Patches a visual token spans along each side."""
+    """Patches along each side of a visual token."""
     temporal_patch_size: int = 1
-    """Frames a patch spans; a still image is repeated."""
+    """Frames in a patch; a still image is repeated."""
     prompt: str = "<|im_start|>{instruction}"
-    """Opening of every sequence. Text precedes the image so that causal attention lets visual tokens read it."""
+    """Start of every sequence. Text precedes the images, so that visual tokens can read it under causal attention."""
     view_prompt: str = " {camera}<|vision_start|>"
     """What precedes the visual tokens of one view."""
     chunk: int = 8
-    """Set-points an action chunk holds, at 10 Hz."""
+    """Set-points in a chunk, 100 ms apart."""
     view_width: int = 256
     """Width of a view's features in the head, before and after pooling."""
     trunk_width: int = 320
@@ -75,13 +73,13 @@ class PolicyConfig:
     sensor_width: int = 64
     """Width of the encoded sensor readings."""
     without: tuple[Sense, ...] = ()
-    """Inputs that the head never gets."""
+    """Inputs that the head does not get."""
     flow_width: int = 0
     """Width of the flow head's hidden layers; 0 for a policy without that head."""
     colours: tuple[str, ...] = COLOUR_NAMES
     shapes: tuple[str, ...] = SHAPE_NAMES
     cameras: tuple[str, ...] = CAMERA_ORDER
-    """Known views; a view's index here is its id."""
+    """Known views. The index of a view is its id."""
 
     @property
     def cell(self) -> int:
@@ -89,19 +87,19 @@ class PolicyConfig:
         return self.patch_size * self.merge_size
 
     def view_ids(self, cameras: tuple[str, ...]) -> list[int]:
-        """Ids of the named views. Raises `UsageError` for a view the policy does not know."""
+        """Ids of the views. UsageError for one that the policy does not know."""
         for camera in cameras:
             if camera not in self.cameras:
                 raise UsageError(f"the policy does not know camera {camera!r}: choose from {', '.join(self.cameras)}")
         return [self.cameras.index(camera) for camera in cameras]
 
     def to_json(self) -> str:
-        """The configuration as the text of `config.json`."""
+        """The configuration as the content of `config.json`."""
         return json.dumps({"model_type": "vlatency", **asdict(self)}, indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> PolicyConfig:
-        """Inverse of `to_json`. Raises `UsageError` if the text is not such a configuration."""
+        """Inverse of `to_json`. UsageError if the text is no such configuration."""
         try:
             data: dict[str, Any] = json.loads(text)
             if data.pop("model_type", None) != "vlatency":

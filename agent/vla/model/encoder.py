@@ -1,4 +1,4 @@
-"""The slow half of the policy: views and instruction to a few numbers per view."""
+"""The slow part of the policy: from views and instruction to a few numbers per view."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vlatency.agent.vla.model.text import Prompts
 from vlatency.agent.vla.model.views import pack
 
 POINT_WIDTH = 4
-"""What a view's features hold beside a hidden state: two coordinates and two probabilities."""
+"""Features of a view besides a hidden state: two coordinates and two probabilities."""
 Grid = tuple[int, int]
 """(rows, columns) of visual tokens in a view."""
 Text = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor | None]
@@ -38,44 +38,44 @@ PLAIN: tuple[Quant, bool, bool] = ("none", False, False)
 
 @dataclass(frozen=True)
 class ViewReadout:
-    """What the encoder reads off each view. B instructions, V views, T visual tokens."""
+    """What the encoder says about each view, for B instructions, V views and T visual tokens."""
 
     heat: torch.Tensor
-    """(B, V, T + 1) logits of the cell that holds the instructed object; the last is "not in this view"."""
+    """(B, V, T + 1) logits of the cell with the instructed object; the last one is "not in this view"."""
     offset: torch.Tensor
-    """(B, V, T, 2) right and down of each cell's centre, in cells."""
+    """(B, V, T, 2) of the object from the centre of each cell, to the right and down [cells]."""
     features: torch.Tensor
-    """(B, V, F) heat-pooled hidden state, image coordinates u, v in [-1, 1], probabilities of absence and of
-    the peak."""
+    """(B, V, F) hidden state pooled by heat, image coordinates u, v in [-1, 1], probabilities of absence and of the
+    peak."""
 
 
 def cell_centres(grid: Grid, device: torch.device | None = None) -> torch.Tensor:
-    """(T, 2) centres (right, down) of the cells in raster order, in cells from the image's upper left corner."""
+    """(T, 2) centres of the cells in raster order, right and down from the upper left corner of the image [cells]."""
     rows, columns = grid
     down, right = torch.meshgrid(torch.arange(rows, device=device), torch.arange(columns, device=device), indexing="ij")
     return torch.stack([right, down], dim=-1).reshape(-1, 2) + 0.5
 
 
 class DenseHead(nn.Module):
-    """What lies in each cell, whatever the instruction: the auxiliary task that makes stem and vision tower learn."""
+    """Predicts what is in each cell, for any instruction: an auxiliary task for the vision tower."""
 
     def __init__(self, width: int, config: PolicyConfig) -> None:
         super().__init__()
         self.sizes = [1, 2, len(config.colours), len(config.shapes)]
         self.norm = nn.LayerNorm(width)
         self.out = nn.Linear(width, sum(self.sizes))
-        # Nearly all cells are empty: without this the first steps would teach nothing else.
+        # Nearly all cells are empty. Without this the first training steps would learn nothing else.
         nn.init.constant_(self.out.bias[:1], -4.0)
 
     def forward(self, tokens: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Tokens (N, T, d) to objectness logits (N, T), offset (N, T, 2) [cells], colour and shape logits."""
+        """From tokens (N, T, d) to logits of objectness (N, T), colour and shape, and offsets (N, T, 2) [cells]."""
         tokens = tokens.to(self.out.weight.dtype)
         objectness, offset, colour, shape = self.out(self.norm(tokens)).split(self.sizes, dim=-1)
         return {"objectness": objectness.squeeze(-1), "offset": offset, "colour": colour, "shape": shape}
 
 
 class Readout(nn.Module):
-    """Soft-argmax over the visual tokens around the hottest one, with a "not in this view" class."""
+    """Soft-argmax over the visual tokens next to the hottest one, with a class for "not in this view"."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -83,14 +83,14 @@ class Readout(nn.Module):
         self.absent = nn.Linear(width, 1)
 
     def forward(self, hidden: torch.Tensor, grid: Grid) -> ViewReadout:
-        """Hidden states (B, V, T, d) of visual tokens in raster order."""
+        """From hidden states (B, V, T, d) of visual tokens in raster order to the readout."""
         hidden = hidden.to(self.cell.weight.dtype)
         cells = self.cell(hidden).float()
         absent = self.absent(hidden.mean(dim=2)).float()
         logits, offset = cells[..., 0], cells[..., 1:]
         heat = torch.cat([logits, absent], dim=-1)
         rows, columns = grid
-        # Around the peak only: the mean of two candidates is where neither of them is.
+        # Only next to the peak: the mean of two distant candidates would be where neither of them is.
         weights = logits.masked_fill(~_near_peak(logits, grid), -torch.inf).softmax(dim=-1)
         places = cell_centres(grid, hidden.device) + offset
         place = (weights.unsqueeze(-1) * places).sum(dim=2)
@@ -102,7 +102,7 @@ class Readout(nn.Module):
 
 
 def _near_peak(logits: torch.Tensor, grid: Grid) -> torch.Tensor:
-    """Cells (B, V, T) that touch the one with the highest logit, and that one."""
+    """Mask (B, V, T) of the cell with the highest logit and of those that touch it."""
     rows, columns = grid
     peak = F.one_hot(logits.argmax(dim=-1), rows * columns).view(-1, 1, rows, columns).float()
     return (F.max_pool2d(peak, 3, stride=1, padding=1) > 0).view(logits.shape)
@@ -114,7 +114,7 @@ def one_after_another(jobs: Sequence[Job]) -> list[torch.Tensor]:
 
 
 class VLEncoder(nn.Module):
-    """Vision tower, language model and readout; separable, so that instructions can share one pass of vision."""
+    """Vision tower, language model and readout. Each can be called alone, so instructions can share a vision pass."""
 
     def __init__(self, config: PolicyConfig, backbone: PreTrainedModel, prompts: Prompts) -> None:
         super().__init__()
@@ -140,9 +140,9 @@ class VLEncoder(nn.Module):
         self._vision_plans: dict[tuple[object, ...], dict[str, torch.Tensor]] = {}
 
     def vision(self, pixels: torch.Tensor) -> tuple[torch.Tensor, Grid]:
-        """Pixels (N, H, W, 3) uint8, whole cells, to tokens (N, T, D) in raster order and their grid.
+        """From pixels (N, H, W, 3) uint8, whole cells, to tokens (N, T, D) in raster order and their grid.
 
-        D is `width`, or a multiple of it where the family gives the language model more than an embedding.
+        D is `width`, or a multiple of it if the family gives the language model more than an embedding.
         """
         if self.config.vision_encoder != QWEN:
             light: tuple[torch.Tensor, Grid] = self.backbone.visual(pixels)
@@ -153,7 +153,7 @@ class VLEncoder(nn.Module):
         return self._tower(patches, len(pixels), size)
 
     def vision_of(self, maps: torch.Tensor) -> tuple[torch.Tensor, Grid]:
-        """The same from the maps (N, C, h, w) of the stem."""
+        """The same as `vision` from the maps (N, C, h, w) of the stem."""
         patches, size = cut(maps, self.config.patch_size // STRIDE, self.config.merge_size)
         return self._tower(patches, len(maps), size)
 
@@ -164,17 +164,17 @@ class VLEncoder(nn.Module):
         merge = self.config.merge_size
         return tokens.unflatten(0, (count, -1)), (rows // merge, columns // merge)
 
-    # Kept for training too, which cannot use tensors made in inference mode.
+    # What is kept must also serve training, which cannot use tensors made in inference mode.
     @torch.inference_mode(False)
     def _vision_plan(self, count: int, rows: int, columns: int, device: torch.device) -> dict[str, torch.Tensor]:
-        """The family's plan of the vision tower, computed once."""
+        """The family's inputs of the vision tower beside the patches, computed once."""
         key = (count, rows, columns, device)
         if key not in self._vision_plans:
             self._vision_plans[key] = self.family.plan(self.backbone.visual, *key)
         return dict(self._vision_plans[key])
 
     def dense(self, tokens: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Auxiliary predictions for every cell, see `DenseHead`."""
+        """Auxiliary predictions for every cell; see `DenseHead`."""
         predictions: dict[str, torch.Tensor] = self.dense_head(tokens[..., : self.width])
         return predictions
 
@@ -217,9 +217,9 @@ class VLEncoder(nn.Module):
         states: torch.Tensor | None,
         seen: torch.Tensor | None,
     ) -> torch.Tensor:
-        """Hidden states (B, V, T, d) of the visual tokens of pixels (B, V, H, W, 3) among a `Text`.
+        """Hidden states (B, V, T, d) of the visual tokens of pixels (B, V, H, W, 3); the other arguments are a `Text`.
 
-        A function of tensors alone: their shapes decide what is launched.
+        A function of tensors whose shapes alone decide what is launched, so that `CudaGraphs` can record it.
         """
         tokens, _ = self.vision(pixels.flatten(0, 1))
         return self._read(tokens.unflatten(0, pixels.shape[:2]), (ids, positions, visual, states, seen))
@@ -238,17 +238,17 @@ class VLEncoder(nn.Module):
         return (self.launch or self.views_read)(pixels, *text)
 
     def grid_of(self, pixels: torch.Tensor) -> Grid:
-        """Of each view in pixels (B, V, H, W, 3)."""
+        """Grid of each view in pixels (B, V, H, W, 3)."""
         cell = self.config.cell
         return pixels.shape[2] // cell, pixels.shape[3] // cell
 
     def readout(self, hidden: torch.Tensor, grid: Grid) -> ViewReadout:
-        """Features of each view, see `Readout`."""
+        """Features of each view; see `Readout`."""
         readout: ViewReadout = self.readout_head(hidden, grid)
         return readout
 
     def forward(
         self, pixels: torch.Tensor, instructions: Sequence[str], cameras: tuple[str, ...], encoding: Encoding
     ) -> ViewReadout:
-        """Pixels (B, V, H, W, 3) uint8 and B instructions to the readout of every view."""
+        """From pixels (B, V, H, W, 3) uint8 and B instructions to the readout of every view."""
         return self.readout(self.hidden(pixels, instructions, cameras, encoding), self.grid_of(pixels))

@@ -1,4 +1,4 @@
-"""What the Qwen-VL families do differently: one adapter each, so that the encoder need not know which one it has."""
+"""Adapters for what the Qwen-VL families do differently, so that the encoder need not know which one it has."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vlatency.sim.errors import UsageError
 
 
 class Qwen2VL:
-    """Every vision block attends to the whole image."""
+    """Qwen2-VL, and what the other families share with it. Every vision block attends to the whole image."""
 
     model_class: type[PreTrainedModel] = Qwen2VLModel
     normalisation = CLIP_NORMALISATION
@@ -26,17 +26,17 @@ class Qwen2VL:
     def plan(
         self, visual: PreTrainedModel, count: int, rows: int, columns: int, device: torch.device
     ) -> dict[str, torch.Tensor]:
-        """What transformers derives from the sizes of `count` images of `rows` x `columns` patches."""
+        """Inputs of the vision tower that follow from the sizes of `count` images of `rows` x `columns` patches."""
         grid_thw = torch.tensor([[1, rows, columns]] * count)
         return {
             "grid_thw": grid_thw,
             "position_ids": get_vision_position_ids(grid_thw, visual.spatial_merge_size).to(device),
-            # Bounds stay on the CPU, where the grouped attention reads them without waiting for the device.
+            # On the CPU, where the grouped attention can read them without waiting for the device.
             "cu_seqlens": torch.arange(count + 1, dtype=torch.int32) * (rows * columns),
         }
 
     def tokens(self, output: Any) -> torch.Tensor:
-        """(N * T, width of a token) from what the vision tower returns."""
+        """Visual tokens (N * T, width of a token), out of what the vision tower returns."""
         tokens: torch.Tensor = output.pooler_output
         return tokens
 
@@ -49,10 +49,18 @@ class Qwen2VL:
         cache: Any = None,
         seen: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Last hidden states (R, S, d) of the language model after `embeddings` (R, S, d).
+        """Run the language model.
 
-        `deeper` is empty: all of a visual token is in its embedding. `cache` is told the keys and values of each layer
-        and says which to attend to, `seen` which of them may be seen.
+        Args:
+            model: The language model.
+            embeddings: (R, S, d) of the rows.
+            layout: Positions of their tokens, and which of them are visual.
+            deeper: What of the visual tokens is not in their embedding; empty in this family.
+            cache: `Record` or `Recall`, which gets the keys and values of each layer and returns those to attend to.
+            seen: Boolean mask (R, 1, S, keys) of the keys that each token sees; None for plainly causal attention.
+
+        Returns:
+            Last hidden states (R, S, d).
         """
         output = model(
             inputs_embeds=embeddings,
@@ -67,13 +75,14 @@ class Qwen2VL:
 
 
 class Qwen25VL(Qwen2VL):
-    """Most vision blocks attend within windows."""
+    """Qwen2.5-VL. Most vision blocks attend within windows."""
 
     model_class = Qwen2_5_VLModel
 
     def plan(
         self, visual: PreTrainedModel, count: int, rows: int, columns: int, device: torch.device
     ) -> dict[str, torch.Tensor]:
+        """The same, and which patches share a window."""
         plan = super().plan(visual, count, rows, columns, device)
         index, bounds = get_vision_window_index(
             plan["grid_thw"], visual.spatial_merge_size, visual.window_size, visual.patch_size
@@ -82,8 +91,11 @@ class Qwen25VL(Qwen2VL):
 
 
 class Qwen3VL(Qwen2VL):
-    """Learned positions, interpolated; and "deepstack": tokens taken from inner vision blocks are added to the
-    hidden states behind the first layers of the language model. A visual token carries them behind its embedding."""
+    """Qwen3-VL, with learned positions that are interpolated, and with "deepstack".
+
+    Tokens of inner vision blocks are added to the hidden states after the first layers of the language model. A visual
+    token carries them behind its embedding.
+    """
 
     model_class = Qwen3VLModel
     normalisation = PLAIN_NORMALISATION
@@ -91,6 +103,7 @@ class Qwen3VL(Qwen2VL):
     def plan(
         self, visual: PreTrainedModel, count: int, rows: int, columns: int, device: torch.device
     ) -> dict[str, torch.Tensor]:
+        """The same, and how the learned positions are interpolated."""
         plan = super().plan(visual, count, rows, columns, device)
         indices, weights = get_vision_interpolation_indices_and_weights(
             plan["grid_thw"],
@@ -102,6 +115,7 @@ class Qwen3VL(Qwen2VL):
         return {**plan, "interp_indices": indices.to(device), "interp_weights": weights.to(device)}
 
     def tokens(self, output: Any) -> torch.Tensor:
+        """The same, with the tokens of inner blocks behind each."""
         return torch.cat([output.pooler_output, *output.deepstack_features], dim=-1)
 
     def read(
@@ -113,6 +127,7 @@ class Qwen3VL(Qwen2VL):
         cache: Any = None,
         seen: torch.Tensor | None = None,
     ) -> torch.Tensor:
+        """The same; `deeper` are the tokens of inner blocks."""
         model._deepstack_process = _added_at
         output = model(
             inputs_embeds=embeddings,
@@ -128,16 +143,16 @@ class Qwen3VL(Qwen2VL):
 
 
 def _added_at(hidden: torch.Tensor, places: torch.Tensor, deeper: torch.Tensor) -> torch.Tensor:
-    """What transformers does by a mask, for which it must wait for the GPU in every layer (and a CUDA graph cannot)."""
+    """Replaces a masked assignment of transformers, which waits for the GPU in every layer and cannot be recorded."""
     return hidden.flatten(0, 1).index_add(0, places, deeper.to(hidden.dtype)).view_as(hidden)
 
 
 FAMILIES: dict[str, Qwen2VL] = {"qwen2_vl": Qwen2VL(), "qwen2_5_vl": Qwen25VL(), "qwen3_vl": Qwen3VL()}
-"""By transformers' `model_type`. Adapters hold no state."""
+"""The adapters, by the `model_type` of transformers. They have no state."""
 
 
 def family_of(model_type: str) -> Qwen2VL:
-    """The adapter of an architecture. UsageError if there is none."""
+    """Return the adapter of an architecture. UsageError if there is none."""
     if model_type not in FAMILIES:
-        raise UsageError(f"a backbone of type {model_type} does not fit; types are {', '.join(FAMILIES)}")
+        raise UsageError(f"unknown type of backbone '{model_type}'; types are {', '.join(FAMILIES)}")
     return FAMILIES[model_type]

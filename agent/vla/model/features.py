@@ -1,4 +1,4 @@
-"""What the encoder leaves behind for the head: the newest look at the scene, and earlier ones that show motion."""
+"""What the head gets from the encoder: the newest look at the scene, and earlier ones that show motion."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 GAP_NS, SHORTEST_GAP_NS = 600_000_000, 300_000_000
-"""Time between two looks that motion is read from, and the least: over less, errors of a few millimetres are fast."""
+"""Time between two looks that show motion, and the least: over less, errors of a few millimetres look like motion."""
 
 
 @dataclass(frozen=True)
@@ -16,10 +16,10 @@ class Look:
     """One set of encoded views."""
 
     t_ns: int
-    """When the newest of them were taken [ns]."""
+    """When the newest of the views were taken [ns]."""
     instruction: str
     views: np.ndarray
-    """(V, F) float32, see `ViewReadout.features`."""
+    """(V, F) float32; see `ViewReadout.features`."""
     ee_at_capture: np.ndarray
     """(V, 5) x, y, z [m], yaw [rad] and gripper position when each view was taken."""
     lag_s: np.ndarray
@@ -28,16 +28,16 @@ class Look:
 
 @dataclass(frozen=True)
 class Features:
-    """Answer to `Encode`: all that `act` later needs from the images."""
+    """The answer to `Encode`: all that `act` later needs from the images."""
 
     cameras: tuple[str, ...]
     newest: Look
     earlier: tuple[Look, ...]
-    """Under the same instruction, newest first, as far back as motion needs."""
+    """Earlier looks with the same instruction, newest first, as far back as motion needs."""
 
     @property
     def past(self) -> Look | None:
-        """The look that motion is read from: the newest one that is old enough, if any."""
+        """The look that shows motion when compared with the newest: the newest one that is old enough, if any."""
         oldest = self.earlier[-1] if self.earlier else None
         return oldest if oldest and self.newest.t_ns - oldest.t_ns >= SHORTEST_GAP_NS else None
 
@@ -50,7 +50,7 @@ def feature_distance(features: Sequence[Features], reference: Sequence[Features]
 
 
 def earlier_looks(newest: Look, before: Features | None) -> tuple[Look, ...]:
-    """What of the looks before `newest` is worth keeping beside it."""
+    """The looks before `newest` that are worth keeping."""
     if before is None or before.newest.instruction != newest.instruction:
         return ()
     looks = (before.newest, *before.earlier)
@@ -61,7 +61,7 @@ def earlier_looks(newest: Look, before: Features | None) -> tuple[Look, ...]:
 
 
 def renewed(old: Look, new: Look, places: Sequence[int]) -> Look:
-    """`old` at the time of `new`, whose views take the `places` in it."""
+    """`old` with the views of `new` in the given `places`, at the time of `new`."""
     views, ee_at_capture = old.views.copy(), old.ee_at_capture.copy()
     lag_s = old.lag_s + (new.t_ns - old.t_ns) * 1e-9
     views[places], ee_at_capture[places], lag_s[places] = new.views, new.ee_at_capture, new.lag_s

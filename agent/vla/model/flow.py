@@ -1,11 +1,12 @@
-"""A head that samples chunks: conditional flow matching, and the guidance that makes a chunk continue the last one.
+"""A head that samples chunks by conditional flow matching, and the guidance that makes a chunk continue the last one.
 
-A chunk is sampled by following a learned velocity field from noise at time 0 to a chunk at time 1, along straight lines
-(Lipman et al. 2023, arXiv 2210.02747; as the action expert of pi0, Black et al. 2024, arXiv 2410.24164). In real-time
-chunking (RTC, Black et al. 2025, arXiv 2506.07339) the field is bent towards what the robot has committed itself to.
+A chunk is sampled by following a learned velocity field along straight lines, from noise at time 0 to a chunk at time 1
+(Lipman et al. 2023, arXiv 2210.02747; the action expert of pi0 does the same, Black et al. 2024, arXiv 2410.24164).
+Real-time chunking (RTC, Black et al. 2025, arXiv 2506.07339) steers the field towards the set-points that the robot
+will carry out in any case.
 
-Here a chunk is (B, chunk, 6): set-points minus the end-effector position now, in units of `STEP_SCALE`; cosine and sine
-of their yaw minus the yaw now; gripper, -1 open to 1 closed.
+Here a chunk is (B, chunk, 6): set-points minus the current position of the end effector, in units of `STEP_SCALE`;
+cosine and sine of their yaw minus the current yaw; gripper, -1 open to 1 closed.
 """
 
 from __future__ import annotations
@@ -23,23 +24,23 @@ from vlatency.agent.vla.model.heads import STEP_SCALE
 
 CHANNELS = 6
 STEPS = 5
-"""Euler steps from noise to chunk, as in RTC."""
+"""Euler steps from noise to a chunk, as in RTC."""
 BETA = 5.0
-"""Largest weight of the guidance, as in RTC."""
+"""Greatest weight of the guidance, as in RTC."""
 BLOCKS = 2
 TIME_WIDTH = 16
 LEAST_LEFT = 0.05
-"""The estimate of a chunk is divided by the time left, but by no less than this."""
+"""The distance to the estimated chunk is divided by the time left, or by this if that is greater."""
 
 Velocity: TypeAlias = Callable[[torch.Tensor, float], torch.Tensor]
-"""Noisy chunks (B, chunk, 6) and the time 0..1 to their velocity."""
+"""From noisy chunks (B, chunk, 6) and a time, 0 to 1, to their velocity."""
 
 
 class FlowHead(nn.Module):
-    """What conditions `ActionHead`, a noisy chunk and the time to the chunk's velocity.
+    """From the condition of `ActionHead`, a noisy chunk and the time to the velocity of the chunk.
 
-    The network estimates the chunk itself; the velocity is the straight line there. The two say the same, but this way
-    the network need not reproduce the noise, and the last step lands on the estimate.
+    The network estimates the final chunk, and the velocity leads there in a straight line. The two are equivalent, but
+    this way the network need not reproduce the noise, and the last step ends at the estimate.
     """
 
     def __init__(self, config: PolicyConfig, condition_width: int) -> None:
@@ -54,7 +55,7 @@ class FlowHead(nn.Module):
         self.out = nn.Sequential(nn.LayerNorm(width), nn.GELU(), nn.Linear(width, CHANNELS * config.chunk))
 
     def forward(self, condition: torch.Tensor, noisy: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
-        """Velocity (B, chunk, 6) of chunks (B, chunk, 6) at times (B,), given `ActionHead.condition` (B, C)."""
+        """Velocity (B, chunk, 6) of noisy chunks (B, chunk, 6) at times (B,), given `ActionHead.condition` (B, C)."""
         angles = time.unsqueeze(-1) * (math.pi * 2 ** torch.arange(TIME_WIDTH // 2, device=time.device))
         hidden = self.condition(condition) + self.noisy(torch.cat([noisy.flatten(1), angles.sin(), angles.cos()], -1))
         for block in self.blocks:
@@ -63,7 +64,7 @@ class FlowHead(nn.Module):
         return (estimate - noisy) / (1 - time).clamp(min=LEAST_LEFT)[:, None, None]
 
     def loss(self, condition: torch.Tensor, chunk: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Conditional flow matching: squared error of the velocity, anywhere on the way from noise to `chunk`."""
+        """Conditional flow matching: squared error of the velocity at a random time between noise and `chunk`."""
         noise = torch.randn(chunk.shape, generator=generator)
         time = torch.rand(len(chunk), generator=generator) * (1 - LEAST_LEFT)
         noisy = noise + time[:, None, None] * (chunk - noise)
@@ -73,16 +74,16 @@ class FlowHead(nn.Module):
 
 @dataclass(frozen=True)
 class Guide:
-    """What a sampled chunk shall agree with."""
+    """What a sampled chunk should agree with."""
 
     chunk: torch.Tensor
-    """(chunk, 6)."""
+    """(chunk, 6) the chunk to agree with."""
     weight: torch.Tensor
-    """(chunk, 1) 1 for the set-points that will be carried out in any case, falling to 0 for those that are free."""
+    """(chunk, 1) 1 for set-points that will be carried out in any case, falling to 0 for those that are free."""
 
 
 def soft_mask(frozen: int, rows: int, chunk: int) -> torch.Tensor:
-    """(chunk,) weights of the old chunk: 1 for the `frozen` set-points, decaying until `rows`, 0 from there (RTC)."""
+    """(chunk,) weights of the old chunk: 1 for the `frozen` set-points, falling until `rows`, then 0 (RTC)."""
     left = (rows - torch.arange(chunk)) / (rows - frozen + 1)
     decaying = left * torch.expm1(left) / math.expm1(1)
     index = torch.arange(chunk)
@@ -90,10 +91,10 @@ def soft_mask(frozen: int, rows: int, chunk: int) -> torch.Tensor:
 
 
 def noise_of(t_ns: int, chunk: int) -> torch.Tensor:
-    """(1, chunk, 6) the noise to start from: a pure function of the observation's time [ns].
+    """(1, chunk, 6) the noise to start from, which depends on the time of the observation [ns] alone.
 
-    So an episode's hash depends neither on workers nor on what is answered in one batch with it, and arms that are
-    compared on the same seeds meet the same noise.
+    So a trajectory depends neither on the number of workers nor on the requests in the same batch, and arms that are
+    compared on the same seeds get the same noise.
     """
     return torch.randn(1, chunk, CHANNELS, generator=torch.Generator().manual_seed(t_ns))
 
@@ -101,7 +102,7 @@ def noise_of(t_ns: int, chunk: int) -> torch.Tensor:
 def sample(
     velocity: Velocity, noise: torch.Tensor, guide: Guide | None = None, steps: int = STEPS, beta: float = BETA
 ) -> torch.Tensor:
-    """Chunks (B, chunk, 6): `noise` carried along `velocity` by Euler's method, bent towards `guide` if any."""
+    """Sample chunks (B, chunk, 6): carry `noise` along `velocity` by Euler's method, steered towards `guide` if any."""
     chunk = noise
     for step in range(steps):
         time = step / steps
@@ -113,9 +114,9 @@ def sample(
 def _guided(velocity: Velocity, chunk: torch.Tensor, time: float, guide: Guide, beta: float) -> torch.Tensor:
     """Velocity with pseudo-inverse guidance (Song et al. 2023; equations 2 to 4 of RTC).
 
-    v + min(beta, (1 - t) / (t r^2)) (Y - A)^T diag(W) dA/da, where a is the noisy chunk, A = a + (1 - t) v what it is
-    expected to become, Y and W the guide, r^2 = (1 - t)^2 / (t^2 + (1 - t)^2). Where the model is certain, dA/da is
-    zero, and no guidance moves it.
+    v + min(beta, (1 - t) / (t r^2)) (Y - A)^T diag(W) dA/da, where a is the noisy chunk, A = a + (1 - t) v the chunk
+    that it is expected to become, Y and W the guide, and r^2 = (1 - t)^2 / (t^2 + (1 - t)^2). Where the model is
+    certain, dA/da is zero and the guidance has no effect.
     """
     with torch.enable_grad():
         noisy = chunk.detach().requires_grad_()
@@ -128,21 +129,28 @@ def _guided(velocity: Velocity, chunk: torch.Tensor, time: float, guide: Guide, 
 
 
 def relative(points: torch.Tensor, ee_pose: torch.Tensor) -> torch.Tensor:
-    """Set-points (..., rows, 5) [m, rad, 0 open to 1 closed] as a chunk (..., rows, 6) for a hand at (..., 4)."""
+    """Set-points (..., rows, 5) [m, rad, 0 to 1 closed] as a chunk (..., rows, 6) for an end effector at (..., 4)."""
     xyz = (points[..., :3] - ee_pose[..., None, :3]) / STEP_SCALE
     turn = points[..., 3:4] - ee_pose[..., None, 3:]
     return torch.cat([xyz, turn.cos(), turn.sin(), 2 * points[..., 4:] - 1], dim=-1)
 
 
 def absolute(chunk: torch.Tensor, ee_pose: torch.Tensor) -> torch.Tensor:
-    """The inverse of `relative`, but for the gripper, which is open or closed."""
+    """Inverse of `relative`, except that the gripper is rounded to open or closed."""
     xyz = STEP_SCALE * chunk[..., :3] + ee_pose[..., None, :3]
     yaw = torch.atan2(chunk[..., 4:5], chunk[..., 3:4]) + ee_pose[..., None, 3:]
     return torch.cat([xyz, yaw, (chunk[..., 5:] > 0).to(xyz.dtype)], dim=-1)
 
 
 def guide_of(plan: torch.Tensor, frozen: int, ee_pose: torch.Tensor, chunk: int) -> Guide:
-    """The guide to continue `plan` (rows, 5), absolute set-points at the times of the first rows; hand at (4,)."""
+    """The guide for a chunk that continues `plan`.
+
+    Args:
+        plan: (rows, 5) absolute set-points at the times of the first rows of the chunk.
+        frozen: How many of them will be carried out in any case.
+        ee_pose: (4,) current pose of the end effector.
+        chunk: Set-points in the chunk.
+    """
     rows = min(len(plan), chunk)
     towards = torch.zeros(chunk, CHANNELS, dtype=plan.dtype, device=plan.device)
     towards[:rows] = relative(plan[:rows], ee_pose)

@@ -1,4 +1,4 @@
-"""The fast half of the policy: features of the views, fresh sensor readings and the features' age to set-points."""
+"""The fast part of the policy: from features of the views, their age and fresh sensor readings to set-points."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from vlatency.agent.vla.model.encoder import POINT_WIDTH
 WORKSPACE_CENTRE = (0.5, 0.0, 0.1)
 WORKSPACE_SCALE = 0.2
 STEP_SCALE = 0.1
-"""Natural size of what the head predicts [m], so that an untrained head starts near the right magnitude."""
+"""Typical size of what the head predicts [m], so that an untrained head starts at the right magnitude."""
 HAND_WIDTH = 6
 WRENCH_BLOCK = 5
-# Contact forces and torques reach about this much [N, N m].
+# Typical magnitude of contact forces and torques [N, N m].
 WRENCH_SCALE = (20.0, 20.0, 20.0, 2.0, 2.0, 2.0)
 AGE_WIDTH = 8
 MOTION_WIDTH = 10
@@ -32,7 +32,7 @@ class SensorBatch:
     ee_pose: torch.Tensor
     """(B, 4) end-effector x, y, z [m], yaw [rad]."""
     gripper_pos: torch.Tensor
-    """(B,) 0 open .. 1 closed."""
+    """(B,) 0 open to 1 closed."""
     gripper_vel: torch.Tensor
     """(B,) [1/s]."""
     joint_pos: torch.Tensor
@@ -50,69 +50,69 @@ class ViewBatch:
     features: torch.Tensor
     """(B, V, F) from `ViewReadout.features`."""
     view_ids: torch.Tensor
-    """(V,) or (B, V) long, indices in `PolicyConfig.cameras`."""
+    """(V,) or (B, V) integers, indices in `PolicyConfig.cameras`."""
     ee_at_capture: torch.Tensor
     """(B, V, 5) end-effector x, y, z [m], yaw [rad] and gripper position when each view was taken."""
     lag_s: torch.Tensor
-    """(B, V) how much older each view is than the newest of its moment [s]; zero when all were taken at once."""
+    """(B, V) how much older each view is than the newest of its moment [s]; zero if all were taken at once."""
 
 
 @dataclass(frozen=True)
 class Past:
-    """Views of the same B episodes some time earlier, encoded under the same instruction: what shows motion."""
+    """Views of the same B episodes some time earlier, encoded with the same instruction, which show motion."""
 
     views: ViewBatch
     gap_s: torch.Tensor
-    """(B,) how much earlier [s]; 0 where there are none, and the views are then ignored."""
+    """(B,) how much earlier [s]; 0 if there are none, and the views are then ignored."""
 
 
 @dataclass(frozen=True)
 class Condition:
-    """All that a chunk may depend on, of B moments."""
+    """All that the chunks of B moments may depend on."""
 
     seen: torch.Tensor
-    """(B, 3) instructed object when the views were taken, in units of the workspace."""
+    """(B, 3) the instructed object when the views were taken, in units of the workspace."""
     turned: torch.Tensor
-    """(B, 4) see `HeadOutput.turned`."""
+    """(B, 4); see `HeadOutput.turned`."""
     inputs: torch.Tensor
     """(B, `ActionHead.condition_width`) pooled views, sensors, hand, age and motion."""
 
 
 @dataclass(frozen=True)
 class HeadOutput:
-    """Prediction of B moments."""
+    """Prediction for B moments."""
 
     seen: torch.Tensor
-    """(B, 3) instructed object when the views were taken, robot base frame [m]."""
+    """(B, 3) the instructed object when the views were taken, in the frame of the robot's base [m]."""
     turned: torch.Tensor
-    """(B, 4) cosine and sine of twice and of four times its yaw then, for objects that look the same after half or a
-    quarter of a turn: continuous where the hand's best yaw jumps."""
+    """(B, 4) cosine and sine of two and of four times its yaw, for objects that look the same after half a turn or a
+    quarter: they are continuous where the best yaw of the gripper jumps."""
     target: torch.Tensor
-    """(B, 3) the object now [m]."""
+    """(B, 3) the object now, in the same frame [m]."""
     target_in_hand: torch.Tensor
-    """(B, 3) the same minus the end-effector position now [m]."""
+    """(B, 3) the same minus the current position of the end effector [m]."""
     chunk_xyz: torch.Tensor
-    """(B, chunk, 3) set-points minus the end-effector position now [m]."""
+    """(B, chunk, 3) set-points minus the current position of the end effector [m]."""
     chunk_yaw: torch.Tensor
-    """(B, chunk, 2) cosine and sine (not normalised) of the set-points' yaw minus the yaw now."""
+    """(B, chunk, 2) cosine and sine, not normalised, of the yaw of the set-points minus the current yaw."""
     gripper: torch.Tensor
     """(B, chunk) logits of "closed"."""
 
 
 def hand_features(xyz: torch.Tensor, yaw: torch.Tensor, gripper: torch.Tensor) -> torch.Tensor:
-    """(..., HAND_WIDTH) normalised position, cosine and sine of the yaw, gripper opening."""
+    """(..., HAND_WIDTH) normalised position, cosine and sine of the yaw, position of the gripper."""
     place = (xyz - xyz.new_tensor(WORKSPACE_CENTRE)) / WORKSPACE_SCALE
     return torch.cat([place, yaw.cos().unsqueeze(-1), yaw.sin().unsqueeze(-1), gripper.unsqueeze(-1)], dim=-1)
 
 
 def age_features(age_s: torch.Tensor) -> torch.Tensor:
-    """(B,) ages [s] to (B, AGE_WIDTH): linear, logarithmic and periodic."""
+    """From ages (B,) [s] to (B, AGE_WIDTH): linear, logarithmic and periodic."""
     angles = age_s.unsqueeze(-1) * (2 * math.pi / age_s.new_tensor([0.8, 1.6, 3.2]))
     return torch.cat([torch.stack([age_s, age_s.log1p()], dim=-1), angles.sin(), angles.cos()], dim=-1)
 
 
 class SensorEncoder(nn.Module):
-    """Readings to one vector; the force/torque window is averaged over blocks of 10 ms first."""
+    """From readings to one vector. The window of forces and torques is first averaged over blocks of 10 ms."""
 
     def __init__(self, config: PolicyConfig) -> None:
         super().__init__()
@@ -122,9 +122,9 @@ class SensorEncoder(nn.Module):
         )
 
     def forward(self, sensors: SensorBatch) -> torch.Tensor:
-        """(B, sensor_width)."""
+        """From readings to (B, sensor_width)."""
         blocks = sensors.wrench.unflatten(1, (-1, WRENCH_BLOCK)).mean(dim=2)
-        # Impacts are brief and large; tanh keeps them from drowning everything else.
+        # Impacts are short and large. tanh prevents them from hiding everything else.
         wrench = torch.tanh(blocks / blocks.new_tensor(WRENCH_SCALE)).flatten(1)
         state = [
             hand_features(sensors.ee_pose[:, :3], sensors.ee_pose[:, 3], sensors.gripper_pos),
@@ -138,7 +138,7 @@ class SensorEncoder(nn.Module):
 
 
 class ViewPool(nn.Module):
-    """Combines any number of views in any order; one set of weights serves the three ways of pooling."""
+    """Combines any number of views in any order. One set of weights serves the three ways of pooling."""
 
     def __init__(self, config: PolicyConfig, feature_width: int) -> None:
         super().__init__()
@@ -151,9 +151,9 @@ class ViewPool(nn.Module):
         self.score = nn.Linear(width, self.heads)
 
     def forward(self, views: ViewBatch, pool: Pool) -> torch.Tensor:
-        """(B, view_width)."""
+        """From encoded views to (B, view_width)."""
         count, number = views.features.shape[:2]
-        # The heat-pooled hidden state has the backbone's scale; coordinates and probability already have their own.
+        # The hidden state has the scale of the backbone. Coordinates and probabilities need no normalisation.
         features = torch.cat(
             [self.norm(views.features[..., :-POINT_WIDTH]), views.features[..., -POINT_WIDTH:]], dim=-1
         )
@@ -170,10 +170,10 @@ class ViewPool(nn.Module):
 
 
 class ActionHead(nn.Module):
-    """Pooled views, sensors and age to the target and a chunk of set-points.
+    """From pooled views, sensors and feature age to the target and a chunk of set-points.
 
-    Motion is the difference of two looks at the object over the time between them. Both looks go through the same
-    layers, so that what they get wrong in common cancels.
+    Motion is the difference between two looks at the object, divided by the time between them. Both go through the same
+    layers, so that their common errors cancel.
     """
 
     def __init__(self, config: PolicyConfig, feature_width: int) -> None:
@@ -194,7 +194,15 @@ class ActionHead(nn.Module):
     def condition(
         self, views: ViewBatch, sensors: SensorBatch, age_s: torch.Tensor, pool: Pool, past: Past | None = None
     ) -> Condition:
-        """What trunk and flow head start from. `age_s` (B,): time since the capture of the newest views [s]."""
+        """Compute the input of trunk and flow head.
+
+        Args:
+            views: The newest look.
+            sensors: Current readings.
+            age_s: (B,) time since the newest views were taken [s].
+            pool: How views are combined.
+            past: An earlier look, if any.
+        """
         if "wrench" in self.without:
             sensors = replace(sensors, wrench=torch.zeros_like(sensors.wrench))
         if "age" in self.without:
@@ -217,7 +225,7 @@ class ActionHead(nn.Module):
     def forward(
         self, views: ViewBatch, sensors: SensorBatch, age_s: torch.Tensor, pool: Pool, past: Past | None = None
     ) -> HeadOutput:
-        """See `condition` for the arguments."""
+        """Predict target and chunk; see `condition` for the arguments."""
         condition = self.condition(views, sensors, age_s, pool, past)
         out = self.out(self.trunk(condition.inputs)).float()
         places, chunk = out[:, :6], out[:, 6:].unflatten(-1, (self.chunk, 6))

@@ -1,4 +1,4 @@
-"""Batches of token rows as tensors, with M-RoPE positions computed once per layout."""
+"""Batches of token rows as tensors, with their M-RoPE positions, computed once each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ K = TypeVar("K")
 
 @dataclass(frozen=True)
 class Layout:
-    """Rows padded on the right to one length S.
+    """R rows, padded on the right to a common length S.
 
     Under causal attention no token sees the padding behind it, so no mask is needed.
     """
@@ -29,11 +29,11 @@ class Layout:
     positions: torch.Tensor
     """(3, R, S) time, height and width positions of M-RoPE."""
     visual: torch.Tensor
-    """Indices of the visual tokens in the flattened (R * S), in the order rows, views, raster."""
+    """Indices of the visual tokens in the flattened rows (R * S): in the order of rows, then views, then raster."""
 
 
 _Row = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-"""Ids (S,), positions (S, 3) and places of the visual tokens of one row."""
+"""Ids (S,), positions (S, 3) and indices of the visual tokens of one row."""
 
 
 def _stacked(rows: list[_Row], device: torch.device) -> Layout:
@@ -44,8 +44,13 @@ def _stacked(rows: list[_Row], device: torch.device) -> Layout:
 
 
 def _seen(starts: list[int], rest: int, device: torch.device) -> torch.Tensor | None:
-    """(R, 1, S, P + S): tokens see the `starts` tokens of their row before them, not the padding of P, and each other
-    causally. None if nothing is padded."""
+    """Which tokens of both parts each token of the second part sees, boolean (R, 1, S, P + S).
+
+    It sees the `starts` tokens of its row in the first part, not their padding to P, and the second part causally.
+
+    Returns:
+        The mask, or None if nothing is padded.
+    """
     longest = max(starts)
     if min(starts) == longest:
         return None
@@ -134,14 +139,14 @@ class Layouts:
         return self._rows[key]
 
     def _row_positions(self, model: PreTrainedModel, row: Row, grid: tuple[int, int]) -> torch.Tensor:
-        """(S, 3) positions from the model's own rule."""
+        """(S, 3) positions by the rule of the model itself."""
         key = (row.visual, grid)
         if key not in self._positions:
             merge = model.config.vision_config.spatial_merge_size
             views = sum(row.visual) // (grid[0] * grid[1])
             positions, _ = model.get_rope_index(
                 torch.tensor([row.ids]),
-                # Without the token types transformers falls back to plain one-dimensional positions in silence.
+                # Without token types transformers silently falls back to one-dimensional positions.
                 mm_token_type_ids=torch.tensor([row.visual], dtype=torch.int32),
                 image_grid_thw=torch.tensor([[1, grid[0] * merge, grid[1] * merge]] * views),
             )

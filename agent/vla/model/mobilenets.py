@@ -1,11 +1,11 @@
-"""MobileNetV3-Small, EfficientNet-B0 and EfficientNet-Lite0 up to their last feature map, from one kind of block.
+"""MobileNetV3-Small, EfficientNet-B0 and EfficientNet-Lite0 up to their last feature map, built from one kind of block.
 
-timm has them, but cannot be imported without torchvision, which has no build for every torch (none for its CPU
-build on PyPI), and transformers has only EfficientNet. Parameters are named as in timm's `tf_` models, whose
-published weights load as they are; so is the padding, TensorFlow's "same".
+timm has them too, but needs torchvision, which does not exist for every build of torch (on PyPI not for its CPU build);
+transformers has EfficientNet only. Parameters have the names of timm's `tf_` models, so that their published weights
+can be loaded, and the padding is theirs, "same" of TensorFlow.
 
-Sources: Howard et al., Searching for MobileNetV3, 2019, table 2; Tan and Le, EfficientNet, 2019, table 1;
-EfficientNet-Lite is B0 without squeeze-and-excite and with ReLU6.
+Sources: Howard et al., Searching for MobileNetV3, 2019, table 2; Tan and Le, EfficientNet, 2019, table 1.
+EfficientNet-Lite0 is B0 with ReLU6 and without squeeze-and-excite.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from torch.nn import functional as F
 Function = Callable[[torch.Tensor], torch.Tensor]
 ACTIVATIONS: dict[str, Function] = {"relu": F.relu, "relu6": F.relu6, "silu": F.silu, "hardswish": F.hardswish}
 GATES: dict[str, tuple[Function, Function]] = {"hard": (F.relu, F.hardsigmoid), "soft": (F.silu, torch.sigmoid)}
-# TensorFlow's, with which the published weights were trained.
+# Those of TensorFlow, with which the published weights were trained.
 NORM_EPS, NORM_MOMENTUM = 1e-3, 0.01
 
 
 @dataclass(frozen=True)
 class Block:
-    """An inverted residual: widen to `hidden` channels, filter each, weigh them, narrow to `out`."""
+    """An inverted residual: widen to `hidden` channels, filter each, weight them, narrow to `out`."""
 
     kernel: int
     stride: int
@@ -35,24 +35,24 @@ class Block:
     out: int
     act: str
     squeeze: int = 0
-    """Channels between the two layers of squeeze-and-excite; 0: none."""
+    """Channels between the two layers of squeeze-and-excite; 0 for a block without it."""
 
 
 @dataclass(frozen=True)
 class Network:
-    """A stem of stride 2, stages of blocks, and a last 1 x 1 convolution."""
+    """A stem of stride 2, stages of blocks, and a final 1 x 1 convolution."""
 
     stem: int
     stem_act: str
     gate: str
-    """Of squeeze-and-excite: "hard" sigmoid with ReLU before it, or "soft" with SiLU."""
+    """Functions of squeeze-and-excite: "hard" for ReLU and a hard sigmoid, "soft" for SiLU and a sigmoid."""
     stages: tuple[tuple[Block, ...], ...]
     head: int
     head_names: tuple[str, str] = ("conv_head", "bn2")
 
     @property
     def head_act(self) -> str:
-        """The last convolution is activated like the stem."""
+        """Activation of the final convolution, the same as of the stem."""
         return self.stem_act
 
 
@@ -90,7 +90,7 @@ NETWORKS = {
 
 
 class SameConv2d(nn.Conv2d):
-    """Convolution without bias that pads as TensorFlow does for sides that are whole multiples of the stride."""
+    """A convolution without bias, padded as in TensorFlow for sides that are multiples of the stride."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
         super().__init__(inputs, outputs, kernel, stride, groups=groups, bias=False)
@@ -98,25 +98,25 @@ class SameConv2d(nn.Conv2d):
         self.sides = (before, kernel - stride - before) * 2
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, inputs, H, W) to (N, outputs, H / stride, W / stride)."""
+        """From (N, inputs, H, W) to (N, outputs, H / stride, W / stride)."""
         return super().forward(F.pad(x, self.sides) if any(self.sides) else x)
 
 
 class Norm(nn.BatchNorm2d):
-    """Batch normalisation and what follows it."""
+    """Batch normalisation and an activation."""
 
     def __init__(self, width: int, act: str = "") -> None:
         super().__init__(width, NORM_EPS, NORM_MOMENTUM)
         self.act = act
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Same shape."""
+        """The same shape."""
         x = super().forward(x)
         return ACTIVATIONS[self.act](x) if self.act else x
 
 
 class SqueezeExcite(nn.Module):
-    """Weighs each channel by what all of them hold on average."""
+    """Weights each channel by a function of the mean of all channels."""
 
     def __init__(self, width: int, inner: int, gate: str) -> None:
         super().__init__()
@@ -125,12 +125,12 @@ class SqueezeExcite(nn.Module):
         self.inner, self.gate = GATES[gate]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Same shape."""
+        """The same shape."""
         return x * self.gate(self.conv_expand(self.inner(self.conv_reduce(x.mean((2, 3), keepdim=True)))))
 
 
 class InvertedResidual(nn.Sequential):
-    """The layers of a `Block` in order, and the input added where it has the output's shape."""
+    """The layers of a `Block` in order. The input is added if it has the shape of the output."""
 
     def __init__(self, inputs: int, block: Block, gate: str) -> None:
         hidden, layers = block.hidden, OrderedDict[str, nn.Module]()
@@ -147,7 +147,7 @@ class InvertedResidual(nn.Sequential):
         self.residual = block.stride == 1 and inputs == block.out
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, inputs, H, W) to (N, out, H / stride, W / stride)."""
+        """From (N, inputs, H, W) to (N, out, H / stride, W / stride)."""
         out = x
         for layer in self:
             out = layer(out)
@@ -155,7 +155,7 @@ class InvertedResidual(nn.Sequential):
 
 
 class MobileNet(nn.Module):
-    """One of `NETWORKS`: images (N, 3, H, W), sides multiples of 32, to features (N, channels, H / 32, W / 32)."""
+    """One of `NETWORKS`: from images (N, 3, H, W), sides multiples of 32, to maps (N, channels, H / 32, W / 32)."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -175,6 +175,6 @@ class MobileNet(nn.Module):
         self.published_names = {f"head.{index}.": f"{name}." for index, name in enumerate(network.head_names)}
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Last feature map."""
+        """The last feature map."""
         features: torch.Tensor = self.head(self.blocks(self.bn1(self.conv_stem(images))))
         return features

@@ -1,8 +1,8 @@
-"""Convolutions before the tiny vision tower: they learn to tell small shapes, which one linear map of a patch does not.
+"""Convolutions before the tiny vision tower, which learn to recognise small shapes.
 
-With Qwen's linear patch embedding the shape of an object 12 pixels wide stayed a guess; an auxiliary loss on these
-maps, one prediction a cell of four pixels, is what teaches it. See "Early Convolutions Help
-Transformers See Better" (Xiao et al., 2021).
+With Qwen's linear patch embedding the policy only guessed the shape of an object 12 pixels wide. It learns shapes from
+an auxiliary loss on these maps, with one prediction per cell of 4 x 4 pixels. See "Early Convolutions Help Transformers
+See Better" (Xiao et al., 2021).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from vlatency.agent.vla.model.views import normalisation
 
 STRIDE = 4
-"""Pixels along each side of one cell of the maps."""
+"""Pixels along each side of a cell of the maps."""
 
 
 class _Residual(nn.Module):
@@ -27,7 +27,7 @@ class _Residual(nn.Module):
 
 
 class Stem(nn.Module):
-    """Images to maps of a quarter of their size; each cell sees 34 pixels around it."""
+    """From images to maps of a quarter of their size. Each cell depends on 34 x 34 pixels."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Stem(nn.Module):
         )
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Images (N, H, W, 3) uint8, sides multiples of 4, to maps (N, C, H / 4, W / 4)."""
+        """From images (N, H, W, 3) uint8, sides multiples of 4, to maps (N, C, H / 4, W / 4)."""
         scale, shift = normalisation(pixels.device)
         images = (pixels.permute(0, 3, 1, 2).float() - 128) * scale.view(3, 1, 1) + shift.view(3, 1, 1)
         maps: torch.Tensor = self.convs(images.to(next(self.parameters()).dtype))
@@ -48,9 +48,15 @@ class Stem(nn.Module):
 
 
 def cut(maps: torch.Tensor, patch: int, merge: int) -> tuple[torch.Tensor, tuple[int, int]]:
-    """Maps (N, C, h, w) into patches (N * rows * columns, C * patch * patch) in Qwen's order, and their grid.
+    """Cut maps (N, C, h, w) into patches in the order of Qwen, in which the patches of a visual token are neighbours.
 
-    The patches of one visual token are neighbours; `patch` is in cells of the maps.
+    Args:
+        maps: The maps.
+        patch: Side of a patch, in cells of the maps.
+        merge: Patches along each side of a visual token.
+
+    Returns:
+        Patches (N * rows * columns, C * patch * patch) and their grid (rows, columns).
     """
     count, channels, height, width = maps.shape
     rows, columns = height // patch, width // patch

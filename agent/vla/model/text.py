@@ -1,7 +1,7 @@
-"""The text side of a prompt: tokenizer and token layout.
+"""The text of a prompt: tokenizer and token rows.
 
-The tiny policy has a byte-level BPE of its own, trained in-process on the instructions, with Qwen's special
-tokens. The layout puts the text before the image, because causal attention lets a token see only what precedes it.
+The tiny policy has its own byte-level BPE, trained on the instructions when a policy is made, with Qwen's special
+tokens. Text comes before the images, because under causal attention a token sees only what precedes it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ VERBS = ("Pick up", "Grasp", "Lift", "Take", "Catch", "Hold", "Move", "Reach")
 
 
 def instruction_corpus() -> list[str]:
-    """Sentences whose words become whole tokens."""
+    """Sentences whose words shall each become one token."""
     things = [f"the {colour} {shape}" for colour in COLOUR_NAMES for shape in SHAPE_NAMES]
     sentences = [f"{verb} {thing}" for verb in VERBS for thing in things]
     sentences += [f"{verb} {thing} from the moving conveyor belt" for verb in VERBS[:2] for thing in things]
@@ -43,7 +43,7 @@ def instruction_corpus() -> list[str]:
 
 
 def train_tokenizer(corpus: Iterable[str]) -> Tokenizer:
-    """Byte-level BPE that knows every word of `corpus`; other text falls back to smaller pieces, never to unknown."""
+    """Train a byte-level BPE that knows every word of `corpus`. Other words become pieces, never unknown."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -60,7 +60,7 @@ def train_tokenizer(corpus: Iterable[str]) -> Tokenizer:
 
 @dataclass(frozen=True)
 class Row:
-    """One sequence: token ids, and which of them are visual."""
+    """One sequence: its token ids, and which of them are visual."""
 
     ids: tuple[int, ...]
     visual: tuple[bool, ...]
@@ -72,7 +72,7 @@ class Prompts:
     def __init__(self, tokenizer: Tokenizer, config: PolicyConfig) -> None:
         self.tokenizer = tokenizer
         self.config = config
-        # An instruction must not be able to open or close an image: special tokens in it count as plain text.
+        # Special tokens in an instruction count as plain text, so that it cannot open or close an image.
         tokenizer.encode_special_tokens = True
         self.image_pad = self._special(IMAGE_PAD)
         self.vision_end = self._special("<|vision_end|>")
@@ -85,7 +85,7 @@ class Prompts:
         return identifier
 
     def _ids(self, template: str, **values: str) -> list[int]:
-        """Token ids of a template; only the special tokens of the template itself are special."""
+        """Token ids of a template. Only the special tokens of the template itself are special."""
         ids: list[int] = []
         for piece in _SPECIAL.split(template):
             if _SPECIAL.fullmatch(piece):
@@ -102,7 +102,7 @@ class Prompts:
         return (self._row([opening + views[0], *views[1:]], tokens, joint=True),)
 
     def _row(self, texts: list[list[int]], tokens: int, joint: bool = False) -> Row:
-        """Nothing follows the last image: no visual token could see it, so it would only cost time."""
+        """A row that ends with its last image: no visual token could see text behind it."""
         if not joint:
             texts = [list(itertools.chain.from_iterable(texts))]
         ids: list[int] = []

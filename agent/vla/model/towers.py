@@ -1,9 +1,9 @@
-"""Light vision encoders in place of Qwen's tower: CLIP, MobileNet or EfficientNet behind a projector."""
+"""Light vision encoders in place of Qwen's vision tower: CLIP, MobileNet or EfficientNet with a projector."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from safetensors import SafetensorError
@@ -21,22 +21,22 @@ WEIGHTS_FILE = "model.safetensors"
 
 
 class Clip(nn.Module):
-    """The image half of CLIP ViT-B: images (N, 3, H, W) to its patches' features (N, 768, H / patch, W / patch)."""
+    """The image half of CLIP ViT-B: from images (N, 3, H, W) to maps (N, 768, H / patch, W / patch)."""
 
     channels = 768
-    published_names = {"model.": ""}
+    published_names: ClassVar[dict[str, str]] = {"model.": ""}
 
     def __init__(self, patch_size: int) -> None:
         from transformers import CLIPVisionConfig, CLIPVisionModel
 
         super().__init__()
         self.model = CLIPVisionModel(CLIPVisionConfig(patch_size=patch_size))
-        # It serves CLIP's class token only, which no one reads here.
+        # It is for the class token only, which is not used here.
         self.model.post_layernorm = nn.Identity()
         self.patch_size = patch_size
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Last hidden states of the patches; learned positions are interpolated away from 224 x 224."""
+        """Last hidden states of the patches. Learned positions are interpolated for sizes other than 224 x 224."""
         hidden = self.model(images, interpolate_pos_encoding=True).last_hidden_state[:, 1:]
         rows = images.shape[2] // self.patch_size
         cells: torch.Tensor = hidden.unflatten(1, (rows, -1))
@@ -44,7 +44,7 @@ class Clip(nn.Module):
 
 
 class LightTower(nn.Module):
-    """Pixels to visual tokens of the language model's width, with a normalisation of its own."""
+    """From pixels to visual tokens of the language model's width."""
 
     def __init__(self, config: PolicyConfig, width: int) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class LightTower(nn.Module):
         self.network: MobileNet | Clip = MobileNet(row.name) if row.name in NETWORKS else Clip(row.stride)
         self.merge = row.merge
         self.mean, self.std = row.mean, row.std
-        # Statistics of the published weights are better than those of a few nearly equal views.
+        # The statistics of published weights are better than those of a few views that are nearly equal.
         self.fixed_statistics = bool(config.vision_weights)
         inputs = self.network.channels * row.merge**2
         self.projector = nn.Sequential(
@@ -60,16 +60,16 @@ class LightTower(nn.Module):
         )
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, tuple[int, int]]:
-        """Pixels (N, H, W, 3) uint8, whole cells, to tokens (N, T, width) in raster order and their grid."""
+        """From pixels (N, H, W, 3) uint8, whole cells, to tokens (N, T, width) in raster order and their grid."""
         scale, shift = normalisation(pixels.device, self.mean, self.std)
         images = ((pixels.float() - 128) * scale + shift).to(next(self.parameters()).dtype)
-        # The colours stay innermost in memory, which is the layout that convolutions like.
+        # The colours stay innermost in memory, where convolutions are fastest.
         images = images.permute(0, 3, 1, 2)
         cells = F.pixel_unshuffle(self.network(images), self.merge)
         return self.projector(cells.flatten(2).transpose(1, 2)), (cells.shape[2], cells.shape[3])
 
     def train(self, mode: bool = True) -> Self:
-        """As of any module, but that fixed statistics stay fixed."""
+        """As for any module, except that fixed statistics stay fixed."""
         super().train(mode)
         if self.fixed_statistics:
             for module in self.network.modules():
@@ -79,20 +79,24 @@ class LightTower(nn.Module):
 
 
 def load_published(tower: LightTower, source: str) -> None:
-    """Fills the network, not the projector, from a folder or hub id that holds published weights as safetensors.
+    """Load published weights into the network; the projector stays as it is.
+
+    Args:
+        tower: The vision encoder.
+        source: Folder or hub id with the weights as safetensors.
 
     Raises:
-        UsageError: there is no such file, or it does not fit.
+        UsageError: There is no such file, or it does not fit.
     """
     path = _weights_file(source)
     try:
-        # A whole CLIP, too, holds its image half under these names, behind a prefix.
+        # In a whole CLIP the image half has the same names after this prefix.
         state = {name.removeprefix("vision_model."): tensor for name, tensor in load_file(path).items()}
     except (SafetensorError, OSError) as error:
         raise UsageError(f"{path} is not a readable safetensors file ({error})") from error
     wanted = tower.network.state_dict()
     published = {published_name(name, tower.network.published_names): name for name in wanted}
-    # timm's files leave this counter out, and nothing here reads it.
+    # The files of timm leave this counter out, and nothing here reads it.
     counters = {name for name in wanted if name.endswith("num_batches_tracked")}
     found = {ours: state[theirs] for theirs, ours in published.items() if theirs in state}
     wrong = [name for name in wanted.keys() - counters if name not in found or found[name].shape != wanted[name].shape]
@@ -102,7 +106,7 @@ def load_published(tower: LightTower, source: str) -> None:
 
 
 def published_name(name: str, published_names: dict[str, str]) -> str:
-    """What a tensor of a network is called in files of published weights."""
+    """Name of a tensor in files of published weights."""
     for ours, theirs in published_names.items():
         if name.startswith(ours):
             return theirs + name.removeprefix(ours)
@@ -119,5 +123,5 @@ def _weights_file(source: str) -> Path:
     except Exception as error:  # the hub has many exceptions of its own
         reason = str(error).strip().split("\n")[0]
         raise UsageError(
-            f"no vision weights '{source}': give a folder that holds {WEIGHTS_FILE}, or a hub id ({reason})"
+            f"no vision weights '{source}': give a folder with {WEIGHTS_FILE}, or a hub id ({reason})"
         ) from error

@@ -1,4 +1,4 @@
-"""From camera images to Qwen-VL's patches, equal to transformers' `Qwen2VLImageProcessorPil` but faster."""
+"""From camera images to the patches of Qwen-VL, as `Qwen2VLImageProcessorPil` of transformers does, but faster."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from vlatency.agent.vla.model.config import PolicyConfig
 from vlatency.agent.vla.model.zoo import CLIP_NORMALISATION
 
 Colour = tuple[float, float, float]
-# Qwen2-VL and Qwen2.5-VL use CLIP's.
+# Qwen2-VL and Qwen2.5-VL normalise as CLIP does.
 MEAN, STD = CLIP_NORMALISATION
 
 
 def rounded_size(width: int, height: int, config: PolicyConfig) -> tuple[int, int]:
-    """`(width, height)` [px] of a view asked for as `width` x `height`, see `smart_resize`."""
+    """`(width, height)` [px] of a view for which `width` x `height` is asked; see `smart_resize`."""
     return smart_resize(width, height, config.cell)
 
 
@@ -29,22 +29,22 @@ def token_grid(width: int, height: int, config: PolicyConfig) -> tuple[int, int]
 
 
 def resize(image: np.ndarray, width: int, height: int, config: PolicyConfig) -> np.ndarray:
-    """View `image` (H, W, 3) uint8 resampled (bicubic) to `rounded_size(width, height)`; itself if it has that size."""
+    """Resample (bicubic) a view (H, W, 3) uint8 to `rounded_size`. The image itself is returned if it has that size."""
     return resample(image, rounded_size(width, height, config))
 
 
 def resample(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Image (H, W, 3) uint8 resampled (bicubic) to `size` (width, height) [px]; itself if it has that size."""
+    """Resample (bicubic) an image (H, W, 3) uint8 to `size`, (width, height) [px]. Itself if it has that size."""
     if image.shape[1::-1] == size:
         return image
     return np.asarray(Image.fromarray(image).resize(size, resample=Image.Resampling.BICUBIC))
 
 
 def resize_on_device(images: torch.Tensor, width: int, height: int, config: PolicyConfig) -> torch.Tensor:
-    """What `resize` does to views (N, H, W, 3) uint8, on the device where they are, in float32.
+    """Do what `resize` does, in float32 on the device of the views (N, H, W, 3) uint8.
 
-    As PIL does, first along the rows, then along the columns, with bytes between: no value differs by more than
-    RESIZE_TOLERANCE, also of random bytes.
+    As in PIL, first along the rows and then along the columns, rounded to bytes in between. So no value differs by more
+    than `RESIZE_TOLERANCE`, even for random bytes.
     """
     columns, rows = rounded_size(width, height, config)
     if images.shape[1:3] == (rows, columns):
@@ -56,19 +56,19 @@ def resize_on_device(images: torch.Tensor, width: int, height: int, config: Poli
 
 
 RESIZE_TOLERANCE = 2
-"""Grey levels: torch and PIL round the weights of their sums differently, in either direction."""
+"""Greatest difference in grey levels. torch and PIL round the weights of their sums differently."""
 
 
 def pack(images: torch.Tensor, config: PolicyConfig) -> tuple[torch.Tensor, tuple[int, int]]:
-    """Patches of still images as bytes; `PatchProjection` folds the normalisation into its weights.
+    """Cut still images into patches of bytes. `PatchProjection` has the normalisation in its weights.
 
     Args:
-        images: (N, H, W, 3) uint8, sides whole multiples of `patch_size * merge_size`.
-        config: gives patch and merge size.
+        images: (N, H, W, 3) uint8, sides multiples of `config.cell`.
+        config: Has patch and merge size.
 
     Returns:
-        Patches (N * rows * columns, 3 * P * P) int8, pixel minus 128, in Qwen's order (the patches of one
-        visual token are neighbours), and the patch grid `(rows, columns)`.
+        Patches (N * rows * columns, 3 * P * P) int8, pixel minus 128, in the order of Qwen, in which the patches of a
+        visual token are neighbours; and the grid of patches `(rows, columns)`.
     """
     count, height, width, channels = images.shape
     patch, merge, cell = config.patch_size, config.merge_size, config.cell
@@ -85,8 +85,8 @@ def pack(images: torch.Tensor, config: PolicyConfig) -> tuple[torch.Tensor, tupl
 def normalisation(
     device: torch.device | None = None, mean: Colour = MEAN, std: Colour = STD
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """`(scale, shift)`, each (3,): a packed byte b of channel c stands for `b * scale[c] + shift[c]`."""
-    # Once, and not on the device: neither a CUDA graph nor a second stream could wait for it.
+    """`(scale, shift)`, each (3,): a packed byte b of channel c means `b * scale[c] + shift[c]`."""
+    # Computed on the CPU: neither a CUDA graph nor a second stream could wait for the device.
     centre, spread = torch.tensor(mean), torch.tensor(std)
     return (1 / (255 * spread)).to(device), ((128 / 255 - centre) / spread).to(device)
 
@@ -96,7 +96,7 @@ def patchify(
 ) -> tuple[torch.Tensor, tuple[int, int]]:
     """Normalised patches (N * rows * columns, 3 * T * P * P) float32 of still images (N, H, W, 3), and their grid.
 
-    These are the `pixel_values` that transformers' processor makes: every patch repeats its frame T times.
+    They equal the `pixel_values` of transformers' image processor: every patch repeats its frame T times.
     """
     packed, grid = pack(images, config)
     scale, shift = normalisation(images.device, mean, std)

@@ -1,4 +1,4 @@
-"""The model: an encoder of views and instruction, and the heads that act on what it says."""
+"""The model: an encoder of views and instruction, and heads that turn its features into set-points."""
 
 from __future__ import annotations
 
@@ -25,7 +25,16 @@ from vlatency.agent.vla.model.zoo import Tiny, find_model, tiny_policy_config, w
 
 
 class VLA(nn.Module):
-    """Vision-language-action model: `encoder` (slow) and `head` (fast)."""
+    """A vision-language-action model: `encoder`, which is slow, and `head`, which is fast.
+
+    Args:
+        config: Its configuration.
+        tokenizer: Tokenizer of the instructions.
+        backbone: The Qwen-VL; by default a tiny one with random weights.
+
+    Attributes:
+        flow: a second head, which samples chunks; None if the configuration has none.
+    """
 
     def __init__(self, config: PolicyConfig, tokenizer: Tokenizer, backbone: PreTrainedModel | None = None) -> None:
         super().__init__()
@@ -38,10 +47,10 @@ class VLA(nn.Module):
 
     @classmethod
     def tiny(cls, config: PolicyConfig | None = None) -> VLA:
-        """Untrained tiny model with a tokenizer trained on the instructions.
+        """An untrained tiny model, with a tokenizer trained on the instructions.
 
         Raises:
-            UsageError: the configuration names weights of a vision encoder that cannot be loaded.
+            UsageError: The weights of the vision encoder that the configuration names cannot be loaded.
         """
         config = config or PolicyConfig()
         model = cls(config, train_tokenizer(instruction_corpus()))
@@ -57,12 +66,16 @@ class VLA(nn.Module):
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.bfloat16,
     ) -> VLA:
-        """A model of `zoo.MODELS` with random weights, to be timed; no download.
+        """A model with random weights, for timing, without a download. It has the tokenizer of the tiny policy.
 
-        `dtype` is that of a published backbone; a tiny one stays in float32. Words are cut by the tiny tokenizer.
+        Args:
+            name: Name in `zoo.MODELS`.
+            vision_encoder: The backbone's own, or a name in `zoo.LIGHT_ENCODERS`.
+            device: Where it is made.
+            dtype: Type of a published backbone. A tiny one is always in float32.
 
         Raises:
-            UsageError: no such model or vision encoder.
+            UsageError: There is no such model or vision encoder.
         """
         row = find_model(name)
         if isinstance(row, Tiny):
@@ -73,12 +86,12 @@ class VLA(nn.Module):
         return cls(config, train_tokenizer(instruction_corpus()), backbone).to(device)
 
     def renew_head(self, without: tuple[Sense, ...] = ()) -> None:
-        """An untrained action head, that never gets the inputs named, in place of the one there is."""
+        """Replace the action head by an untrained one that does not get the inputs `without`."""
         self.config = replace(self.config, without=without)
         self.head = ActionHead(self.config, self.encoder.feature_width)
 
     def add_flow(self, width: int = 288) -> FlowHead:
-        """Gives the model a flow head, untrained; what it had of that kind is lost."""
+        """Add an untrained flow head, in place of any that the model has, and return it."""
         self.config = replace(self.config, flow_width=width)
         self.flow = FlowHead(self.config, self.head.condition_width)
         return self.flow

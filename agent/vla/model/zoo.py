@@ -1,6 +1,6 @@
-"""The models and vision encoders that can be named, one row each. Imports no torch, so that command lines may read it.
+"""The models and vision encoders that have a name, one row each. No torch, so that command lines can import it quickly.
 
-Figures are those of each model's public config.json; a test counts the parameters they give.
+The figures are from the public config.json of each model. A test counts the parameters that follow from them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from vlatency.sim.errors import UsageError
 
 @dataclass(frozen=True)
 class Tiny:
-    """A stand-in small enough to be trained on a CPU: transformers' Qwen2.5-VL with these dimensions."""
+    """A stand-in that is small enough to be trained on a CPU: Qwen2.5-VL of transformers with these dimensions."""
 
     name: str
     vision: VisionDims = VisionDims()
@@ -23,13 +23,14 @@ class Tiny:
 
 @dataclass(frozen=True)
 class Published:
-    """A model with public weights.
+    """A model with published weights.
 
     Attributes:
-        name: on the command line.
-        hub_id: on the Hugging Face hub.
-        model_type: transformers' name of the architecture.
-        vision, text: fields of its `vision_config` and `text_config` that differ from transformers' defaults.
+        name: its name on the command line.
+        hub_id: its name on the Hugging Face hub.
+        model_type: name of its architecture in transformers.
+        vision: fields of its `vision_config` that differ from the defaults of transformers.
+        text: fields of its `text_config` that differ from the defaults of transformers.
     """
 
     name: str
@@ -39,7 +40,7 @@ class Published:
     text: dict[str, Any] = field(hash=False)
 
 
-# Qwen2-VL and Qwen2.5-VL share the rotary frequencies: 16 for time, 24 for height, 24 for width.
+# Rotary frequencies of Qwen2-VL and Qwen2.5-VL: 16 for time, 24 for height, 24 for width.
 _ROPE = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [16, 24, 24]}
 
 MODELS: dict[str, Tiny | Published] = {
@@ -130,7 +131,7 @@ _NEVER_PUBLISHED = ("2.5-vl-2b", "qwen2.5-vl-2b", "0.5b", "2.5-vl-0.5b", "qwen2.
 
 
 def find_model(name: str) -> Tiny | Published:
-    """The row of that name. UsageError, which lists the names, if there is none."""
+    """Return the model of that name. UsageError, which lists the names, if there is none."""
     if name in MODELS:
         return MODELS[name]
     known = f"models are {', '.join(MODELS)}"
@@ -141,14 +142,17 @@ def find_model(name: str) -> Tiny | Published:
 
 @dataclass(frozen=True)
 class LightEncoder:
-    """A vision encoder that can stand in for Qwen's, behind a projector.
+    """A vision encoder that can replace Qwen's vision tower.
+
+    All of them give 7 x 7 visual tokens for 224 x 224 pixels.
 
     Attributes:
-        name: on the command line.
-        hub_id: where weights with matching names are published (`model.safetensors`).
-        stride: image pixels that a place of its last feature map spans along each side.
-        merge: places that a visual token spans along each side: 7 x 7 tokens at 224 x 224 pixels for all.
-        mean, std: normalisation that the published weights expect, on the 0..1 scale.
+        name: its name on the command line.
+        hub_id: repository on the Hugging Face hub whose `model.safetensors` has weights with matching names.
+        stride: pixels along each side of a position of its last feature map.
+        merge: positions along each side of a visual token.
+        mean: mean of the colours that the published weights expect, from 0 to 1.
+        std: their standard deviation.
     """
 
     name: str
@@ -176,22 +180,27 @@ LIGHT_ENCODERS: dict[str, LightEncoder] = {
 
 
 def find_light_encoder(name: str) -> LightEncoder:
-    """The row of that name. UsageError, which lists the names, if there is none."""
+    """Return the light vision encoder of that name. UsageError, which lists the names, if there is none."""
     if name not in LIGHT_ENCODERS:
         raise UsageError(f"unknown vision encoder '{name}'; vision encoders are {', '.join((QWEN, *LIGHT_ENCODERS))}")
     return LIGHT_ENCODERS[name]
 
 
 def with_vision_encoder(config: PolicyConfig, name: str, weights: str = "") -> PolicyConfig:
-    """The configuration with that vision encoder, whose training begins with the weights in that folder or hub id.
+    """Change the vision encoder of a configuration.
+
+    Args:
+        config: The configuration.
+        name: The new vision encoder.
+        weights: Folder or hub id of the weights from which its training starts; empty for random ones.
 
     Raises:
-        UsageError: no such encoder, or weights for the backbone's own.
+        UsageError: There is no such vision encoder, or there are weights for the backbone's own.
     """
     if name == QWEN and not weights:
         return config
     if name == QWEN:
-        raise UsageError(f"vision weights are for a vision encoder of {', '.join(LIGHT_ENCODERS)}")
+        raise UsageError(f"vision weights need a vision encoder of {', '.join(LIGHT_ENCODERS)}")
     row = find_light_encoder(name)
     return replace(
         config,
@@ -204,7 +213,7 @@ def with_vision_encoder(config: PolicyConfig, name: str, weights: str = "") -> P
 
 
 def tiny_policy_config(size: str = TINY, vision_encoder: str = QWEN, vision_weights: str = "") -> PolicyConfig:
-    """Configuration of an untrained policy of that size, with that vision encoder. UsageError if there is none."""
+    """Configuration of an untrained policy of that size with that vision encoder. UsageError if there is none."""
     row = MODELS.get(size)
     if not isinstance(row, Tiny):
         sizes = ", ".join(name for name, model in MODELS.items() if isinstance(model, Tiny))

@@ -1,1 +1,1 @@
-"""What makes the model fast: kernels, quantization, compilation, and computing less."""
+"""What makes the model fast: attention kernels, quantization, compilation, and saving work."""

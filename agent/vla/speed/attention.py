@@ -1,4 +1,4 @@
-"""Attention in vision tower and language model: few calls for many short sequences, by a kernel of one's choice."""
+"""Attention in vision tower and language model: few calls for many short sequences, by the kernel that is asked for."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ def _text_attention(
     mask: torch.Tensor | None,
     **_: object,
 ) -> tuple[torch.Tensor, None]:
-    """transformers' attention interface. No mask stands for causal sequences, which is all that most encodes need."""
+    """A kernel in the form that transformers calls. Without a mask it is causal, which is enough for most encodes."""
     return kernel(query, key, value, True, mask).transpose(1, 2), None
 
 
 def register(attention: Attention = "sdpa") -> str:
-    """Makes a kernel known to transformers; returns its name for `attn_implementation`."""
-    # transformers prepares other inputs for implementations with "flash" in their name.
+    """Register a kernel with transformers, and return its name for `attn_implementation`."""
+    # A name with "flash" in it would get other inputs from transformers.
     name = f"vlatency-{attention.replace('flash_attention_', 'fa')}"
     AttentionInterface.register(name, partial(_text_attention, KERNELS[attention]))
     return name
 
 
 def use_kernel(backbone: PreTrainedModel, attention: Attention) -> None:
-    """From now on vision tower and language model attend by that kernel. UsageError if it is not installed."""
+    """Make vision tower and language model use a kernel from now on. UsageError if it is not installed."""
     check_kernel(attention)
     backbone.language_model.config._attn_implementation = register(attention)
     for module in backbone.visual.modules():
@@ -57,10 +57,10 @@ def _groups(lengths: tuple[int, ...], device: torch.device) -> tuple[list[torch.
 
 
 class GroupedVisionAttention(nn.Module):
-    """`Qwen2_5_VLVisionAttention` with one attention call per distinct sequence length, bit-equal to its loop.
+    """`Qwen2_5_VLVisionAttention` with one call of the kernel per distinct sequence length, and the same bits.
 
-    transformers' path without flash attention calls the kernel once per image or window, in Python. A packed kernel is
-    called once.
+    Without flash attention transformers calls the kernel once per image or window, in a Python loop. A packed kernel is
+    called once here.
     """
 
     def __init__(self, attention: Qwen2_5_VLVisionAttention) -> None:
@@ -77,7 +77,13 @@ class GroupedVisionAttention(nn.Module):
         position_embeddings: tuple[torch.Tensor, torch.Tensor],
         **_: object,
     ) -> torch.Tensor:
-        """Hidden states (S, d) of sequences laid end to end; `cu_seqlens` (best on the CPU) holds their bounds."""
+        """Attend within sequences that are laid end to end.
+
+        Args:
+            hidden_states: (S, d) of all sequences.
+            cu_seqlens: Where the sequences begin and end; reading it is fastest if it is on the CPU.
+            position_embeddings: Cosine and sine of the rotary embedding.
+        """
         total = hidden_states.shape[0]
         query, key, value = self.qkv(hidden_states).reshape(total, 3, self.num_heads, -1).unbind(1)
         query, key = apply_rotary_pos_emb_vision(query, key, *position_embeddings)
@@ -96,6 +102,6 @@ class GroupedVisionAttention(nn.Module):
         return projected
 
     def _attend(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        """(N, L, heads, d) each to (N * L, heads * d)."""
+        """From query, key and value (N, L, heads, d) to (N * L, heads * d)."""
         query, key, value = (tensor.transpose(1, 2) for tensor in (query, key, value))
         return KERNELS[self.attention](query, key, value, False).transpose(1, 2).flatten(2).flatten(0, 1)

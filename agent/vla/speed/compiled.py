@@ -1,7 +1,7 @@
-"""Launching an encode at once instead of kernel by kernel: CUDA graphs and torch.compile, each per shape.
+"""Launching an encode as a whole instead of kernel by kernel, for each shape of its inputs.
 
 cuda-graph  records the kernels of the first encode of a shape and replays them
-compile     lets torch.compile write new kernels for each layer; on CUDA these are recorded and replayed, too
+compile     lets torch.compile write kernels for each layer; on CUDA they are recorded and replayed as well
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from vlatency.sim.errors import UsageError
 
 Launch = Callable[..., torch.Tensor]
-"""A function of tensors (or None) whose shapes decide what is computed."""
+"""A function of tensors, some of which may be None, whose shapes alone decide which kernels it launches."""
 _WARM_UPS = 3
 
 
@@ -27,11 +27,11 @@ class _Graph:
     inputs: tuple[torch.Tensor | None, ...]
     output: torch.Tensor
     given: tuple[torch.Tensor | None, ...]
-    """What was copied into `inputs` last."""
+    """The tensors that were copied into `inputs` last."""
 
 
 class CudaGraphs:
-    """A function as CUDA graphs, one for each combination of input shapes; computes what the function does."""
+    """A function that is recorded as CUDA graphs, one per combination of input shapes. The results are the same."""
 
     def __init__(self, function: Launch) -> None:
         self._function = function
@@ -39,7 +39,10 @@ class CudaGraphs:
         self._pool = torch.cuda.graph_pool_handle()
 
     def __call__(self, pixels: torch.Tensor, *plan: torch.Tensor | None) -> torch.Tensor:
-        """`plan` is tensors that nobody writes to: they are copied only when others come."""
+        """Compute the function of `pixels` and `plan`.
+
+        The tensors of `plan` must not be written to: they are copied again only when other tensors come.
+        """
         inputs = (pixels, *plan)
         key = tuple(None if each is None else (each.shape, each.dtype) for each in inputs)
         if key not in self._graphs:
@@ -54,7 +57,7 @@ class CudaGraphs:
 
     def _record(self, inputs: tuple[torch.Tensor | None, ...]) -> _Graph:
         own = tuple(None if each is None else each.clone() for each in inputs)
-        # What is computed once and kept must be there before: a graph would compute it anew with every replay.
+        # What is computed once and kept must exist before: a graph would compute it again with every replay.
         aside = torch.cuda.Stream()
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):
@@ -68,16 +71,16 @@ class CudaGraphs:
 
 
 def compile_layers(backbone: PreTrainedModel) -> None:
-    """Lets torch.compile write kernels for the layers of vision tower and language model, in place.
+    """Let torch.compile write kernels for the layers of vision tower and language model, in place.
 
-    Layers are alike, so that each kind is compiled once, and what lies between them may look things up in Python.
+    Equal layers are compiled once, and what is between them can still look things up in Python.
 
     Raises:
-        UsageError: there is no compiler.
+        UsageError: There is no C++ compiler.
     """
     if not any(shutil.which(name) for name in (os.environ.get("CXX", ""), "g++", "clang++")):
         raise UsageError("compile compile needs a C++ compiler: install g++, or leave --compile out")
-    # Layers that read kept keys and values know their number, and each number is compiled anew.
+    # Layers that use kept keys and values depend on their own number, so each of them is compiled again.
     torch._dynamo.config.recompile_limit = max(256, torch._dynamo.config.recompile_limit)
     for layer in (*getattr(backbone.visual, "blocks", (backbone.visual,)), *backbone.language_model.layers):
         layer.compile(dynamic=False)

@@ -6,11 +6,11 @@ import torch
 from torch import nn
 
 TOGETHER = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
-"""Names of layers that transformers' modules call in this order, on the same input."""
+"""Names of layers that modules of transformers call in this order on the same input."""
 
 
 class _Joined(nn.Module):
-    """One linear layer with the rows of several."""
+    """One linear layer with the weights of several."""
 
     def __init__(self, layers: list[nn.Linear]) -> None:
         super().__init__()
@@ -27,14 +27,14 @@ class _Joined(nn.Module):
         self._left: list[torch.Tensor] = []
 
     def part(self, hidden: torch.Tensor, index: int) -> torch.Tensor:
-        """What layer `index` gives; the first one computes for all, and each must be asked once, in order."""
+        """Output of layer `index`. The first call computes all; each layer must be called once, in order."""
         if index == 0:
             self._left = list(self.linear(hidden).split(self.sizes, dim=-1))
         return self._left.pop(0)
 
 
 class _Part(nn.Module):
-    """Stands where one of the layers stood; the first one owns the joined layer."""
+    """Takes the place of one of the layers. The first one owns the joined layer."""
 
     def __init__(self, joined: _Joined, index: int) -> None:
         super().__init__()
@@ -50,9 +50,9 @@ class _Part(nn.Module):
 
 
 def fuse(model: nn.Module) -> int:
-    """Joins such layers everywhere in `model`, in place; returns how many products that saves.
+    """Join these layers everywhere in `model`, in place, and return the number of products that this saves.
 
-    The weights are the same numbers in other tensors: a fused model is for inference and is not saved.
+    The numbers are the same but their tensors are not: a fused model is for inference and cannot be saved.
     """
     saved = 0
     for module in list(model.modules()):

@@ -1,4 +1,4 @@
-"""Attention kernels behind one signature: torch's own and those of installed packages."""
+"""Attention kernels with one signature: those of torch and of other packages."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from vlatency.sim.errors import UsageError
 
 
 class Kernel(Protocol):
-    """Attention of queries (N, heads, L, d) over keys and values (N, fewer or as many heads, K, d).
+    """Attention of queries (N, heads, L, d) to keys and values (N, as many heads or fewer, K, d).
 
-    Causal: the last query sees all keys, the one before it one less, and so on. `seen`, a boolean tensor that
-    broadcasts to (N, heads, L, K), says who sees whom instead.
+    If causal, the last query sees all keys, the one before it all but the last, and so on. A boolean mask `seen` that
+    broadcasts to (N, heads, L, K) says instead which keys each query sees.
     """
 
     def __call__(
@@ -31,7 +31,7 @@ class Kernel(Protocol):
         causal: bool,
         seen: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """The same shape as `query`."""
+        """Returns a tensor of the shape of `query`."""
 
 
 class Bounds(NamedTuple):
@@ -66,7 +66,7 @@ def _as_many_heads(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) 
 def eager(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, causal: bool, seen: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Plain matrix products, the softmax in float32; see `Kernel`."""
+    """Plain matrix products, with the softmax in float32; see `Kernel`."""
     key, value = _as_many_heads(query, key, value)
     scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
     if causal and seen is None:
@@ -80,20 +80,20 @@ def eager(
 def sdpa(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, causal: bool, seen: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """torch's `scaled_dot_product_attention`, except in training on a CPU; see `Kernel`.
+    """Call `scaled_dot_product_attention` of torch, except in training on a CPU; see `Kernel`.
 
-    The backward pass of torch's flash kernel for the CPU is about five times slower on sequences of
-    24 to 64 tokens than that of plain matrix products, so training takes the latter.
+    For sequences of 24 to 64 tokens the backward pass of torch's flash kernel for the CPU takes about five times as
+    long as that of plain matrix products, so training uses the latter.
     """
     if query.device.type == "cpu" and torch.is_grad_enabled() and query.requires_grad:
         return eager(query, key, value, causal, seen)
-    # torch's own "causal" lets the first query see one key only.
+    # With `is_causal` of torch the first query would see only one key.
     if causal and seen is None and query.shape[2] != key.shape[2]:
         seen = _causal(query.shape[2], key.shape[2], query.device)
     if seen is None:
         grouped = query.shape[1] != key.shape[1]
         return F.scaled_dot_product_attention(query, key, value, is_causal=causal, enable_gqa=grouped)
-    # With a mask and fewer heads of keys torch would fall back to its slow path.
+    # With a mask and fewer heads of keys torch would use its slow path.
     key, value = _as_many_heads(query, key, value)
     return F.scaled_dot_product_attention(query, key, value, attn_mask=seen)
 
@@ -126,7 +126,7 @@ def _flash(
 
 
 def _in_half(kernel: Packed) -> Packed:
-    """The kernel for any type: what is not in half precision is rounded to bfloat16 on the way in."""
+    """The kernel for any type. Inputs that are not in half precision are rounded to bfloat16."""
 
     def run(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bounds: Bounds, causal: bool) -> torch.Tensor:
         dtype = query.dtype if query.dtype in (torch.float16, torch.bfloat16) else torch.bfloat16
@@ -140,17 +140,17 @@ PACKED: dict[str, Packed] = {
     "flash_attention_2": _in_half(partial(_flash, "flash_attn")),
     "flash_attention_4": _in_half(partial(_flash, "flash_attn.cute")),
 }
-"""Kernels that need no sequences of equal length. They work in half precision and on CUDA only."""
+"""Kernels for sequences of unequal lengths. They work in half precision and on CUDA only."""
 
 
 @computed_once(kept=256)
 def bounds_of(lengths: tuple[int, ...], device: torch.device) -> torch.Tensor:
-    """Where sequences of these lengths, laid end to end, begin and end: int32 (sequences + 1,)."""
+    """Where sequences of these lengths begin and end when laid end to end: int32 (sequences + 1,)."""
     return torch.tensor([0, *lengths]).cumsum(0).to(device, torch.int32)
 
 
 def _padded(kernel: Packed) -> Kernel:
-    """The packed kernel on sequences of one length."""
+    """The packed kernel for sequences of equal length."""
 
     def run(
         query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, causal: bool, seen: torch.Tensor | None = None
@@ -175,14 +175,14 @@ _PACKAGES = {"flash_attention_2": ("flash_attn", "flash"), "flash_attention_4": 
 
 def _offers_flash(module: str) -> bool:
     try:
-        # To be found is not enough: one package lies in a folder with the other's name.
+        # Finding it is not enough: one package is installed in a folder with the name of the other.
         return hasattr(importlib.import_module(module), "flash_attn_varlen_func")
     except ImportError:
         return False
 
 
 def check_kernel(attention: Attention) -> None:
-    """UsageError unless what the kernel needs is installed here."""
+    """UsageError unless the package of the kernel is installed."""
     others = "or use " + ", ".join(name for name in KERNELS if name not in _PACKAGES)
     if attention in _PACKAGES:
         module, extra = _PACKAGES[attention]

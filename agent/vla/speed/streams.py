@@ -1,4 +1,4 @@
-"""Jobs beside each other on CUDA streams."""
+"""The encoding `streams`: jobs side by side on CUDA streams."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 
 def on_streams(jobs: Sequence[Callable[[], torch.Tensor]]) -> list[torch.Tensor]:
-    """What each job gives, each launched on a CUDA stream of its own; whoever calls may use it at once."""
+    """Results of the jobs, each of which is launched on its own CUDA stream. The caller may use them at once."""
     present = torch.cuda.current_stream()
     streams = _streams(len(jobs), present.device)
     results = []
@@ -17,7 +17,7 @@ def on_streams(jobs: Sequence[Callable[[], torch.Tensor]]) -> list[torch.Tensor]
         stream.wait_stream(present)
         with torch.cuda.stream(stream):
             results.append(job())
-        # Its memory must not be given away on the stream that made it while the present one still reads it.
+        # Its memory must not be reused on the stream that made it while the present one still reads it.
         results[-1].record_stream(present)
     for stream in streams:
         present.wait_stream(stream)

@@ -37,9 +37,12 @@ def test_every_configuration_acts(
 ) -> None:
     policy = VLAPolicy(model, Optimization(CAMERA_ORDER[:views], *size, encoding))
     (features,) = policy.encode([request_of(0)])
-    assert features.newest.views.shape == (views, 132) and features.newest.views.dtype == np.float32
+    assert features.newest.views.shape == (views, 132)
+    assert features.newest.views.dtype == np.float32
     (chunk,) = policy.act([act_of(features, readings, CHUNK_STEP_NS)])
-    assert chunk.shape == (8, 5) and chunk.dtype == np.float64 and np.isfinite(chunk).all()
+    assert chunk.shape == (8, 5)
+    assert chunk.dtype == np.float64
+    assert np.isfinite(chunk).all()
 
 
 def test_answers_do_not_depend_on_batch_mates(model: VLA, request_of: Requests, readings: Readings) -> None:
@@ -163,7 +166,7 @@ def spoil_tokenizer(folder: Path) -> Path:
     [
         (spoil_missing_folder, "no policy folder"),
         (spoil_truncated, "not a readable safetensors"),
-        (spoil_pickle, "pytorch_model.bin is a pickle"),
+        (spoil_pickle, "never loaded .*pytorch_model.bin"),
         (spoil_disguised_pickle, "not a readable safetensors"),
         (spoil_other_shape, "does not fit"),
         (spoil_other_keys, "does not fit"),
@@ -194,7 +197,8 @@ def test_gradients_reach_every_part_and_a_few_steps_help(readings: Readings, aut
     losses = []
     for _ in range(6):
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-            assert model.encoder.stem is not None and model.encoder.dense_stem is not None
+            assert model.encoder.stem is not None
+            assert model.encoder.dense_stem is not None
             maps = model.encoder.stem(pixels.flatten(0, 1))
             fine = model.encoder.dense_stem(maps.permute(0, 2, 3, 1).flatten(1, 2))
             tokens, grid = model.encoder.vision_of(maps)
@@ -234,7 +238,8 @@ def test_training_goes_on_after_an_evaluation(request_of: Requests) -> None:
 
 
 def test_resolutions_parse() -> None:
-    assert parse_res("224") == (224, 224) and parse_res("640x360") == (640, 360)
+    assert parse_res("224") == (224, 224)
+    assert parse_res("640x360") == (640, 360)
 
 
 @pytest.mark.parametrize(
@@ -278,7 +283,8 @@ def test_what_was_seen_under_another_instruction_shows_no_motion(model: VLA, req
     policy = VLAPolicy(model)
     (first,) = policy.encode([request_of(0)])
     (second,) = policy.encode([replace(request_of(1, "Pick up the blue ball"), t_ns=10**9, before=first)])
-    assert second.earlier == () and second.past is None
+    assert second.earlier == ()
+    assert second.past is None
 
 
 def test_features_of_somebody_else_are_refused(model: VLA, request_of: Requests) -> None:

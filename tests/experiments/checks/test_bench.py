@@ -5,7 +5,7 @@ import time
 from tests.experiments.evaluation.test_episodes import Rule, job, open_world
 from vlatency.agent.realtime.driver import run_episodes
 from vlatency.experiments.checks.clock_share import Timed
-from vlatency.experiments.checks.peer_loop import DefaultEyes, play
+from vlatency.experiments.checks.peer_loop import DefaultRenderer, play
 from vlatency.experiments.checks.target import Target
 from vlatency.experiments.evaluation.episodes import in_simulated_time, lay_out
 
@@ -42,7 +42,7 @@ def test_the_peers_loop_is_the_paused_world() -> None:
     assert env.trajectory_hash == paused
     plain = env.capture(("top",))["top"]
     env.close()
-    env.arm.eyes = DefaultEyes(env.arm.world.model)
+    env.arm.renderer = DefaultRenderer(env.arm.world.model)
     shaded = env.capture(("top",))["top"]
     assert (plain.astype(int) - shaded).max() > 50  # there are shadows
     env.close()

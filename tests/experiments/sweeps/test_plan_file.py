@@ -60,7 +60,7 @@ def test_the_smoke_sweep_is_part_of_no_long_one() -> None:
         ({"arms": {"a": {"task": "static"}}}, "task is both across all arms and one arm's own"),
         ({"across": {"task": ["belt"]}}, "'belt'"),
         ({"across": {"task": "static"}}, "across: task needs a list"),
-        ({"across": {"speed": [0.1]}}, "nothing rides in task 'static'"),
+        ({"across": {"speed": [0.1]}}, "in task 'static'"),
         ({"episodes": 0}, "episodes must be a whole number of at least 1"),
         ({"looks": 30}, "looks must be 1 to 8, not 30"),
         ({"break_even": {"over": "speed"}}, "break_even: over must name an option"),

@@ -101,7 +101,7 @@ def test_a_pretrained_folder_with_windows_loads_as_backbone(tmp_path: Path) -> N
 
 
 def test_missing_backbone_is_one_clear_line(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="Qwen/Qwen2.5-VL-3B-Instruct") as caught:
+    with pytest.raises(UsageError, match=r"Qwen/Qwen2\.5-VL-3B-Instruct") as caught:
         pretrained_backbone(str(tmp_path / "nowhere"))
     assert "\n" not in str(caught.value)
 

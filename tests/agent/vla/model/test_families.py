@@ -11,7 +11,12 @@ from transformers import PreTrainedModel
 from tests.agent.vla.model.reference import hidden_states
 from vlatency.agent.optimization import Encoding, Optimization
 from vlatency.agent.realtime.requests import Act, Encode
-from vlatency.agent.vla.model.backbones import config_for_backbone, published_config, random_backbone, with_eyes
+from vlatency.agent.vla.model.backbones import (
+    config_for_backbone,
+    published_config,
+    random_backbone,
+    set_vision_encoder,
+)
 from vlatency.agent.vla.model.families import FAMILIES, family_of
 from vlatency.agent.vla.model.text import instruction_corpus, train_tokenizer
 from vlatency.agent.vla.model.views import patchify
@@ -90,7 +95,7 @@ def pair(request: pytest.FixtureRequest) -> tuple[VLA, PreTrainedModel]:
     config = config_for_backbone("mini", shape.vision_config)
     ours = model_class._from_config(shape, attn_implementation=register())
     ours.load_state_dict(plain.state_dict())
-    return VLA(config, tokenizer, with_eyes(ours, config)).eval(), plain
+    return VLA(config, tokenizer, set_vision_encoder(ours, config)).eval(), plain
 
 
 @pytest.mark.parametrize("encoding", ["batched", "joint"])
@@ -173,9 +178,11 @@ def test_a_policy_on_any_family_answers_requests(
     policy = VLAPolicy(copy.deepcopy(pair[0]), Optimization(CAMERA_ORDER[:2], 128, 128, encoding))
     images = {name: np.random.default_rng(0).integers(0, 256, (90, 160, 3), np.uint8) for name in CAMERA_ORDER}
     (features,) = policy.encode([Encode(images=images, instruction="Lift it", readings=readings)])
-    assert features.newest.views.shape == (2, 64 + 4) and np.isfinite(features.newest.views).all()
+    assert features.newest.views.shape == (2, 64 + 4)
+    assert np.isfinite(features.newest.views).all()
     (chunk,) = policy.act([Act(features=features, readings=readings, age_ns=0)])
-    assert chunk.shape == (8, 5) and np.isfinite(chunk).all()
+    assert chunk.shape == (8, 5)
+    assert np.isfinite(chunk).all()
 
 
 def test_a_light_encoder_takes_the_place_of_any_tower(pair: tuple[VLA, PreTrainedModel]) -> None:
@@ -184,10 +191,11 @@ def test_a_light_encoder_takes_the_place_of_any_tower(pair: tuple[VLA, PreTraine
     config = with_vision_encoder(pair[0].config, "mobilenetv3-small")
     backbone = copy.deepcopy(pair[1])
     backbone.set_attn_implementation(register())
-    model = VLA(config, tokenizer, with_eyes(backbone, config)).eval()
+    model = VLA(config, tokenizer, set_vision_encoder(backbone, config)).eval()
     with torch.inference_mode():
         readout = model.encoder(pixels_of(model, 1, 2), ["Lift it"], CAMERA_ORDER[:2], "joint")
-    assert readout.features.shape == (1, 2, 68) and readout.features.isfinite().all()
+    assert readout.features.shape == (1, 2, 68)
+    assert readout.features.isfinite().all()
 
 
 def test_a_published_model_with_random_weights_runs() -> None:
@@ -197,7 +205,8 @@ def test_a_published_model_with_random_weights_runs() -> None:
     model = VLA(config, train_tokenizer(instruction_corpus()), backbone).eval()
     with torch.inference_mode():
         readout = model.encoder(pixels_of(model, 1, 2), ["Lift it"], CAMERA_ORDER[:2], "batched")
-    assert readout.features.isfinite().all() and readout.features.dtype == torch.float32
+    assert readout.features.isfinite().all()
+    assert readout.features.dtype == torch.float32
 
 
 def test_another_architecture_is_refused() -> None:

@@ -1,5 +1,6 @@
 """Laws of the flow head and of the guidance that makes a chunk continue the last one."""
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -95,7 +96,8 @@ def test_a_flow_head_learns_two_modes_and_samples_both() -> None:
 
 def test_the_soft_mask_is_one_where_frozen_decays_over_the_overlap_and_ends_with_it() -> None:
     weights = soft_mask(2, 6, ROWS)
-    assert weights[:2].tolist() == [1, 1] and weights[6:].tolist() == [0, 0]
+    assert weights[:2].tolist() == [1, 1]
+    assert weights[6:].tolist() == [0, 0]
     left = np.array([4, 3, 2, 1]) / 5
     np.testing.assert_allclose(weights[2:6], left * np.expm1(left) / (math.e - 1), rtol=1e-6)
     assert soft_mask(0, 0, ROWS).tolist() == [0] * ROWS
@@ -113,8 +115,10 @@ def test_where_guidance_is_strong_the_frozen_set_points_are_the_old_ones_and_the
     (plain,) = sample(normal(spread), noise, None, steps)
     (chunk,) = sample(normal(spread), noise, guide, steps, beta)
     off, plain_off = (chunk - old).abs().amax(1), (plain - old).abs().amax(1)
-    assert off[:3].max() < tolerance and plain_off[:3].min() > 0.5
-    assert (off[3:6] < plain_off[3:6]).all() and off[3] < off[5]
+    assert off[:3].max() < tolerance
+    assert plain_off[:3].min() > 0.5
+    assert (off[3:6] < plain_off[3:6]).all()
+    assert off[3] < off[5]
     torch.testing.assert_close(chunk[6:], plain[6:])
 
 
@@ -139,7 +143,8 @@ def test_a_plan_is_the_same_wherever_the_hand_is() -> None:
     for hand in (torch.tensor([0.5, 0.0, 0.2, 0.0]), torch.tensor([0.4, 0.1, 0.3, -0.5])):
         guide = guide_of(points, 1, hand, ROWS)
         torch.testing.assert_close(absolute(guide.chunk[:2], hand), points)
-        assert guide.weight[:, 0].tolist()[0] == 1 and guide.weight[2:].count_nonzero() == 0
+        assert guide.weight[:, 0].tolist()[0] == 1
+        assert guide.weight[2:].count_nonzero() == 0
 
 
 # The policy.
@@ -148,7 +153,9 @@ def test_a_plan_is_the_same_wherever_the_hand_is() -> None:
 def test_the_answer_is_a_pure_function_of_the_request(policy: VLAPolicy, act: Act) -> None:
     later = replace(act, readings=replace(act.readings, t_ns=CHUNK_STEP_NS))
     one, other = policy.act([act, later])
-    assert one.shape == (ROWS, 5) and np.isfinite(one).all() and set(one[:, 4]) <= {0.0, 1.0}
+    assert one.shape == (ROWS, 5)
+    assert np.isfinite(one).all()
+    assert set(one[:, 4]) <= {0.0, 1.0}
     torch.manual_seed(123)
     assert np.array_equal(policy.act([act])[0], one)
     assert np.array_equal(policy.act([later])[0], other)
@@ -162,7 +169,7 @@ def test_without_a_plan_real_time_chunking_is_plain_sampling_bit_for_bit(policy:
 
 def test_a_plan_draws_the_chunk_towards_it(policy: VLAPolicy, act: Act) -> None:
     (plain,) = policy.act([act])
-    plan = plain + [0.1, 0.1, 0.1, 0.0, 0.0]
+    plan = plain + np.array([0.1, 0.1, 0.1, 0.0, 0.0])
     (guided,) = policy.act([replace(act, plan=plan, frozen=4)])
     assert not np.array_equal(guided, plain)
     assert np.isfinite(guided).all()
@@ -228,7 +235,7 @@ def test_real_time_chunking_stays_in_the_old_mode_where_a_plain_switch_jumps(hea
             "async", Constant(0, head_ms), Every(1), policy=Undecided(), execution=execution, plant=FakePlant(seconds=4)
         )
         sides = [np.sign(point[0]) for _, point in plant.commanded]
-        return sum(a != b for a, b in zip(sides, sides[1:], strict=False))
+        return sum(a != b for a, b in itertools.pairwise(sides))
 
     assert turns(DelayAware(3)) >= 3
     assert turns(RealTimeChunking(3)) == 0

@@ -38,7 +38,8 @@ def test_readout_points_at_the_hot_cell() -> None:
         hidden = torch.zeros(1, 1, 15, 8)
         hidden[0, 0, cell, 0] = 1.0
         u, v = readout(hidden, grid).features[0, 0, 8:10].tolist()
-        assert u == pytest.approx(2 * right / 5 - 1, abs=1e-5) and v == pytest.approx(2 * down / 3 - 1, abs=1e-5)
+        assert u == pytest.approx(2 * right / 5 - 1, abs=1e-5)
+        assert v == pytest.approx(2 * down / 3 - 1, abs=1e-5)
 
 
 @pytest.mark.parametrize("pool", POOLS)
@@ -60,10 +61,12 @@ def test_a_single_view_is_pooled_alike(model: VLA, pool: Pool) -> None:
 def test_an_untrained_head_stays_near_the_hand_and_the_workspace(model: VLA) -> None:
     for age in (0.0, 1.4):
         out = model.head(views(3), sensors(), torch.full((2,), age), "attention")
-        assert out.chunk_xyz.shape == (2, 8, 3) and out.chunk_xyz.abs().max() < 0.1
+        assert out.chunk_xyz.shape == (2, 8, 3)
+        assert out.chunk_xyz.abs().max() < 0.1
         assert (out.target - torch.tensor([0.5, 0.0, 0.1])).abs().max() < 0.2
         chunk = set_points(out, sensors().ee_pose)
-        assert chunk.shape == (2, 8, 5) and set(chunk[..., 4].unique().tolist()) <= {0.0, 1.0}
+        assert chunk.shape == (2, 8, 5)
+        assert set(chunk[..., 4].unique().tolist()) <= {0.0, 1.0}
         torch.testing.assert_close(chunk[..., 3], torch.full((2, 8), 0.3), rtol=0, atol=0.3)
 
 
@@ -124,4 +127,5 @@ def test_a_head_without_a_sense_says_the_same_whatever_that_sense_is(sense: Sens
             other = head(now, loud, age, "attention", past)
         return not torch.equal(plain.chunk_xyz, other.chunk_xyz)
 
-    assert changed(whole) and not changed(head)
+    assert changed(whole)
+    assert not changed(head)

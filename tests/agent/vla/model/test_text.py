@@ -36,13 +36,15 @@ def test_an_instruction_cannot_inject_special_tokens(prompts: Prompts) -> None:
 @pytest.mark.parametrize("encoding", ["batched", "joint"])
 def test_text_precedes_the_image_and_nothing_follows_it(prompts: Prompts, encoding: Encoding) -> None:
     for row in prompts.rows("Pick up the red cube", CAMERAS, 16, encoding):
-        assert not row.visual[0] and row.visual[-1]
+        assert not row.visual[0]
+        assert row.visual[-1]
 
 
 def test_joint_reads_the_instruction_once(prompts: Prompts) -> None:
     batched = prompts.rows("Pick up the red cube", CAMERAS, 16, "batched")
     (joint,) = prompts.rows("Pick up the red cube", CAMERAS, 16, "joint")
-    assert len(batched) == 3 and sum(joint.visual) == 48
+    assert len(batched) == 3
+    assert sum(joint.visual) == 48
     assert len(joint.ids) < sum(len(row.ids) for row in batched)
 
 

@@ -38,15 +38,19 @@ def tower(name: str, weights: str = "") -> LightTower:
 def test_a_view_becomes_a_grid_of_tokens_in_raster_order(name: str) -> None:
     """Seven by seven cells of 32 pixels at 224; a change in one cell moves the tokens around it most."""
     config = tiny_policy_config("tiny", name)
-    assert token_grid(224, 224, config) == (7, 7) and rounded_size(640, 360, config) == (640, 352)
+    assert token_grid(224, 224, config) == (7, 7)
+    assert rounded_size(640, 360, config) == (640, 352)
     eyes = tower(name).eval()
     pixels = torch.full((2, 128, 224, 3), 100, dtype=torch.uint8)
     pixels[1, 64:96, 160:192] = 255
     tokens, grid = eyes(pixels)
-    assert grid == (4, 7) and tokens.shape == (2, 28, 128) and tokens.isfinite().all()
+    assert grid == (4, 7)
+    assert tokens.shape == (2, 28, 128)
+    assert tokens.isfinite().all()
     moved = (tokens[1] - tokens[0]).norm(dim=-1).view(grid)
     row, column = divmod(int(moved.argmax()), 7)
-    assert abs(row - 2) <= 1 and abs(column - 5) <= 1
+    assert abs(row - 2) <= 1
+    assert abs(column - 5) <= 1
 
 
 def test_networks_have_their_published_number_of_parameters() -> None:
@@ -92,13 +96,14 @@ def test_a_policy_with_a_light_encoder_answers_requests(
 ) -> None:
     policy = VLAPolicy(light, Optimization(CAMERA_ORDER[:2], 128, 96, encoding))
     (features,) = policy.encode([request_of(0)])
-    assert features.newest.views.shape == (2, 96 + 4) and np.isfinite(features.newest.views).all()
+    assert features.newest.views.shape == (2, 96 + 4)
+    assert np.isfinite(features.newest.views).all()
     other, text = policy.encode([request_of(1), request_of(0, "Pick up the blue ball")])
-    assert not np.allclose(features.newest.views, other.newest.views) and not np.allclose(
-        features.newest.views, text.newest.views
-    )
+    assert not np.allclose(features.newest.views, other.newest.views)
+    assert not np.allclose(features.newest.views, text.newest.views)
     (chunk,) = policy.act([Act(features=features, readings=readings, age_ns=0)])
-    assert chunk.shape == (8, 5) and np.isfinite(chunk).all()
+    assert chunk.shape == (8, 5)
+    assert np.isfinite(chunk).all()
 
 
 def test_a_saved_policy_sees_the_same(light: VLA, request_of: Requests, tmp_path: Path) -> None:
@@ -123,7 +128,7 @@ def test_gradients_reach_every_part(light: VLA, autocast: bool) -> None:
     model = copy.deepcopy(light).train()
     pixels = torch.randint(0, 256, (2, 2, 128, 96, 3), dtype=torch.uint8)
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-        tokens, grid = model.encoder.vision(pixels.flatten(0, 1))
+        tokens, _ = model.encoder.vision(pixels.flatten(0, 1))
         dense = model.encoder.dense(tokens)
         readout = model.encoder(pixels, ["Lift it"] * 2, CAMERA_ORDER[:2], "batched")
     loss = readout.features.square().sum() + readout.heat.square().sum() + readout.offset.square().sum()

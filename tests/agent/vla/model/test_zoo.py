@@ -37,7 +37,8 @@ def test_a_published_model_is_built_whole_with_random_weights(name: str) -> None
     """On the meta device, where nothing is computed or stored."""
     model = VLA.random(name, device="meta")
     row = find_model(name)
-    assert isinstance(row, Published) and model.config.backbone == row.hub_id
+    assert isinstance(row, Published)
+    assert model.config.backbone == row.hub_id
     assert model.encoder.width == row.text["hidden_size"]
     assert {p.dtype for p in model.encoder.backbone.parameters()} == {torch.bfloat16}
     light = VLA.random(name, "efficientnet-b0", device="meta")
@@ -56,7 +57,8 @@ def test_random_weights_are_finite_and_differ_from_row_to_row() -> None:
     model = random_backbone(row, config, "cpu")
     assert all(tensor.isfinite().all() for tensor in (*model.parameters(), *model.buffers()))
     words = model.language_model.embed_tokens.weight
-    assert words.float().std() == pytest.approx(0.02, rel=0.05) and len(words[:1000].unique(dim=0)) == 1000
+    assert words.float().std() == pytest.approx(0.02, rel=0.05)
+    assert len(words[:1000].unique(dim=0)) == 1000
     torch.manual_seed(0)
     again = random_backbone(row, config, "cpu")
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
@@ -67,21 +69,22 @@ def test_the_smaller_tiny_model_is_smaller() -> None:
         sum(p.numel() for p in VLA.tiny(tiny_policy_config(name)).encoder.backbone.parameters())
         for name in ("tiny", "tiny-s")
     ]
-    assert tiny_policy_config("tiny") == PolicyConfig() and sizes[1] < 0.55 * sizes[0]
+    assert tiny_policy_config("tiny") == PolicyConfig()
+    assert sizes[1] < 0.55 * sizes[0]
 
 
 @pytest.mark.parametrize("name", ["2.5-VL-2B", "qwen2.5-vl-2b", "0.5B", "qwen2.5-vl-0.5b"])
 def test_a_model_that_was_never_published_is_said_not_to_exist(name: str) -> None:
-    with pytest.raises(UsageError, match="there is no model .* the smallest Qwen2.5-VL is qwen2.5-vl-3b; models are"):
+    with pytest.raises(UsageError, match=r"no model .*qwen2\.5-vl-3b"):
         find_model(name)
 
 
 def test_wrong_names_are_answered_with_the_right_ones() -> None:
-    with pytest.raises(UsageError, match="tiny, tiny-s, qwen2-vl-2b, qwen2.5-vl-3b, qwen2.5-vl-7b, qwen3-vl-2b"):
+    with pytest.raises(UsageError, match=r"tiny, tiny-s, qwen2-vl-2b, qwen2\.5-vl-3b, qwen2\.5-vl-7b, qwen3-vl-2b"):
         find_model("gpt")
     with pytest.raises(UsageError, match="qwen, clip-b16, clip-b32, mobilenetv3-small, efficientnet-b0"):
         find_light_encoder("resnet")
     with pytest.raises(UsageError, match="sizes trained here are tiny, tiny-s"):
         tiny_policy_config("qwen2.5-vl-3b")
-    with pytest.raises(UsageError, match="vision weights are for"):
+    with pytest.raises(UsageError, match="vision weights"):
         tiny_policy_config(vision_weights="somewhere")

@@ -111,7 +111,8 @@ def test_the_text_before_the_views_is_read_once(model: VLA) -> None:
             encoder(pixels, [text], BASE.cameras, "batched")
     visual = 4 * 4
     assert [count for count in tokens if count == visual] == [visual] * 4
-    assert len(tokens) == 6 and tokens[1] == tokens[2] == visual != tokens[0] < tokens[3]
+    assert len(tokens) == 6
+    assert tokens[1] == tokens[2] == visual != tokens[0] < tokens[3]
 
 
 def test_training_reads_the_text_with_the_weights_of_the_moment(model: VLA) -> None:
@@ -120,7 +121,8 @@ def test_training_reads_the_text_with_the_weights_of_the_moment(model: VLA) -> N
     pixels = torch.zeros((1, 3, 112, 112, 3), dtype=torch.uint8)
     encoder(pixels, TEXTS[:1], BASE.cameras, "batched").features.sum().backward()
     gradient = encoder.backbone.language_model.embed_tokens.weight.grad
-    assert gradient is not None and gradient.any()
+    assert gradient is not None
+    assert gradient.any()
 
 
 def test_fusing_saves_three_products_a_layer_and_changes_no_weight(model: VLA) -> None:
@@ -133,7 +135,8 @@ def test_fusing_saves_three_products_a_layer_and_changes_no_weight(model: VLA) -
 def test_there_is_no_product_with_the_vocabulary(model: VLA) -> None:
     vocabulary = model.tokenizer.get_vocab_size()
     wide = [name for name, module in model.named_modules() if getattr(module, "out_features", 0) == vocabulary]
-    assert wide == [] and not any("lm_head" in name for name, _ in model.named_modules())
+    assert wide == []
+    assert not any("lm_head" in name for name, _ in model.named_modules())
 
 
 @pytest.mark.parametrize("size", [(224, 224), (640, 360), (480, 270), (1280, 720)])
@@ -167,10 +170,10 @@ def test_causal_means_that_the_last_query_sees_all_keys() -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"encoding": "streams"}, "on a CUDA stream of its own, and this is a CPU; encodings there are joint, batched"),
-        ({"attention": "varlen"}, "attentions there are eager, sdpa"),
-        ({"attention": "flash_attention_2"}, "attentions there are eager, sdpa"),
-        ({"compile": "cuda-graph"}, "compiles there are none, compile"),
+        ({"encoding": "streams"}, "encoding joint or batched or separate"),
+        ({"attention": "varlen"}, "attention eager or sdpa"),
+        ({"attention": "flash_attention_2"}, "attention eager or sdpa"),
+        ({"compile": "cuda-graph"}, "compile none or compile"),
         (PRESETS["fast"], "attention varlen"),
     ],
 )
@@ -179,7 +182,8 @@ def test_what_needs_cuda_is_refused_on_a_cpu_in_one_line(model: VLA, change: dic
     for refused in (lambda: check_device(optimization, "cpu"), lambda: VLAPolicy(copy.deepcopy(model), optimization)):
         with pytest.raises(UsageError) as error:
             refused()
-        assert says in str(error.value) and "\n" not in str(error.value)
+        assert says in str(error.value)
+        assert "\n" not in str(error.value)
     check_device(optimization, "cuda")
 
 

@@ -11,7 +11,7 @@ from vlatency.agent.optimization import Optimization
 from vlatency.agent.realtime.requests import Act, Encode
 from vlatency.agent.vla.model.views import resample
 from vlatency.agent.vla.policy import VLAPolicy
-from vlatency.envs.expert import expert, scene_of, riding_velocity
+from vlatency.envs.expert import expert, riding_velocity, scene_of
 from vlatency.envs.pick import HOME_POSE, PickEnv
 from vlatency.envs.script import Script, draw_script
 from vlatency.experiments.training.shards import MOST_OBJECTS, Moments, write_shard

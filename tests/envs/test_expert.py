@@ -37,7 +37,8 @@ def test_the_expert_closes_on_the_object_and_lifts_what_it_holds() -> None:
     at = np.array([[0.5, 0.1, 0.022, 0.0]])
     assert expert(scene(ee=at))[0, 4] == 1
     held = expert(scene(ee=at, gripper=np.array([0.5])))[0]
-    assert held[4] == 1 and held[2] > at[0, 2] + 0.02
+    assert held[4] == 1
+    assert held[2] > at[0, 2] + 0.02
     far = expert(scene(gripper=np.array([0.9])))[0]
     assert far[4] == 0
 

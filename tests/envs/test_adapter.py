@@ -7,11 +7,12 @@ import gymnasium
 import numpy as np
 import pytest
 
-from vlatency.agent.realtime.cost.latency import Constant
+from vlatency.agent.realtime.cost.latency import FixedLatency
 from vlatency.agent.realtime.driver import run_episodes
 from vlatency.agent.realtime.episode import episode
 from vlatency.agent.realtime.requests import Act, Encode
 from vlatency.agent.realtime.reuse import Every
+from vlatency.agent.realtime.timing import Mode, Timing
 from vlatency.envs.adapter import GymPlant
 from vlatency.sim import gl
 from vlatency.sim.clock import ms_to_ns
@@ -45,10 +46,10 @@ class Ruled:
         return [np.tile(self.rule(np.asarray(request.features)), (8, 1)) for request in requests]
 
 
-def play(name: str, rule: Rule, mode: str, vl_ms: float = 0.0, cameras: tuple[str, ...] = ()) -> GymPlant:
+def play(name: str, rule: Rule, mode: Mode, vl_ms: float = 0.0, cameras: tuple[str, ...] = ()) -> GymPlant:
     plant: Any = GymPlant(gymnasium.make(name, render_mode="rgb_array" if cameras else None), seed=5)
-    control_hz = 1e9 / plant.step_ns
-    run_episodes([episode(plant, cameras, mode, Every(1), Constant(vl_ms, 0), control_hz)], Ruled(rule))
+    timing = Timing(mode, 1e9 / plant.step_ns, FixedLatency(vl_ms, 0), Every(1))
+    run_episodes([episode(plant, cameras, timing, np.random.default_rng(0))], Ruled(rule))
     plant.env.close()
     return plant
 

@@ -156,7 +156,7 @@ class ProfileLatency:
     head: Distribution
     contention: float
     """Factor by which an encode on the same GPU slows the head down."""
-    preprocess: Distribution = Steady(0.0)
+    preprocess: Distribution = field(default=Steady(0.0))
     """Added to every encode, however many views it has: a profile has one for all configurations."""
     cold_start_ms: float = 0.0
     """Added to the first encode."""

@@ -1,1 +1,1 @@
-"""Running a policy in simulated real time: it knows nothing of torch, and drives any world that is a `Plant`."""
+"""Runs a policy in simulated real time. Works with any world that is a `Plant`; needs no torch."""

@@ -1,6 +1,7 @@
 """Joins episodes and policy: advances many episodes together, so that their requests share forward passes.
 
-Only simulated time counts, so it does not matter to an episode when, or beside which others, the policy answers it.
+Only simulated time counts, so an episode is the same whenever its requests are answered, and together with whichever
+others.
 """
 
 from __future__ import annotations
@@ -17,21 +18,31 @@ T = TypeVar("T")
 
 
 class Policy(Protocol):
-    """What answers the requests, in their order; an answer must not depend on the requests beside it."""
+    """Answers a batch of requests in their order. An answer must not depend on the other requests of the batch."""
 
     def encode(self, requests: list[Encode]) -> Sequence[object]:
-        """Features, opaque to the driver."""
+        """Features for each request. The driver does not look into them."""
 
     def act(self, requests: list[Act]) -> Sequence[np.ndarray]:
-        """Chunks of absolute set-points, each (8, 5) at 10 Hz."""
+        """A chunk for each request: (8, 5) absolute set-points, 100 ms apart."""
 
 
 def run_episodes(episodes: Iterable[Generator[Request, Any, T]], policy: Policy, batch: int | None = None) -> list[T]:
-    """Run episodes to their end, `batch` at a time (None: all at once), and return what they return, in their order.
+    """Run episodes to their end.
 
-    Any generator that yields requests will do, such as one that resets an environment, delegates to
-    `episode.episode` and writes a row; an iterable that makes them one by one is asked when a place is free.
-    An error in one episode, or in the policy, closes them all and is raised.
+    An error in an episode or in the policy closes all episodes and is raised.
+
+    Args:
+        episodes: generators that yield requests, such as one that resets an environment, delegates to
+            `episode.episode` and writes a row. The next one is taken when a place in the batch is free.
+        policy: answers the requests.
+        batch: how many episodes run at the same time; None: all.
+
+    Returns:
+        What the episodes return, in their order.
+
+    Raises:
+        ValueError: `batch` is below 1, or the policy gave too few or too many answers.
     """
     if batch is not None and batch < 1:
         raise ValueError(f"batch must be at least 1, not {batch}")

@@ -1,12 +1,12 @@
-"""One episode in simulated time, as a generator that asks a driver for features and chunks and charges their latency.
+"""One episode in simulated time: a generator of requests, whose answers are charged the latency of the model.
 
-Two servers: the encoder takes one job at a time, and so does the head. Three modes say how they hang together:
+Encoder and head are two servers; each takes one job at a time. The mode says how they work together:
 
-    pause   the world stops while the model thinks; every control tick has fresh features and a fresh command
+    pause   the world stops while the model computes; every control tick has fresh features and a fresh command
     sync    look, encode, run the head, command, look again; the arm holds its set-point meanwhile
     async   the encoder runs beside the control loop; the head runs at every tick on the newest finished features
 
-An execution policy says what becomes of a chunk in each mode; it may ask for chunks less often.
+In every mode the execution policy decides which set-points of a chunk are carried out, and when the head runs again.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Episode: TypeAlias = Generator[Request, Any, EpisodeTrace]
 
 
 def episode(plant: Plant, cameras: Sequence[str], timing: Timing, rng: np.random.Generator) -> Episode:
-    """An episode on a freshly reset plant; it ends when the plant is done.
+    """Run one episode on a freshly reset plant, until the plant is done.
 
     Args:
         plant: the world; `sim.plant.Plant` says what it must offer.
@@ -39,11 +39,17 @@ def episode(plant: Plant, cameras: Sequence[str], timing: Timing, rng: np.random
         rng: draws the latencies of this episode.
 
     Returns:
-        A generator of `Encode` and `Act` requests, which returns the record of the episode. `driver.run_episodes`
-        drives it; whoever drives it by hand sends the answer to each request.
+        A generator of `Encode` and `Act` requests that returns the record of the episode. `driver.run_episodes`
+        answers the requests; to drive it by hand, send the answer to each request.
 
     Example:
-        (trace,) = run_episodes([episode(env, ("top", "wrist"), Timing("sync"), np.random.default_rng(1))], policy)
+        With an `env` that has been reset, and a `policy` as in `driver.Policy`:
+
+        >>> from vlatency.agent.realtime.driver import run_episodes
+        >>> steps = episode(env, ("top", "wrist"), Timing("sync"), np.random.default_rng(1))
+        >>> (trace,) = run_episodes([steps], policy)
+        >>> trace.mode, trace.commands[0].applied_ns
+        ('sync', 0)
     """
     period_ns = hz_to_period_ns(timing.control_hz)
     if timing.mode == "pause":
@@ -52,25 +58,25 @@ def episode(plant: Plant, cameras: Sequence[str], timing: Timing, rng: np.random
 
 
 def _paused(plant: Plant, cameras: Sequence[str], period_ns: int, execution: Execution) -> Episode:
-    """The loop without a clock, which peers run and against which the clock is tested."""
+    """The usual evaluation loop, in which inference takes no time. Tests hold the clock against it."""
     spans: list[Span] = []
     commands: list[CommandRecord] = []
     instants: list[int] = []
     chunks: list[Chunk] = []
-    think_ns = 0
+    next_head_ns = 0
     follow_ns: int | None = None
     features: object | None = None
     while not plant.done:
         now_ns = plant.now_ns
         instants.append(now_ns)
-        fresh = now_ns >= think_ns
+        fresh = now_ns >= next_head_ns
         if fresh:
             features = yield Encode(plant.capture(cameras), plant.instruction, plant.sensors(), now_ns, features)
             setpoints = yield execution.ask(Act(features, plant.sensors(), 0), chunks, now_ns, 0)
             encode = Span("encode", now_ns, now_ns, now_ns, tuple(cameras))
             spans += [encode, Span("head", now_ns, now_ns, now_ns)]
             chunks = remember(chunks, Chunk(np.asarray(setpoints), now_ns, now_ns))
-            think_ns = execution.think_ns(chunks[-1], period_ns)
+            next_head_ns = execution.next_head_ns(chunks[-1], period_ns)
         if fresh or (follow_ns is not None and now_ns >= follow_ns):
             plant.command(execution.setpoint(chunks, now_ns))
             read_ns = chunks[-1].read_ns

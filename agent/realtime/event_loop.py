@@ -1,4 +1,4 @@
-"""One episode on the discrete-event clock: sync mode without a reuse policy, async mode with one."""
+"""One episode on the discrete-event clock, in sync or async mode."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ Requests: TypeAlias = Generator[Request, Any, None]
 
 
 class _Event(IntEnum):
-    """What can happen; at one instant in this order, so that nothing waits a tick for what is already there.
+    """What can happen. Events of one instant happen in this order, so that none waits a tick for another's result.
 
-    A command comes before the tick, because the head is told what is in force.
+    A chunk arrives before the tick, because a head that runs at the tick is given the chunk in force.
     """
 
     ENCODED = 0
     FRAME = 1
     LOOK = 2
-    START = 3
-    COMMAND = 4
+    ENCODE = 3
+    CHUNK = 4
     TICK = 5
     FOLLOW = 6
 
 
 @dataclass(frozen=True, eq=False)
-class _Shot:
-    """One exposure of the cameras that the encode looks at, or of all when they run free."""
+class _Exposure:
+    """What the cameras saw at one instant: the views that an encode needs, or all views if the cameras run free."""
 
     images: Mapping[str, np.ndarray]
     instruction: str
@@ -51,15 +51,19 @@ class _Shot:
 
 @dataclass(frozen=True, eq=False)
 class _Encoded:
+    """The features of one encode."""
+
     features: object
     capture_ns: int
     start_ns: int
     vl_ns: int = 0
-    """How long the encode took in the end."""
+    """Duration of the encode, set when it has finished."""
 
 
 @dataclass(frozen=True, eq=False)
-class _Decided:
+class _Answer:
+    """The answer of one head run."""
+
     chunk: Chunk
     basis: _Encoded
     head_ns: int
@@ -68,13 +72,7 @@ class _Decided:
 class EventLoop:
     """The servers, the cameras and the commands of one episode, and the queue of what happens next."""
 
-    def __init__(
-        self,
-        plant: Plant,
-        cameras: Sequence[str],
-        timing: Timing,
-        latency: LatencyStream,
-    ) -> None:
+    def __init__(self, plant: Plant, cameras: Sequence[str], timing: Timing, latency: LatencyStream) -> None:
         self.plant, self.cameras, self.latency = plant, cameras, latency
         self.mode, self.period_ns = timing.mode, hz_to_period_ns(timing.control_hz)
         self.reuse = None if timing.mode == "sync" else timing.reuse
@@ -84,131 +82,140 @@ class EventLoop:
         self.commands: list[CommandRecord] = []
         self.instants: list[int] = []
         self.dropped = 0
-        # The encoder, from the moment at which it wants views until the features are there.
-        self.busy = True
-        self.looks = 0
+        # The encoder. It is busy from the look until the features are finished.
+        self.encoder_busy = True
+        self.looks = 0  # looks scheduled; only the newest of them takes place
         self.encode_end_ns = 0
-        self.encode_span = 0  # its place among the spans
+        self.encode_span = 0  # index in `spans`
         self.features: object | None = None  # of the last encode, finished or not
-        self.instruction: str | None = None  # of that one
-        self.number = 0  # of that one, counted from the last one before which nothing was known
-        self.newest: _Encoded | None = None
-        # Frames of free-running cameras that may still be asked for, and the last one that was.
-        self.shots: dict[int, _Shot] = {}
+        self.instruction: str | None = None  # of the last encode
+        self.number = 0  # of the last encode; 0 is the first one, or the first one after a new instruction
+        self.newest: _Encoded | None = None  # the newest finished features
+        # Frames of free-running cameras that an encode may still take, and the last frame that one took.
+        self.frames: dict[int, _Exposure] = {}
         self.last_frame = -1
-        # Events that the reuse policy waits for.
-        self.felt: Readings | None = None
-        self.told = ""
-        self.look_again = False
-        # The head, and what it said.
-        self.head_free_ns = self.think_ns = self.last_head_ns = 0
+        # What `OnEvent` compares: readings and instruction at the last control tick.
+        self.tick_readings: Readings | None = None
+        self.tick_instruction = ""
+        self.look_again = False  # as soon as the encoder is free
+        # The head and its chunks.
+        self.head_free_ns = self.next_head_ns = self.last_head_ns = 0
         self.chunks: list[Chunk] = []
         self.cycle_ns = 0  # when this cycle of sync mode was due to begin
 
     def run(self) -> Generator[Request, Any, EpisodeTrace]:
-        """The episode."""
+        """Run the episode until the plant is done.
+
+        Returns:
+            A generator of requests, as `episode.episode` describes it.
+        """
         plant, queue = self.plant, self.queue
-        self._look_at(0)
+        self._schedule_look(0)
         queue.push(0, _Event.TICK, None)
         if self.robot.camera_hz:
             queue.push(self.robot.exposure_ns(0), _Event.FRAME, 0)
 
         while not plant.done:
             due_ns, event, item = queue.pop()
-            if due_ns != plant.now_ns:
-                # An event happens at the first physics step at or after its time. It goes back to the queue with that
-                # time, because others may share the step and come first, or the plant may be done by then.
-                if due_ns > plant.now_ns:
-                    plant.advance_to(due_ns)
-                queue.push(plant.now_ns, event, item)
+            if due_ns == plant.now_ns:
+                yield from self._handle(due_ns, event, item)
                 continue
-
-            if event == _Event.ENCODED:
-                yield from self._encoded(due_ns, item)
-            elif event == _Event.FRAME:
-                self._frame(due_ns, item)
-            elif event == _Event.LOOK and item == self.looks:
-                yield from self._look(due_ns)
-            elif event == _Event.START:
-                yield from self._start(due_ns, self.shots[item] if isinstance(item, int) else item)
-            elif event == _Event.TICK:
-                yield from self._tick(due_ns)
-            elif event == _Event.COMMAND:
-                self._arrive(due_ns, item)
-            elif event == _Event.FOLLOW and item.chunk is self.chunks[-1]:
-                self._command(due_ns, item, fresh=False)
+            # An event happens at the first physics step at or after its time. It is queued again for that step,
+            # because other events of the step may come first, or the plant may be done by then.
+            if due_ns > plant.now_ns:
+                plant.advance_to(due_ns)
+            queue.push(plant.now_ns, event, item)
 
         ticks = control_ticks(self.instants, self.spans, self.commands, self.period_ns)
         spans, commands = tuple(self.spans), tuple(self.commands)
         return EpisodeTrace(self.mode, self.period_ns, plant.now_ns, ticks, spans, commands, self.dropped)
 
-    # Looking.
+    def _handle(self, now_ns: int, event: int, item: Any) -> Requests:
+        match event:
+            case _Event.ENCODED:
+                yield from self._finish_encode(now_ns, item)
+            case _Event.FRAME:
+                self._expose_frame(now_ns, item)
+            case _Event.LOOK if item == self.looks:
+                yield from self._look(now_ns)
+            case _Event.ENCODE:
+                yield from self._encode(now_ns, self.frames[item] if isinstance(item, int) else item)
+            case _Event.CHUNK:
+                self._take_chunk(now_ns, item)
+            case _Event.TICK:
+                yield from self._tick(now_ns)
+            case _Event.FOLLOW if item.chunk is self.chunks[-1]:
+                self._command(now_ns, item, fresh=False)
 
-    def _look_at(self, t_ns: int) -> None:
-        """Want views at `t_ns`, and no more when they were wanted before."""
+    # Cameras and encoder.
+
+    def _schedule_look(self, t_ns: int) -> None:
+        """Look at `t_ns` instead of at any time scheduled before."""
         self.looks += 1
         self.queue.push(t_ns, _Event.LOOK, self.looks)
 
-    def _expose(self, now_ns: int, cameras: Sequence[str]) -> _Shot:
-        return _Shot(self.plant.capture(cameras), self.plant.instruction, self.plant.sensors(), now_ns)
+    def _expose(self, now_ns: int, cameras: Sequence[str]) -> _Exposure:
+        return _Exposure(self.plant.capture(cameras), self.plant.instruction, self.plant.sensors(), now_ns)
 
-    def _next(self, instruction: str) -> tuple[int, Sequence[str]]:
-        """The number of the next encode and the cameras it looks at; a new instruction makes all features useless."""
+    def _next_encode(self, instruction: str) -> tuple[int, Sequence[str]]:
+        """Number and cameras of the next encode. A new instruction makes all older features useless."""
         number = self.number + 1 if instruction == self.instruction else 0
         return number, self.reuse.views(self.cameras, number) if isinstance(self.reuse, Stagger) else self.cameras
 
-    def _frame(self, now_ns: int, frame: int) -> None:
-        """Free-running cameras expose; the views are drawn unless newer ones are there before an encode can start."""
+    def _expose_frame(self, now_ns: int, frame: int) -> None:
+        """Free-running cameras expose. The views are rendered only if an encode may take them."""
         self.queue.push(self.robot.exposure_ns(frame + 1), _Event.FRAME, frame + 1)
         if self.encode_end_ns < self.robot.exposure_ns(frame + 1) + self.robot.delay_ns:
-            # Of all cameras: which encode will take this frame, and hence which views are due, is not known yet.
-            self.shots[frame] = self._expose(now_ns, self.cameras)
-        if not self.busy:  # older ones than the newest that are with the encoder are of no use to it any more
+            # All cameras: which encode will take this frame, and hence which views it needs, is not known yet.
+            self.frames[frame] = self._expose(now_ns, self.cameras)
+        if not self.encoder_busy:  # the next encode takes the newest frame that has arrived, or a later one
             newest = self.robot.newest(now_ns)
-            self.shots = {number: shot for number, shot in self.shots.items() if number >= newest}
+            self.frames = {number: kept for number, kept in self.frames.items() if number >= newest}
 
     def _look(self, now_ns: int) -> Requests:
-        self.busy, self.look_again = True, False
+        self.encoder_busy, self.look_again = True, False
         if self.robot.camera_hz:
-            # An encode takes the newest views, or waits for newer ones than it had.
+            # An encode takes the newest frame that has arrived, or waits for one that is newer than its last.
             frame = max(self.robot.newest(now_ns), self.last_frame + 1)
             self.last_frame = frame
-            self.queue.push(max(now_ns, self.robot.exposure_ns(frame) + self.robot.delay_ns), _Event.START, frame)
+            self.queue.push(max(now_ns, self.robot.exposure_ns(frame) + self.robot.delay_ns), _Event.ENCODE, frame)
             return
-        shot = self._expose(now_ns, self._next(self.plant.instruction)[1])
+        exposure = self._expose(now_ns, self._next_encode(self.plant.instruction)[1])
         if self.robot.delay_ns:
-            self.queue.push(now_ns + self.robot.delay_ns, _Event.START, shot)
+            self.queue.push(now_ns + self.robot.delay_ns, _Event.ENCODE, exposure)
         else:
-            yield from self._start(now_ns, shot)
+            yield from self._encode(now_ns, exposure)
 
-    def _start(self, now_ns: int, shot: _Shot) -> Requests:
-        self.shots = {frame: kept for frame, kept in self.shots.items() if kept.t_ns > shot.t_ns}
-        self.number, views = self._next(shot.instruction)
-        self.instruction = shot.instruction
-        images = {camera: shot.images[camera] for camera in views}
-        self.features = yield Encode(images, shot.instruction, shot.readings, shot.t_ns, self.features)
+    def _encode(self, now_ns: int, exposure: _Exposure) -> Requests:
+        """Start an encode."""
+        self.frames = {number: kept for number, kept in self.frames.items() if kept.t_ns > exposure.t_ns}
+        self.number, views = self._next_encode(exposure.instruction)
+        self.instruction = exposure.instruction
+        images = {camera: exposure.images[camera] for camera in views}
+        self.features = yield Encode(images, exposure.instruction, exposure.readings, exposure.t_ns, self.features)
         vl_ns = self.latency.encode_ns(len(views), len(self.cameras))
-        vl_ns += self.servers.put_off_ns(max(0, self.head_free_ns - now_ns))
+        vl_ns += self.servers.encode_delay_ns(max(0, self.head_free_ns - now_ns))
         self.encode_end_ns = now_ns + vl_ns
         self.encode_span = len(self.spans)
-        self.spans.append(Span("encode", now_ns, self.encode_end_ns, shot.t_ns, tuple(views)))
-        self.queue.push(self.encode_end_ns, _Event.ENCODED, _Encoded(self.features, shot.t_ns, now_ns))
+        self.spans.append(Span("encode", now_ns, self.encode_end_ns, exposure.t_ns, tuple(views)))
+        self.queue.push(self.encode_end_ns, _Event.ENCODED, _Encoded(self.features, exposure.t_ns, now_ns))
 
-    def _encoded(self, now_ns: int, encoded: _Encoded) -> Requests:
-        if self.encode_end_ns > now_ns:  # the head has put it off
+    def _finish_encode(self, now_ns: int, encoded: _Encoded) -> Requests:
+        if self.encode_end_ns > now_ns:  # a head run on the same GPU has delayed it
             self.queue.push(self.encode_end_ns, _Event.ENCODED, encoded)
             return
-        self.newest, self.busy = replace(encoded, vl_ns=self.encode_end_ns - encoded.start_ns), False
+        self.newest = replace(encoded, vl_ns=self.encode_end_ns - encoded.start_ns)
+        self.encoder_busy = False
         if self.reuse is None:
-            yield from self._think(now_ns, self.newest)
+            yield from self._run_head(now_ns, self.newest)
         elif self.look_again:
-            self._look_at(now_ns)
+            self._schedule_look(now_ns)
         else:
             start_ns = self.reuse.next_start_ns(encoded.start_ns, self.encode_end_ns, self.period_ns)
             if start_ns is not None:
-                self._look_at(start_ns)
+                self._schedule_look(start_ns)
 
-    # Moving.
+    # Head and commands.
 
     def _tick(self, now_ns: int) -> Requests:
         self.instants.append(now_ns)
@@ -216,56 +223,53 @@ class EventLoop:
         if self.reuse is None:
             return
         if isinstance(self.reuse, OnEvent):
-            self._watch(now_ns, self.reuse)
-        if self.newest is not None and max(self.head_free_ns, self.think_ns) <= now_ns:
-            yield from self._think(now_ns, self.newest)
+            self._look_on_event(now_ns, self.reuse)
+        if self.newest is not None and max(self.head_free_ns, self.next_head_ns) <= now_ns:
+            yield from self._run_head(now_ns, self.newest)
 
-    def _watch(self, now_ns: int, reuse: OnEvent) -> None:
-        readings = self.plant.sensors()
-        told, self.told = self.told, self.plant.instruction
-        new = self.felt is not None and (reuse.noticed(self.felt, readings) or self.told != told)
-        self.felt = readings
-        if new:
-            if self.busy:
+    def _look_on_event(self, now_ns: int, reuse: OnEvent) -> None:
+        before, self.tick_readings = self.tick_readings, self.plant.sensors()
+        instruction, self.tick_instruction = self.tick_instruction, self.plant.instruction
+        if before is None:
+            return
+        if reuse.noticed(before, self.tick_readings) or self.tick_instruction != instruction:
+            if self.encoder_busy:
                 self.look_again = True
             else:
-                self._look_at(now_ns)
+                self._schedule_look(now_ns)
 
-    def _think(self, now_ns: int, encoded: _Encoded) -> Requests:
-        """Run the head on `encoded` and the sensors as they are."""
+    def _run_head(self, now_ns: int, encoded: _Encoded) -> Requests:
+        """Run the head on `encoded` and on fresh sensor readings."""
         delay_ns = self.last_head_ns + self.robot.actuation_ns
         act = Act(encoded.features, self.plant.sensors(), now_ns - encoded.capture_ns)
         setpoints = yield self.execution.ask(act, self.chunks, now_ns, delay_ns)
         encode_left_ns = max(0, self.encode_end_ns - now_ns)
-        head_ns, put_off_ns = self.servers.share(self.latency.head_ns(), encode_left_ns)
-        if put_off_ns:
-            self._put_off(put_off_ns)
+        head_ns, encode_delay_ns = self.servers.share(self.latency.head_ns(), encode_left_ns)
+        if encode_delay_ns:
+            self.encode_end_ns += encode_delay_ns
+            self.spans[self.encode_span] = replace(self.spans[self.encode_span], end_ns=self.encode_end_ns)
         self.last_head_ns, self.head_free_ns = head_ns, now_ns + head_ns
         self.spans.append(Span("head", now_ns, self.head_free_ns, encoded.capture_ns))
         if self.reuse is not None and self.robot.late == "drop" and head_ns > self.period_ns:
             self.dropped += 1
             return
         chunk = Chunk(np.asarray(setpoints), now_ns, self.head_free_ns + self.robot.actuation_ns)
-        self.think_ns = self.execution.think_ns(chunk, self.period_ns)
-        self.queue.push(chunk.arrived_ns, _Event.COMMAND, _Decided(chunk, encoded, head_ns))
+        self.next_head_ns = self.execution.next_head_ns(chunk, self.period_ns)
+        self.queue.push(chunk.arrived_ns, _Event.CHUNK, _Answer(chunk, encoded, head_ns))
 
-    def _put_off(self, by_ns: int) -> None:
-        """The running encode finishes later."""
-        self.encode_end_ns += by_ns
-        self.spans[self.encode_span] = replace(self.spans[self.encode_span], end_ns=self.encode_end_ns)
-
-    def _arrive(self, now_ns: int, decided: _Decided) -> None:
-        self.chunks = remember(self.chunks, decided.chunk)
-        self._command(now_ns, decided, fresh=True)
+    def _take_chunk(self, now_ns: int, answer: _Answer) -> None:
+        """A chunk arrives, and its first set-point takes effect."""
+        self.chunks = remember(self.chunks, answer.chunk)
+        self._command(now_ns, answer, fresh=True)
         if self.reuse is None:
-            self.cycle_ns = max(now_ns, self.cycle_ns + self.period_ns, self.think_ns)
-            self._look_at(self.cycle_ns)
+            self.cycle_ns = max(now_ns, self.cycle_ns + self.period_ns, self.next_head_ns)
+            self._schedule_look(self.cycle_ns)
 
-    def _command(self, now_ns: int, decided: _Decided, fresh: bool) -> None:
+    def _command(self, now_ns: int, answer: _Answer, fresh: bool) -> None:
         self.plant.command(self.execution.setpoint(self.chunks, now_ns))
-        basis, read_ns = decided.basis, decided.chunk.read_ns
-        record = CommandRecord(now_ns, basis.capture_ns, basis.vl_ns, decided.head_ns, read_ns, fresh)
+        basis, read_ns = answer.basis, answer.chunk.read_ns
+        record = CommandRecord(now_ns, basis.capture_ns, basis.vl_ns, answer.head_ns, read_ns, fresh)
         self.commands.append(record)
         follow_ns = self.execution.next_ns(self.chunks, now_ns)
         if follow_ns is not None:
-            self.queue.push(follow_ns, _Event.FOLLOW, decided)
+            self.queue.push(follow_ns, _Event.FOLLOW, answer)

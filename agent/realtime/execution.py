@@ -1,7 +1,7 @@
-"""What becomes of a chunk: which set-point is in force when, and when the head is asked for the next chunk.
+"""What becomes of a chunk: which set-point is in force when, and when the head runs again.
 
-A chunk has one set-point every 100 ms, the first of them meant for the instant at which the sensors were read. It
-arrives later than that, and the policies differ in what they do about it.
+A chunk has one set-point every 100 ms. The first is meant for the instant at which the sensors were read, but the
+chunk arrives later than that. The policies differ in what they do about the delay.
 """
 
 from __future__ import annotations
@@ -32,42 +32,59 @@ class Chunk:
     arrived_ns: int
     """When its first set-point could take effect."""
 
+    def row(self, number: int) -> np.ndarray:
+        """(5,) one of the set-points."""
+        setpoint: np.ndarray = self.setpoints[number]
+        return setpoint
+
 
 def remember(chunks: Sequence[Chunk], arrived: Chunk) -> list[Chunk]:
-    """All that say anything about the time after the arrival of the last one, oldest first."""
+    """The chunks that reach beyond the arrival of the newest one, and that one, oldest first."""
     older = [chunk for chunk in chunks if chunk.read_ns + len(chunk.setpoints) * CHUNK_STEP_NS > arrived.arrived_ns]
     return [*older, arrived]
 
 
 @dataclass(frozen=True)
 class Hold:
-    """Only the first set-point counts; it is held until the next chunk is there."""
+    """Hold the first set-point until the next chunk arrives; the others are not used."""
 
     def __str__(self) -> str:
-        return _spelt(self)
+        return _spelling(self)
 
-    def think_ns(self, chunk: Chunk, period_ns: int) -> int:
-        """When, at the earliest, the head may run again after the run that led to `chunk`."""
+    def next_head_ns(self, chunk: Chunk, period_ns: int) -> int:
+        """When the head may run again after the run that gave `chunk` [ns]; it waits for a tick and until it is free.
+
+        Args:
+            chunk: of the last head run; it may not have arrived yet.
+            period_ns: control period.
+        """
         return chunk.read_ns
 
     def setpoint(self, chunks: Sequence[Chunk], now_ns: int) -> np.ndarray:
-        """(5,) what is in force at `now_ns`, given the chunks that have arrived, oldest first."""
-        return chunks[-1].setpoints[0]
+        """(5,) the set-point in force at `now_ns`, given the chunks that have arrived, oldest first."""
+        return chunks[-1].row(0)
 
     def next_ns(self, chunks: Sequence[Chunk], now_ns: int) -> int | None:
-        """When the set-point changes next if no other chunk arrives; None for never."""
+        """When the set-point changes next if no other chunk arrives [ns]; None if it never does."""
         return None
 
     def ask(self, act: Act, chunks: Sequence[Chunk], now_ns: int, delay_ns: int) -> Act:
-        """What the head is asked at `now_ns`, when its chunk is expected in `delay_ns`, rather than plainly `act`."""
+        """The request to send to the head.
+
+        Args:
+            act: the features, and the sensors as they are.
+            chunks: those that have arrived, oldest first.
+            now_ns: when the head run starts.
+            delay_ns: after which the new chunk is expected to arrive.
+        """
         return act
 
 
 class _Rows(Hold):
-    """What the policies share that carry out more than the first set-point; the last one is held."""
+    """For policies that carry out more than the first set-point. The last one is held."""
 
     def begins_ns(self, chunk: Chunk) -> int:
-        """When the first set-point of the chunk is in force, or would have been."""
+        """When the first set-point of the chunk is in force, or would have been [ns]."""
         return chunk.arrived_ns
 
     def rows(self, chunk: Chunk) -> int:
@@ -75,52 +92,67 @@ class _Rows(Hold):
         return len(chunk.setpoints)
 
     def setpoint(self, chunks: Sequence[Chunk], now_ns: int) -> np.ndarray:
-        """The set-point whose 100 ms they are."""
-        return chunks[-1].setpoints[min(self._row(chunks[-1], now_ns), self.rows(chunks[-1]) - 1)]
+        """(5,) the set-point of the newest chunk for this interval of 100 ms."""
+        return chunks[-1].row(min(self._place(chunks[-1], now_ns), self.rows(chunks[-1]) - 1))
 
     def next_ns(self, chunks: Sequence[Chunk], now_ns: int) -> int | None:
-        """The end of these 100 ms, unless they are the last."""
-        following = self._row(chunks[-1], now_ns) + 1
+        """The end of this interval; None if it is the last."""
+        following = self._place(chunks[-1], now_ns) + 1
         return self.begins_ns(chunks[-1]) + following * CHUNK_STEP_NS if following < self.rows(chunks[-1]) else None
 
-    def _row(self, chunk: Chunk, now_ns: int) -> int:
+    def _place(self, chunk: Chunk, now_ns: int) -> int:
         return (now_ns - self.begins_ns(chunk)) // CHUNK_STEP_NS
 
 
 @dataclass(frozen=True)
 class OpenLoop(_Rows):
-    """Carry out `actions` set-points from the moment the chunk arrives, and only then ask for the next chunk."""
+    """Carry out `actions` set-points from the moment the chunk arrives, and only then run the head again.
+
+    The receding horizon of Diffusion Policy (Chi et al. 2023, arXiv 2303.04137).
+    """
 
     actions: int = 8
 
+    def __post_init__(self) -> None:
+        if self.actions < 1:
+            raise UsageError(f"execution must be at least 1 set-point of a chunk, not {self.actions}")
+
     def rows(self, chunk: Chunk) -> int:
+        """`actions`, or all if the chunk has fewer."""
         return min(self.actions, len(chunk.setpoints))
 
-    def think_ns(self, chunk: Chunk, period_ns: int) -> int:
+    def next_head_ns(self, chunk: Chunk, period_ns: int) -> int:
+        """When its set-points are carried out."""
         return chunk.arrived_ns + self.rows(chunk) * CHUNK_STEP_NS
 
 
 @dataclass(frozen=True)
 class Switch(_Rows):
-    """Go over to a new chunk, from its first set-point, as soon as it arrives; meanwhile carry on with the old one."""
+    """Switch to a new chunk, from its first set-point, as soon as it arrives; until then carry out the old one."""
 
     every: int = 1
-    """The head runs at every so many-th control tick, if it is free."""
+    """The head runs at every `every`-th control tick, or at the first one at which it is free if that is later."""
 
-    def think_ns(self, chunk: Chunk, period_ns: int) -> int:
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise UsageError(f"execution must be at least 1 control tick, not {self.every}")
+
+    def next_head_ns(self, chunk: Chunk, period_ns: int) -> int:
+        """`every` control ticks after the last run."""
         # A tick happens at the first physics step at or after its time, hence the division.
         return (chunk.read_ns // period_ns + self.every) * period_ns if self.every > 1 else chunk.read_ns
 
 
 @dataclass(frozen=True)
 class DelayAware(Switch):
-    """The same, but skip the set-points whose time had passed when the chunk arrived.
+    """As `Switch`, but skip the set-points whose time has passed when the chunk arrives.
 
     With the head at every s-th tick and d ticks until its answer, d set-points of the old chunk and s - d of the new
     one follow each other: the asynchronous baseline of Real-Time Chunking (Black et al. 2025, arXiv 2506.07339).
     """
 
     def begins_ns(self, chunk: Chunk) -> int:
+        """When the sensors were read."""
         return chunk.read_ns
 
 
@@ -134,24 +166,26 @@ class Ensemble(DelayAware):
     M: ClassVar[float] = 0.01
 
     def setpoint(self, chunks: Sequence[Chunk], now_ns: int) -> np.ndarray:
-        about_now = [
-            chunk.setpoints[row] for chunk in chunks if (row := self._row(chunk, now_ns)) < len(chunk.setpoints)
-        ]
+        """(5,) the weighted mean; beyond the end of all chunks, the last set-point of the newest."""
+        about_now = [chunk.row(row) for chunk in chunks if (row := self._place(chunk, now_ns)) < len(chunk.setpoints)]
         if not about_now:
-            return chunks[-1].setpoints[-1]
+            return chunks[-1].row(-1)
         weights = np.exp(-self.M * np.arange(len(about_now)))
-        return weights @ np.stack(about_now) / weights.sum()
+        mean: np.ndarray = weights @ np.stack(about_now) / weights.sum()
+        return mean
 
 
 @dataclass(frozen=True)
 class RollForward(Switch):
-    """Tell the head where the hand will be when its chunk arrives, and carry the chunk out from its beginning.
+    """Tell the head where the end effector will be when its chunk arrives, and carry the chunk out from its beginning.
 
-    The future state of VLASH (Tang et al. 2025), for absolute set-points: the hand is taken to move in a straight line
-    towards the set-points in force, within 100 ms each. Joints, fingers and forces stay as they were read.
+    The future state of VLASH (Tang et al. 2025, arXiv 2512.01031), for absolute set-points: the end effector is
+    assumed to move in a straight line towards each set-point in force, and to reach it within 100 ms. Joints, fingers
+    and forces stay as they were read.
     """
 
     def ask(self, act: Act, chunks: Sequence[Chunk], now_ns: int, delay_ns: int) -> Act:
+        """`act` with the pose expected at the arrival of the chunk."""
         if not chunks or delay_ns == 0:
             return act
         pose, t_ns, end_ns = np.asarray(act.readings.ee_pose), now_ns, now_ns + delay_ns
@@ -165,18 +199,19 @@ class RollForward(Switch):
 
 @dataclass(frozen=True)
 class RealTimeChunking(DelayAware):
-    """The delay-aware switch to chunks that continue the one in force.
+    """As `DelayAware`, with chunks that continue the one in force.
 
-    Real-Time Chunking (Black et al. 2025, arXiv 2506.07339): the head is told what is left of the chunk in force and
+    Real-Time Chunking (Black et al. 2025, arXiv 2506.07339): the head is given what is left of the chunk in force and
     how much of that will be carried out before it answers, and samples a chunk that agrees with it. That takes a head
-    that samples, see `agent.vla.model.vla.flow`. The delay is taken to be that of the last run.
+    that samples, see `agent.vla.model.vla.flow`. The head run is expected to take as long as the last one.
     """
 
-    def think_ns(self, chunk: Chunk, period_ns: int) -> int:
-        # There is nothing to continue until the last chunk has arrived.
-        return max(super().think_ns(chunk, period_ns), chunk.arrived_ns)
+    def next_head_ns(self, chunk: Chunk, period_ns: int) -> int:
+        """As in `Switch`, but not before the last chunk has arrived: until then there is nothing to continue."""
+        return max(super().next_head_ns(chunk, period_ns), chunk.arrived_ns)
 
     def ask(self, act: Act, chunks: Sequence[Chunk], now_ns: int, delay_ns: int) -> Act:
+        """`act` with the plan to continue, if there is one."""
         if not chunks:
             return act
         frozen = min(delay_ns // CHUNK_STEP_NS, len(chunks[-1].setpoints))
@@ -187,8 +222,8 @@ class RealTimeChunking(DelayAware):
 def _left(chunk: Chunk, now_ns: int, least: int) -> np.ndarray:
     """(rows, 5) what the chunk says about now and every 100 ms from now on, `least` rows or more.
 
-    A set-point is a pose to be at 100 ms later, so between two of them their straight connection counts; beyond the
-    last one it is held.
+    A set-point is a pose to reach 100 ms later, so values between two set-points are interpolated linearly. Beyond
+    the last one it is held.
     """
     last = len(chunk.setpoints) - 1
     first = (now_ns - chunk.read_ns) / CHUNK_STEP_NS
@@ -213,8 +248,8 @@ def parse_execution(text: str) -> Execution:
 
     Args:
         text: `hold`, or `chunk`, `switch`, `delay-aware`, `ensemble`, `roll-forward`, `rtc`, with or without `:N`:
-            the number of set-points carried out of a chunk (chunk), or of control ticks from one run of the head to
-            the next (the others).
+            the number of set-points carried out of a chunk (chunk), or of control ticks from one head run to the
+            next (the others).
 
     Raises:
         UsageError: anything else.
@@ -231,8 +266,8 @@ def parse_execution(text: str) -> Execution:
     )
 
 
-def _spelt(execution: Hold) -> str:
-    """As `parse_execution` takes it, the number left out where it is the default."""
+def _spelling(execution: Hold) -> str:
+    """As `parse_execution` takes it, without the number where that is the default."""
     for name, kind in _NAMED.items():
         if type(execution) is kind:
             number = execution.actions if isinstance(execution, OpenLoop) else execution.every

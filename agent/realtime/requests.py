@@ -1,4 +1,4 @@
-"""What a running episode asks of the policy: an episode yields these, and a driver sends the answers back."""
+"""What a running episode asks of the policy. An episode yields these requests, and a driver sends the answers back."""
 
 from __future__ import annotations
 
@@ -14,35 +14,38 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Encode:
-    """Look: turn the views into vision-language features (slow). The answer is opaque to the clock."""
+    """Turn views and instruction into vision-language features (slow). The clock does not look into the answer."""
 
     images: Mapping[str, np.ndarray]
-    """Camera name to uint8 (H, W, 3), all exposed at one instant: of every camera, or of those that are due.
+    """uint8 (H, W, 3) by camera name, all exposed at one instant.
 
-    What the others saw is then to be taken from `before`, which was made under the same instruction.
+    Where views are encoded in turn, only those that are due; the policy takes the others from `before`, which was
+    then encoded under the same instruction.
     """
     instruction: str
     readings: Readings
-    """The sensors at the instant of the exposure; they travel with the features, because the wrist camera moves."""
+    """The sensors at the exposure; they travel with the features, because the wrist camera moves."""
     t_ns: int = 0
-    """That instant."""
+    """Time of the exposure [ns]."""
     before: object | None = None
-    """The answer to the episode's last `Encode`, if any: two looks show motion, one does not."""
+    """Answer to the previous `Encode` of the episode, if any. Two looks show motion, one does not."""
 
 
 @dataclass(frozen=True, eq=False)
 class Act:
-    """Move: turn features and fresh sensors into a chunk (fast). The answer is (8, 5) absolute set-points at 10 Hz."""
+    """Turn features and fresh sensor readings into a chunk (fast): (8, 5) absolute set-points, 100 ms apart."""
 
     features: object
-    """The answer to an earlier `Encode` of the same episode."""
+    """Answer to an earlier `Encode` of the same episode."""
     readings: Readings
     """The sensors now."""
     age_ns: int
-    """How long ago the views behind the features were taken [ns]."""
+    """Time since the exposure behind the features [ns]."""
     plan: np.ndarray | None = None
-    """(rows, 5) what is left of the chunk in force: absolute set-points at the times of the first rows of the answer,
-    which shall continue it (real-time chunking). None where there is nothing to continue."""
+    """(rows, 5) what is left of the chunk in force, for real-time chunking; None if there is nothing to continue.
+
+    Absolute set-points at the times of the first rows of the answer, which should continue them.
+    """
     frozen: int = 0
     """How many rows of the plan will have been carried out when the answer arrives."""
 

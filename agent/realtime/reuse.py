@@ -1,6 +1,6 @@
-"""When to look again, and at which views: an encode's features serve many control ticks, until the next one's.
+"""When to look again, and at which views. The features of one encode serve all control ticks until the next encode.
 
-The vision-language server takes one job at a time, so no policy starts an encode before the last one has finished.
+The encoder takes one job at a time, so no policy starts an encode before the last one has finished.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from vlatency.sim.clock import ms_to_ns
 from vlatency.sim.errors import UsageError
 from vlatency.sim.names import WRIST
 
@@ -30,40 +31,51 @@ class Latest:
         return "latest"
 
     def next_start_ns(self, started_ns: int, finished_ns: int, period_ns: int) -> int:
-        """Start of the encode after the one of [started_ns, finished_ns]; control ticks are multiples of period_ns."""
+        """When the next encode starts [ns].
+
+        Args:
+            started_ns: start of the last encode.
+            finished_ns: end of the last encode.
+            period_ns: control period; control ticks are its multiples.
+        """
         if finished_ns > started_ns:
             return finished_ns
-        return (started_ns // period_ns + 1) * period_ns  # it took no time: until the next tick there is nothing new
+        return (started_ns // period_ns + 1) * period_ns  # it took no time: nothing new happens until the next tick
 
 
 @dataclass(frozen=True)
 class Every:
-    """At control ticks only, `ticks` apart, or at the first tick with the server free if that is later."""
+    """Every `ticks` control ticks, or at the first tick at which the encoder is free if that is later."""
 
     ticks: int
 
     def __post_init__(self) -> None:
-        if self.ticks < 1:
-            raise UsageError(f"reuse must be at least 1 control tick, not {self.ticks}")
+        _check_positive("reuse", self.ticks)
 
     def __str__(self) -> str:
         return str(self.ticks)
 
     def next_start_ns(self, started_ns: int, finished_ns: int, period_ns: int) -> int:
-        """Start of the encode after the one of [started_ns, finished_ns]; control ticks are multiples of period_ns."""
+        """As in `Latest`."""
         first_free_tick = -(-finished_ns // period_ns)
         return max(started_ns // period_ns + self.ticks, first_free_tick) * period_ns
 
 
 @dataclass(frozen=True)
 class OnEvent:
-    """When something happened since the last control tick, and if `ticks` is given at every so many-th tick anyway.
+    """At the control tick that notices an event and, if `ticks` is given, every `ticks` control ticks as well.
 
-    An event: the fingers stopped (at an object, or at their end), the force at the wrist jumped, or the instruction is
-    another one. If the server is busy then, it looks again as soon as it is free.
+    An event: the fingers stopped (at an object, or fully open or closed), the force at the wrist jumped, or the
+    instruction changed. If the encoder is busy then, the next encode starts as soon as it is free. Looking when
+    something happens rather than at a fixed rate is event-triggered control (Tabuada 2007, IEEE Transactions on
+    Automatic Control 52:1680).
     """
 
     ticks: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.ticks is not None:
+            _check_positive("reuse event", self.ticks)
 
     def __str__(self) -> str:
         return "event" if self.ticks is None else f"event:{self.ticks}"
@@ -73,7 +85,7 @@ class OnEvent:
         return None if self.ticks is None else Every(self.ticks).next_start_ns(started_ns, finished_ns, period_ns)
 
     def noticed(self, before: Readings, now: Readings) -> bool:
-        """Whether the sensors at this tick, and at the one before, tell of an event."""
+        """Whether the sensor readings at the last control tick and at this one show an event."""
         force_n = np.linalg.norm(now.wrench[-10:, :3].mean(0) - now.wrench[:10, :3].mean(0))
         stopped = abs(before.gripper_vel) >= FINGERS_MOVE_PER_S > abs(now.gripper_vel)
         return bool(stopped or force_n >= FORCE_JUMP_N)
@@ -81,40 +93,43 @@ class OnEvent:
 
 @dataclass(frozen=True)
 class Deadline:
-    """So late that the features are just there at the control tick at which a back-to-back encode would serve first.
+    """Just in time for the control tick at which the features of a back-to-back encode would first be used.
 
-    Finishing between two ticks only makes features older before anyone can use them; "Towards Streaming Perception"
-    (Li et al. 2020, arXiv 2005.10420) waits for the same reason when the tail would shrink. The next encode is
-    expected to take as long as the last one.
+    Features that are finished between two ticks only grow older until the next tick. "Towards Streaming Perception"
+    (Li et al. 2020, arXiv 2005.10420) waits for the same reason if that shrinks the tail. The next encode is expected
+    to take as long as the last one.
     """
 
     margin_ms: int = 2
-    """Start so much earlier [ms]: durations vary, and an exposure waits for the next physics step."""
+    """Start this much earlier [ms], since durations vary and an exposure waits for the next physics step."""
+
+    def __post_init__(self) -> None:
+        _check_positive("reuse deadline", self.margin_ms)
 
     def __str__(self) -> str:
         return f"deadline:{self.margin_ms}"
 
     def next_start_ns(self, started_ns: int, finished_ns: int, period_ns: int) -> int:
-        """Start of the encode after the one of [started_ns, finished_ns]; control ticks are multiples of period_ns."""
+        """As in `Latest`."""
         if finished_ns == started_ns:
             return Latest().next_start_ns(started_ns, finished_ns, period_ns)
-        lasts_ns = finished_ns - started_ns + self.margin_ms * 1_000_000
+        lasts_ns = finished_ns - started_ns + ms_to_ns(self.margin_ms)
         tick_ns = -(-(finished_ns + lasts_ns) // period_ns) * period_ns
         return tick_ns - lasts_ns
 
 
 @dataclass(frozen=True)
 class Stagger:
-    """Back to back, but not of all views: the wrist camera's each time, that of a static camera every `turns`-th time.
+    """Back to back, with the wrist view in every encode and each static view only in every `turns`-th.
 
-    A static view ages more slowly than that of a camera that moves with the hand. The features keep the older views.
+    A static view ages more slowly than the view of a camera that moves with the end effector. The features keep the
+    older views.
     """
 
     turns: int = 3
 
     def __post_init__(self) -> None:
-        if self.turns < 1:
-            raise UsageError(f"reuse stagger must be at least 1 encode, not {self.turns}")
+        _check_positive("reuse stagger", self.turns)
 
     def __str__(self) -> str:
         return f"stagger:{self.turns}"
@@ -124,9 +139,9 @@ class Stagger:
         return Latest().next_start_ns(started_ns, finished_ns, period_ns)
 
     def views(self, cameras: Sequence[str], number: int) -> tuple[str, ...]:
-        """Those of the `cameras` that encode `number` looks at, counted from one of them all, which is number 0."""
+        """Those of the `cameras` that encode `number` needs. Encode 0 needs all."""
         static = [camera for camera in cameras if camera != WRIST]
-        # Without a wrist camera fewer cameras than turns would leave an encode with nothing to look at.
+        # Without a wrist camera, fewer cameras than turns would leave some encodes without any view.
         turns = self.turns if len(static) < len(cameras) else min(self.turns, len(static))
         due = {camera for place, camera in enumerate(static) if number == 0 or number % turns == place % turns}
         return tuple(camera for camera in cameras if camera == WRIST or camera in due)
@@ -158,3 +173,8 @@ def parse_reuse(text: str) -> Reuse:
         f"unknown reuse {text!r}; use latest, or a whole number of control ticks from 1 to 999999, "
         "event, event:TICKS, deadline, deadline:MARGIN_MS, stagger or stagger:ENCODES"
     )
+
+
+def _check_positive(option: str, number: int) -> None:
+    if number < 1:
+        raise UsageError(f"{option} must be at least 1, not {number}")

@@ -1,4 +1,4 @@
-"""What surrounds the model on a real robot: cameras with a rate and a cable, actuators with a delay, a late policy."""
+"""Delays of the robot around the model: cameras with a frame rate and a cable, actuators, and late chunks."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ Late: TypeAlias = Literal["apply", "drop"]
 
 @dataclass(frozen=True)
 class RobotTiming:
-    """Ideal by default: cameras expose when an encode asks, images and commands take no time to arrive.
+    """Frame rate and delays of cameras and actuators. By default cameras expose on demand and nothing is delayed.
 
     Raises:
         UsageError: a value out of range.
     """
 
     camera_hz: float = 0.0
-    """Frame rate of free-running cameras [Hz]; 0: they expose at the instant at which an encode wants views."""
+    """Frame rate of free-running cameras [Hz]; 0: cameras expose at each look."""
     camera_phase_ms: float = 0.0
-    """First exposure of free-running cameras after the episode begins [ms]."""
+    """Time of the first exposure of free-running cameras [ms]."""
     camera_delay_ms: float = 0.0
-    """From exposure until the images are with the encoder [ms]."""
+    """From exposure until the encoder has the images [ms]."""
     actuation_ms: float = 0.0
     """From the end of a head run until its first set-point takes effect [ms]."""
     late: Late = "apply"
-    """async: a chunk that was due a control period after the head began but comes later is applied, or dropped."""
+    """What happens in async mode to a chunk whose head run takes longer than a control period."""
 
     def __post_init__(self) -> None:
         if not (self.camera_hz == 0 or 0.1 <= self.camera_hz <= 500):  # also refuses NaN
@@ -44,7 +44,7 @@ class RobotTiming:
 
     @property
     def delay_ns(self) -> int:
-        """From exposure until the images are with the encoder [ns]."""
+        """From exposure until the encoder has the images [ns]."""
         return ms_to_ns(self.camera_delay_ms)
 
     @property
@@ -53,10 +53,10 @@ class RobotTiming:
         return ms_to_ns(self.actuation_ms)
 
     def exposure_ns(self, frame: int) -> int:
-        """When free-running cameras take frame number `frame` [ns]; rounded once, so that errors do not add up."""
+        """Time at which free-running cameras expose frame number `frame` [ns]. Rounding errors do not add up."""
         return ms_to_ns(self.camera_phase_ms) + round(frame * NS_PER_S / self.camera_hz)
 
     def newest(self, t_ns: int) -> int:
-        """Number of the newest frame that is with the encoder at `t_ns`; below 0 if there is none."""
+        """Number of the newest frame that the encoder has at `t_ns`; below 0 if it has none."""
         guess = math.floor((t_ns - self.delay_ns - ms_to_ns(self.camera_phase_ms)) * self.camera_hz / NS_PER_S) + 1
         return guess if self.exposure_ns(guess) + self.delay_ns <= t_ns else guess - 1

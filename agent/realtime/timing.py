@@ -23,11 +23,11 @@ class Latency(Protocol):
 
     @property
     def name(self) -> str:
-        """As a command line names it."""
+        """As a command line spells it."""
 
     @property
     def factor(self) -> float:
-        """Every duration is multiplied by it."""
+        """Multiplies every duration."""
 
     @property
     def vl_ms(self) -> float:
@@ -47,7 +47,7 @@ class Latency(Protocol):
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of all that it can charge."""
+        """SHA-256 of everything it can charge."""
 
     def stream(self, rng: np.random.Generator) -> LatencyStream:
         """The latencies of one episode, drawn from `rng`."""
@@ -61,21 +61,23 @@ class Timing:
     """Mode, control rate, latency, and what surrounds the model.
 
     Attributes:
-        mode: `pause`: the world stops while the model thinks; `sync`: the arm holds its set-point meanwhile; `async`:
-            the encoder runs beside the control loop.
-        control_hz: control ticks a second [Hz].
-        latency: what the clock charges for an encode and for a run of the head; not in pause mode.
+        mode: `pause`: the world stops while the model computes; `sync`: the arm holds its set-point meanwhile;
+            `async`: the encoder runs beside the control loop.
+        control_hz: control rate [Hz].
+        latency: what the clock charges for an encode and for a head run; not in pause mode.
         reuse: when to encode again; async mode only.
         execution: what becomes of a chunk.
-        servers: on which GPUs encoder and head run; not in pause mode.
-        robot: delays of cameras and actuators, and what happens to late commands; not in pause mode.
+        servers: which GPUs encoder and head run on; not in pause mode.
+        robot: delays of cameras and actuators, and what happens to late chunks; not in pause mode.
 
     Raises:
         UsageError: an unknown mode.
 
     Example:
-        >>> Timing(mode="sync", control_hz=20.0).mode
-        'sync'
+        >>> from vlatency.agent.realtime.execution import DelayAware
+        >>> timing = Timing("async", control_hz=20.0, execution=DelayAware(every=2))
+        >>> str(timing.execution)
+        'delay-aware:2'
     """
 
     mode: Mode = "async"

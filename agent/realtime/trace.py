@@ -1,4 +1,4 @@
-"""The record of one episode in simulated time: what ran when, and how old the information was at every control tick."""
+"""The record of one episode in simulated time: what ran when, and how old images and features were at each tick."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Span:
     name: Literal["encode", "head"]
     start_ns: int
     end_ns: int
-    """When its result is due; later than the end of the episode for a job that was cut off."""
+    """When it finishes; after the end of the episode for a job that was cut off."""
     capture_ns: int
-    """When the views that it works on were exposed, the newest of them if not all at once."""
+    """When the newest of the views that it works on were exposed."""
     views: tuple[str, ...] = ()
-    """Cameras that an encode looks at; what the others saw stays in the features."""
+    """Cameras of an encode; older views of the other cameras stay in the features."""
 
 
 @dataclass(frozen=True)
@@ -35,28 +35,28 @@ class CommandRecord:
     head_ns: int
     """Latency charged for the head."""
     read_ns: int
-    """When the sensors behind it were read, which is when the head began."""
+    """When the sensors behind it were read, which is when the head run began."""
     fresh: bool = True
-    """The first of its chunk to take effect; the others follow as the execution policy has it."""
+    """Whether it is the first of its chunk to take effect."""
 
 
 @dataclass(frozen=True)
 class Tick:
-    """One tick of the control grid. An age is None before there is anything to be old."""
+    """One tick of the control grid. Ages are None as long as there are no images or features."""
 
     t_ns: int
     image_age_ns: int | None
-    """Since the newest exposure, encoded or not."""
+    """Time since the newest exposure, encoded or not."""
     feature_age_ns: int | None
-    """Since the newest exposure behind the newest features that can be used."""
+    """Time since the newest exposure behind the newest finished features."""
     oldest_view_age_ns: int | None
-    """Since the oldest one behind them: older where views are encoded in turn."""
+    """Time since the oldest exposure behind those features; differs where views are encoded in turn."""
     command_latency_ns: int | None
-    """From exposure to effect of the command that this tick led to; None if it led to none."""
+    """From exposure to effect, for the command that this tick led to; None if it led to none."""
     overrun: bool
     """The head took longer than a control period."""
     missed: bool
-    """Between this tick and the next the head did not start, nor did a chunk go on."""
+    """From this tick to the next the head did not start, and no set-point of a chunk followed."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class EpisodeTrace:
     spans: tuple[Span, ...]
     commands: tuple[CommandRecord, ...]
     dropped: int = 0
-    """Chunks thrown away because they were late."""
+    """Chunks dropped because they were late."""
 
     @property
     def missed(self) -> int:
@@ -79,16 +79,20 @@ class EpisodeTrace:
 
     @property
     def overruns(self) -> int:
-        """Control ticks whose command came later than one control period."""
+        """Control ticks at which the head took longer than a control period."""
         return sum(tick.overrun for tick in self.ticks)
 
 
 def control_ticks(
     instants: Sequence[int], spans: Sequence[Span], commands: Sequence[CommandRecord], period_ns: int
 ) -> tuple[Tick, ...]:
-    """What was known and done at each of the `instants` [ns] of the control grid.
+    """Ages, latency and misses at each control tick.
 
-    `spans` in the order of their start, `commands` in the order of their effect.
+    Args:
+        instants: times of the ticks [ns].
+        spans: jobs in the order of their start.
+        commands: in the order of their effect.
+        period_ns: control period [ns].
     """
     encodes = [span for span in spans if span.name == "encode"]
     heads = [span for span in spans if span.name == "head"]
@@ -122,7 +126,7 @@ def control_ticks(
 
 
 def _oldest(encodes: Sequence[Span]) -> list[int]:
-    """When the oldest view in the features of each encode was exposed [ns]."""
+    """Time of the oldest exposure behind the features of each encode [ns]."""
     exposed: dict[str, int] = {}
     oldest = []
     for span in encodes:

@@ -1,4 +1,4 @@
-"""Laws of the driver: who shares a forward pass is nobody's business."""
+"""Laws of the driver: an episode does not depend on which others share its forward passes."""
 
 from collections.abc import Generator
 from typing import Any
@@ -32,7 +32,7 @@ def test_the_batch_size_does_not_change_any_episode(mode: Mode) -> None:
         assert together == alone
 
 
-def test_episodes_are_asked_for_only_when_a_place_is_free() -> None:
+def test_an_episode_is_taken_only_when_a_place_is_free() -> None:
     alive = 0
 
     def counted(seed: int) -> Generator[Request, Any, int]:

@@ -1,5 +1,6 @@
-"""Laws of execution: what becomes of a chunk."""
+"""Laws of execution policies: what becomes of a chunk."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ ALL: tuple[Execution, ...] = (
 
 
 class Sloping(FakePolicy):
-    """Chunks whose set-points differ from row to row, and that lean towards a plan if there is one."""
+    """Chunks whose set-points differ from row to row, and are drawn towards a plan if there is one."""
 
     def act(self, requests: list[Act]) -> list[np.ndarray]:
         chunks = [chunk + 0.03 * np.arange(8)[:, None] for chunk in super().act(requests)]
@@ -44,7 +45,7 @@ class Sloping(FakePolicy):
 
 
 class Listening(Sloping):
-    """The same, and it keeps what it was asked."""
+    """The same; it also keeps the requests."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -131,7 +132,7 @@ def test_a_constant_latency_of_d_ticks_gives_the_splice_of_real_time_chunking(
 
 
 @SPLICES
-def test_real_time_chunking_tells_the_head_what_is_left_of_the_chunk_in_force(d: int, s: int) -> None:
+def test_real_time_chunking_gives_the_head_what_is_left_of_the_chunk_in_force(d: int, s: int) -> None:
     policy = Labelled()
     play(
         "async",
@@ -142,17 +143,18 @@ def test_real_time_chunking_tells_the_head_what_is_left_of_the_chunk_in_force(d:
         plant=FakePlant(seconds=4),
     )
     first, *others = policy.asked
-    assert first.plan is None and first.frozen == 0
+    assert (first.plan, first.frozen) == (None, 0)
     for number, act in enumerate(others):
         assert act.plan is not None
-        assert act.plan[:, 0].tolist() == [number] * (8 - s) and act.plan[:, 1].tolist() == list(range(s, 8))
+        assert act.plan[:, 0].tolist() == [number] * (8 - s)
+        assert act.plan[:, 1].tolist() == list(range(s, 8))
         assert act.frozen == d
 
 
 @pytest.mark.parametrize("head_ms", [11.0, 99.7, 130.0, 250.0, 431.0])
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_what_is_frozen_is_what_will_be_in_force(mode: Mode, head_ms: float) -> None:
-    """On the 100 ms grid or off it, as long as the latency does not change."""
+    """On the 100 ms grid or off it, if the latency is constant."""
     policy = Listening()
     plant, trace = play(
         mode, Constant(40, head_ms), policy=policy, execution=RealTimeChunking(), plant=FakePlant(seconds=4)
@@ -168,14 +170,15 @@ def test_what_is_frozen_is_what_will_be_in_force(mode: Mode, head_ms: float) -> 
             if not following:  # the episode ended before
                 continue
             ends = np.stack([in_force[-1], following[0]])
-            assert (act.plan[row] >= ends.min(0) - 1e-9).all() and (act.plan[row] <= ends.max(0) + 1e-9).all()
+            assert (act.plan[row] >= ends.min(0) - 1e-9).all()
+            assert (act.plan[row] <= ends.max(0) + 1e-9).all()
             checked += 1
         assert act.frozen == head_ms // 100
     assert (checked > 0) == (head_ms >= 100)
     assert len(trace.spans) > 4
 
 
-def test_between_two_set_points_of_the_old_chunk_their_straight_connection_counts() -> None:
+def test_the_plan_interpolates_linearly_between_set_points_of_the_old_chunk() -> None:
     old = Chunk(np.arange(8.0)[:, None] * np.ones(5), 0, 0)
     act: Any = Act(None, Felt(0, 0.0, np.zeros(4)), 0)  # type: ignore[arg-type]
 
@@ -191,13 +194,13 @@ def test_between_two_set_points_of_the_old_chunk_their_straight_connection_count
     assert RealTimeChunking().ask(act, [], 0, 0) is act
 
 
-def test_a_switch_begins_every_chunk_at_its_first_row_and_goes_on_with_the_old_one_meanwhile() -> None:
+def test_switch_begins_every_chunk_at_its_first_row_and_carries_out_the_old_one_until_then() -> None:
     commands = labels(250, Switch(), plant=FakePlant(seconds=1.0))
     assert commands == [(250, 0, 0), (350, 0, 1), (450, 0, 2), (550, 1, 0), (650, 1, 1), (750, 1, 2), (850, 2, 0),
                         (950, 2, 1)]  # fmt: skip
 
 
-def test_open_loop_carries_out_its_actions_and_only_then_thinks() -> None:
+def test_open_loop_carries_out_its_actions_and_only_then_runs_the_head() -> None:
     commands = labels(150, OpenLoop(3), plant=FakePlant(seconds=1.2))
     assert commands == [(150, 0, 0), (250, 0, 1), (350, 0, 2), (650, 1, 0), (750, 1, 1), (850, 1, 2), (1150, 2, 0)]
 
@@ -216,7 +219,7 @@ def test_the_last_row_is_held_when_no_chunk_follows() -> None:
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("execution", ALL, ids=str)
 @pytest.mark.parametrize("mode", ["sync", "async"])
-def test_nothing_takes_effect_early_and_every_fresh_command_is_one_run_of_the_head(
+def test_nothing_takes_effect_early_and_every_fresh_command_is_one_head_run(
     mode: Mode, execution: Execution, seed: int
 ) -> None:
     plant, trace = play(mode, Jitter(seed), policy=Sloping(), execution=execution, plant=FakePlant(seconds=4))
@@ -242,7 +245,7 @@ def test_an_ensemble_is_the_weighted_mean_of_what_all_chunks_say_about_now() -> 
     assert Ensemble().setpoint([old, new], ms_to_ns(5000))[0] == 17.0
 
 
-def test_the_hand_is_rolled_forward_along_the_set_points_in_force() -> None:
+def test_the_end_effector_is_rolled_forward_along_the_set_points_in_force() -> None:
     chunk = Chunk(np.arange(1.0, 9.0)[:, None] * np.ones(5), 0, 0)
     act = Act(None, Felt(0, 0.0, np.zeros(4)), 0)  # type: ignore[arg-type]
 
@@ -266,9 +269,23 @@ def test_names_become_policies() -> None:
     assert parse_execution("rtc:4") == RealTimeChunking(4)
 
 
+KINDS = (OpenLoop, Switch, DelayAware, Ensemble, RollForward, RealTimeChunking)
+
+
+@pytest.mark.parametrize("execution", [*ALL, *(kind(number) for kind in KINDS for number in (1, 8, 999))], ids=str)
+def test_the_text_of_a_policy_is_one_that_the_parser_takes(execution: Execution) -> None:
+    assert parse_execution(str(execution)) == execution
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_numbers_below_one_are_refused(kind: Callable[[int], Execution]) -> None:
+    with pytest.raises(UsageError, match="at least 1"):
+        kind(0)
+
+
 @pytest.mark.parametrize(
     "text", ["", "hold:2", "Hold", "chunk:", "chunk:0", "chunk:-1", "switch:1.5", "chunk:" + "9" * 99]
 )
 def test_anything_else_is_one_line_with_the_valid_values(text: str) -> None:
-    with pytest.raises(UsageError, match=r"^unknown execution .+; use hold, chunk, switch, delay-aware, [^\n]+$"):
+    with pytest.raises(UsageError, match=r"^.+ hold, chunk, switch, delay-aware, ensemble, roll-forward, rtc, [^\n]+$"):
         parse_execution(text)

@@ -1,4 +1,4 @@
-"""Laws that need many episodes, or other processes: what a person may rely on when reading a result."""
+"""Laws that need many episodes or several processes."""
 
 import multiprocessing
 import sys
@@ -16,13 +16,13 @@ from vlatency.experiments.parallel.processes import Workers
 from vlatency.sim.clock import ms_to_ns
 
 ALPHA = 0.01
-"""Of the Kolmogorov-Smirnov tests; the seeds are fixed, so that they pass or fail for ever."""
+"""Of the Kolmogorov-Smirnov tests. Seeds are fixed, so a test that passes always passes."""
 
 
 @pytest.mark.parametrize("vl_ms", [100, 200, 400])
 def test_doubling_the_control_rate_doubles_the_stale_ticks(vl_ms: int) -> None:
     def stale(control_hz: float) -> tuple[int, int, int]:
-        """Ticks by which the freshest features lag, ticks before there are any, and ticks that reuse what was used."""
+        """Least lag of the features in ticks, ticks without features, and ticks with features of the past."""
         _, trace = play("async", Constant(vl_ms, 0), Latest(), control_hz, FakePlant(seconds=8))
         ages = [tick.feature_age_ns for tick in trace.ticks]
         lag, rest = divmod(min(age for age in ages if age is not None), trace.period_ns)
@@ -53,13 +53,13 @@ def test_reaction_time_is_uniform_from_the_time_to_first_action_to_that_plus_the
 
 
 def hashed(seed: int) -> tuple[str, str]:
-    """The trajectory and the whole record of one episode, in whatever process."""
+    """The trajectory and the whole record of one episode."""
     plant, trace = play("async", Jitter(seed), Every(2))
     return plant.trajectory_hash, repr(trace)
 
 
 def burn() -> None:
-    """Keep a core busy for ever."""
+    """Keep a core busy forever."""
     while True:
         pass
 

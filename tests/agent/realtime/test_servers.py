@@ -1,4 +1,4 @@
-"""Laws of sharing one GPU."""
+"""Laws of two GPUs, and of one that encoder and head share."""
 
 from itertools import pairwise
 from typing import Any, get_args
@@ -19,28 +19,26 @@ def lasting_ms(trace: EpisodeTrace, name: str) -> list[float]:
 @pytest.mark.parametrize("head", [1, 10, 70, 1000])
 @pytest.mark.parametrize("left", [0, 1, 15, 60, 3000])
 @pytest.mark.parametrize("contention", [1.0, 1.3, 2.0, 5.0])
-def test_a_shared_gpu_is_done_with_both_jobs_when_it_has_done_the_work_of_both(
-    contention: float, left: int, head: int
-) -> None:
-    takes, put_off = Shared(contention).share(head * 1000, left * 1000)
+def test_a_shared_gpu_finishes_both_jobs_in_the_sum_of_their_times(contention: float, left: int, head: int) -> None:
+    takes, delay = Shared(contention).share(head * 1000, left * 1000)
     assert head * 1000 <= takes <= contention * head * 1000 + 1
-    assert put_off >= 0
+    assert delay >= 0
     if left:
-        assert max(takes, left * 1000 + put_off) == pytest.approx((head + left) * 1000, abs=2)
+        assert max(takes, left * 1000 + delay) == pytest.approx((head + left) * 1000, abs=2)
 
 
-def test_gpus_apart_never_meet() -> None:
+def test_two_gpus_never_slow_each_other_down() -> None:
     assert Apart().share(11, 400) == (11, 0)
-    assert Apart().put_off_ns(11) == 0
+    assert Apart().encode_delay_ns(11) == 0
 
 
-def test_beside_an_encode_the_head_takes_the_contention_factor_and_the_encode_pays_for_it() -> None:
+def test_beside_an_encode_a_head_run_takes_contention_times_as_long_and_delays_the_encode() -> None:
     _, trace = play("async", Constant(250, 10), Every(4), servers=Shared(2.0))
     assert lasting_ms(trace, "head")[:5] == [10, 20, 20, 20, 10]  # the encode of 400 ms lasts until 680
     assert lasting_ms(trace, "encode")[:2] == [250, 280]
 
 
-def test_with_priority_the_head_takes_its_own_time_and_the_encode_pays_for_it() -> None:
+def test_with_priority_a_head_run_keeps_its_time_and_delays_the_encode() -> None:
     _, trace = play("async", Constant(250, 10), Every(4), servers=Shared(1.0))
     assert set(lasting_ms(trace, "head")) == {10}
     assert lasting_ms(trace, "encode")[:2] == [250, 280]
@@ -48,7 +46,7 @@ def test_with_priority_the_head_takes_its_own_time_and_the_encode_pays_for_it() 
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("servers", [Shared(1.0), Shared(2.0), Shared(1.2)], ids=str)
-def test_an_encode_that_was_put_off_is_used_no_earlier_and_its_server_takes_no_second_job(
+def test_a_delayed_encode_is_not_used_before_it_has_finished_and_its_server_takes_no_second_job(
     servers: Servers, seed: int
 ) -> None:
     _, trace = play("async", Jitter(seed), Latest(), servers=servers)
@@ -62,11 +60,19 @@ def test_an_encode_that_was_put_off_is_used_no_earlier_and_its_server_takes_no_s
 
 
 @pytest.mark.parametrize("servers", [Shared(1.0), Shared(2.0)], ids=str)
-def test_in_sync_mode_encoder_and_head_take_turns_so_that_sharing_changes_nothing(servers: Any) -> None:
+def test_sharing_changes_nothing_in_sync_mode_where_encoder_and_head_take_turns(servers: Any) -> None:
     assert play("sync", Jitter(1), servers=servers)[1] == play("sync", Jitter(1))[1]
 
 
 def test_names_become_servers() -> None:
     named = {name: make_servers(name, 1.7) for name in get_args(ServersName)}
     assert named == {"two": Apart(), "shared": Shared(1.7), "shared-priority": Shared(1.0)}
-    assert {name: str(servers) for name, servers in named.items()} == {name: name for name in named}
+    assert [str(servers) for servers in named.values()] == list(named)
+
+
+@pytest.mark.parametrize("contention", [1.0, 1.7])
+@pytest.mark.parametrize("name", get_args(ServersName))
+def test_the_text_of_servers_is_a_name_that_makes_them(name: ServersName, contention: float) -> None:
+    servers = make_servers(name, contention)
+    again: Any = str(servers)
+    assert make_servers(again, contention) == servers

@@ -1,4 +1,4 @@
-"""Laws of encoding the static views in turn."""
+"""Laws of `stagger`, which encodes the static views in turn."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ from vlatency.experiments.recording.perfetto import chrome_trace
 from vlatency.sim.clock import ms_to_ns
 from vlatency.sim.names import CAMERA_ORDER, WRIST
 
-RIGS = (
+ROBOTS = (
     RobotTiming(),
     RobotTiming(camera_delay_ms=33),
     RobotTiming(camera_hz=30, camera_delay_ms=120),
@@ -27,7 +27,7 @@ SUBSETS = (CAMERA_ORDER, CAMERA_ORDER[:2], ("wrist", "left", "front"), ("wrist",
 
 
 class Keeping:
-    """Features are when each view was taken, under which instruction; set-points depend on all of them."""
+    """Its features are the time of each view and the instruction; its set-points depend on all of them."""
 
     def __init__(self) -> None:
         self.answers: list[tuple[Encode, dict[str, int]]] = []
@@ -55,17 +55,17 @@ def encodes(trace: EpisodeTrace) -> list[Span]:
 
 
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("rig", RIGS)
-def test_in_one_turn_is_latest_bit_for_bit(rig: RobotTiming, seed: int) -> None:
+@pytest.mark.parametrize("robot", ROBOTS)
+def test_a_single_turn_is_latest_bit_for_bit(robot: RobotTiming, seed: int) -> None:
     (plant, trace), (other, expected) = (
-        play("async", Jitter(seed), reuse, 20, Eventful(), Keeping(), CAMERA_ORDER, robot=rig, servers=Shared(1.5))
+        play("async", Jitter(seed), reuse, 20, Eventful(), Keeping(), CAMERA_ORDER, robot=robot, servers=Shared(1.5))
         for reuse in (Stagger(1), Latest())
     )
     assert plant.trajectory_hash == other.trajectory_hash
     assert (trace, plant.rendered) == (expected, other.rendered)
 
 
-def test_in_one_turn_without_latency_is_the_paused_world_bit_for_bit() -> None:
+def test_a_single_turn_without_latency_is_the_paused_world_bit_for_bit() -> None:
     plant, trace = play("async", Constant(0, 0), Stagger(1), policy=Keeping(), cameras=CAMERA_ORDER)
     paused, expected = play("pause", policy=Keeping(), cameras=CAMERA_ORDER)
     assert plant.trajectory_hash == paused.trajectory_hash
@@ -74,12 +74,13 @@ def test_in_one_turn_without_latency_is_the_paused_world_bit_for_bit() -> None:
 
 @pytest.mark.parametrize("turns", [1, 2, 3, 6])
 @pytest.mark.parametrize("cameras", SUBSETS, ids=len)
-def test_the_wrist_is_looked_at_each_time_and_a_static_camera_at_least_every_nth(
+def test_the_wrist_view_is_in_every_encode_and_a_static_view_at_least_in_every_nth(
     cameras: tuple[str, ...], turns: int
 ) -> None:
     _, trace = play("async", Constant(40, 5), Stagger(turns), policy=Keeping(), cameras=cameras)
     looks = [span.views for span in encodes(trace)]
-    assert looks[0] == cameras and len(looks) > 20
+    assert looks[0] == cameras
+    assert len(looks) > 20
     for camera in cameras:
         at = [number for number, views in enumerate(looks) if camera in views]
         assert max(np.diff(at)) <= (1 if camera == WRIST else turns)
@@ -89,20 +90,20 @@ def test_the_wrist_is_looked_at_each_time_and_a_static_camera_at_least_every_nth
 
 
 @pytest.mark.parametrize("delay_ms", [0, 33])
-def test_no_camera_is_rendered_that_its_encode_does_not_look_at(delay_ms: float) -> None:
+def test_only_the_views_that_an_encode_needs_are_rendered(delay_ms: float) -> None:
     policy = Keeping()
-    rig = RobotTiming(camera_delay_ms=delay_ms)
-    plant, trace = play("async", Jitter(1), Stagger(), 10, Eventful(), policy, CAMERA_ORDER, robot=rig)
-    looked = [(span.capture_ns, span.views) for span in encodes(trace)]
-    assert list(zip(plant.captured, plant.rendered, strict=True))[: len(looked)] == looked
-    assert len(plant.captured) <= len(looked) + 1  # the end may come between exposure and encode
-    assert [tuple(request.images) for request, _ in policy.answers] == [views for _, views in looked]
+    robot = RobotTiming(camera_delay_ms=delay_ms)
+    plant, trace = play("async", Jitter(1), Stagger(), 10, Eventful(), policy, CAMERA_ORDER, robot=robot)
+    needed = [(span.capture_ns, span.views) for span in encodes(trace)]
+    assert list(zip(plant.captured, plant.rendered, strict=True))[: len(needed)] == needed
+    assert len(plant.captured) <= len(needed) + 1  # the end may come between exposure and encode
+    assert [tuple(request.images) for request, _ in policy.answers] == [views for _, views in needed]
 
 
 def test_free_running_cameras_all_expose_and_an_encode_gets_the_views_that_are_due() -> None:
     policy = Keeping()
-    rig = RobotTiming(camera_hz=30, camera_delay_ms=120)
-    plant, trace = play("async", Constant(50, 5), Stagger(), 10, policy=policy, cameras=CAMERA_ORDER, robot=rig)
+    robot = RobotTiming(camera_hz=30, camera_delay_ms=120)
+    plant, trace = play("async", Constant(50, 5), Stagger(), 10, policy=policy, cameras=CAMERA_ORDER, robot=robot)
     assert set(plant.rendered) == {CAMERA_ORDER}
     assert [tuple(request.images) for request, _ in policy.answers] == [span.views for span in encodes(trace)]
     assert {len(span.views) for span in encodes(trace)[1:]} == {2, 3}
@@ -115,15 +116,15 @@ def test_a_new_instruction_makes_all_views_due_again() -> None:
     assert whole == [0, first]
 
 
-@pytest.mark.parametrize("rig", RIGS)
-def test_the_features_hold_the_views_of_the_instants_that_the_trace_tells(rig: RobotTiming) -> None:
+@pytest.mark.parametrize("robot", ROBOTS)
+def test_the_features_hold_views_of_the_ages_in_the_trace(robot: RobotTiming) -> None:
     policy = Keeping()
-    _, trace = play("async", Jitter(2), Stagger(), 10, Eventful(), policy, CAMERA_ORDER, robot=rig)
+    _, trace = play("async", Jitter(2), Stagger(), 10, Eventful(), policy, CAMERA_ORDER, robot=robot)
     taken: dict[str, int] = {}
     known: list[tuple[int, dict[str, int]]] = []
-    for span, (_, told) in zip(encodes(trace), policy.answers, strict=True):
+    for span, (_, kept) in zip(encodes(trace), policy.answers, strict=True):
         taken = taken | dict.fromkeys(span.views, span.capture_ns)
-        assert told == taken
+        assert kept == taken
         known.append((span.end_ns, taken))
     assert any(tick.oldest_view_age_ns != tick.feature_age_ns for tick in trace.ticks)
     for tick in trace.ticks:
@@ -132,13 +133,13 @@ def test_the_features_hold_the_views_of_the_instants_that_the_trace_tells(rig: R
         assert (tick.feature_age_ns, tick.oldest_view_age_ns) == (min(ages, default=None), max(ages, default=None))
 
 
-def test_an_encode_is_charged_for_the_views_that_it_looks_at() -> None:
+def test_an_encode_is_charged_for_its_views_only() -> None:
     _, trace = play("async", Constant(300, 10), Stagger(2), plant=FakePlant(5), policy=Keeping(), cameras=CAMERA_ORDER)
     takes = [(len(span.views), (span.end_ns - span.start_ns) / 1e6) for span in encodes(trace)]
     assert set(takes) == {(5, 300), (3, 180)}
 
 
-def test_a_chrome_trace_tells_the_views_of_each_encode() -> None:
+def test_a_chrome_trace_names_the_views_of_each_encode() -> None:
     _, trace = play("async", Constant(100, 10), Stagger(), policy=Keeping(), cameras=CAMERA_ORDER[:3])
-    told = [event["args"]["views"] for event in chrome_trace(trace, {})["traceEvents"] if event["name"] == "encode"]
-    assert told[:4] == ["top, wrist, front", "wrist, front", "wrist", "top, wrist"]
+    views = [event["args"]["views"] for event in chrome_trace(trace, {})["traceEvents"] if event["name"] == "encode"]
+    assert views[:4] == ["top, wrist, front", "wrist, front", "wrist", "top, wrist"]

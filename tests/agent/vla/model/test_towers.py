@@ -200,7 +200,7 @@ def test_a_pickle_of_tensors_converts_and_any_other_is_refused(tmp_path: Path) -
         for name, value in MobileNet("efficientnet-lite0").state_dict().items()
     }
     torch.save({**source, "_fc.weight": torch.zeros(3)}, tmp_path / "lite0.pth")
-    convert.main(convert.Config(out=tmp_path / "out", weights=tmp_path / "lite0.pth"))
+    convert.main(convert.Args(out=tmp_path / "out", weights=tmp_path / "lite0.pth"))
     eyes = tower("efficientnet-lite0", "x")
     load_published(eyes, str(tmp_path / "out"))
     assert all(torch.equal(value, source[name]) for name, value in eyes.network.state_dict().items())
@@ -208,7 +208,8 @@ def test_a_pickle_of_tensors_converts_and_any_other_is_refused(tmp_path: Path) -
 
     torch.save({"a": torch.zeros(3)}, tmp_path / "other.pth")
     torch.save(PolicyConfig(), tmp_path / "object.pth")
-    for name, says in (("other.pth", "not the weights"), ("object.pth", "no weights"), ("none.pth", "no weights")):
-        with pytest.raises(UsageError, match=says):
-            convert.main(convert.Config(out=tmp_path / "bad", weights=tmp_path / name))
+    (tmp_path / "text.pth").write_text("tensors")
+    for name in ("other.pth", "object.pth", "text.pth", "none.pth"):
+        with pytest.raises(UsageError, match=name):
+            convert.main(convert.Args(out=tmp_path / "bad", weights=tmp_path / name))
     assert not (tmp_path / "bad").exists()

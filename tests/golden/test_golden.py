@@ -9,7 +9,7 @@ from tests.agent.realtime.fakes import play
 from tests.agent.realtime.test_combinations import drawn
 from tests.agent.realtime.test_execution import Sloping
 from tests.golden import record
-from tests.golden.cases import CASES
+from tests.golden.cases import CASES, SEEDS
 
 CLOCK = record.FILE.with_name("clock.json")
 
@@ -31,9 +31,14 @@ def test_the_clock_is_the_one_it_was() -> None:
     assert {seed: clock_hash(int(seed)) for seed in known} == known
 
 
+@pytest.mark.slow
+@pytest.mark.gl
 @pytest.mark.parametrize("case", CASES)
 def test_an_episode_is_the_one_it_was(case: str) -> None:
-    known, here = json.loads(record.FILE.read_text()), record.machine()
-    if record.key(here) not in known:
+    """One seed of each case; `python -m tests.golden.record --check` compares all."""
+    here = record.machine()
+    recorded = record.known(here)
+    if recorded is None:
         pytest.skip(f"no trajectories of such a machine are recorded ({', '.join(here['cpu'][:1])} {here['renderer']})")
-    assert record.rows(case) == known[record.key(here)]["cases"][case]
+    place = list(CASES).index(case) % len(SEEDS)
+    assert record.rows(case, [SEEDS[place]]) == [recorded[case][place]]

@@ -1,1 +1,1 @@
-"""What several tests build alike: the only test modules that others import."""
+"""What several tests build. Tests import these modules, and no other tests."""

@@ -1,31 +1,27 @@
-"""experiments/sweep.py with episodes of a tenth of a second: python tests/experiments/fake_sweep.py smoke."""
+"""experiments/sweep.py with made-up episodes of a tenth of a second: python tests/experiments/fake_sweep.py smoke."""
 
-import random
 import time
 
+from tests.builders import sweeps
 from vlatency.experiments import sweep
-from vlatency.experiments.evaluation import episodes
 from vlatency.experiments.evaluation.episodes import Facts, Job
 from vlatency.experiments.evaluation.run_folder import Row
 from vlatency.experiments.shared import command
 
 
 def probe(job: Job) -> Facts:
-    """As if the world had been opened."""
+    """What a worker would find out."""
     return Facts("Pick up the {colour} {shape}", (640, 360), "fake", 0, True, None)
 
 
-def run(job: Job) -> Row:
-    """One view fails more often, and so does what is late."""
+def run_episode(job: Job) -> Row:
+    """An episode that takes a tenth of a second."""
     time.sleep(0.1)
-    setting = job.setting
-    chance = 0.9 - 0.5 * (len(setting.optimization.cameras) == 1) - setting.vl_ms / 400
-    success = random.Random(job.seed).random() < chance
-    return {"mode": job.mode, "seed": job.seed, "success": success, "wall_s": round(time.time() % 1, 3)}
+    return sweeps.episode(job) | {"wall_s": round(time.time() % 1, 3)}
 
 
 if __name__ == "__main__":
     from tests.experiments import fake_sweep  # workers find its functions by this name
 
-    episodes.probe, episodes.run = fake_sweep.probe, fake_sweep.run
+    sweep.probe, sweep.run_episode = fake_sweep.probe, fake_sweep.run_episode  # type: ignore[attr-defined]
     command.run(sweep.main, sweep.Args)

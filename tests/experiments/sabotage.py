@@ -1,32 +1,26 @@
-"""Sweeps that are killed on purpose end with the table of one that was not.
+"""Kill parts of a real sweep, and compare its end with that of a sweep that nobody killed.
 
-python tests/experiments/sabotage.py kills   SIGKILL 20 processes of a sweep, one after the other
-python tests/experiments/sabotage.py node    run it on a Ray cluster of two nodes on this machine, and kill one of them
+python tests/experiments/sabotage.py kills   SIGKILL 20 processes of a sweep, one after another
+python tests/experiments/sabotage.py node    run it on a Ray cluster of two nodes on this machine, and kill one node
 """
 
-import json
-import os
 import random
-import signal
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import tyro
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.builders.sabotage import Sweep, kill_node, kill_processes, two_nodes
+from vlatency.experiments.shared.files import ROOT
+
 SWEEP = ROOT / "experiments" / "sweep.py"
 
 
 @dataclass(frozen=True)
 class Args:
-    """Run the smoke sweep twice, once left alone, and compare."""
+    """Run the smoke sweep twice, once undisturbed, and compare."""
 
     what: tyro.conf.Positional[Literal["kills", "node"]]
     """Kill processes, or a node."""
@@ -35,156 +29,11 @@ class Args:
     episodes: int = 6
     """Episodes of each cell."""
     seed: int = 0
-    """Of who is killed, and when."""
-
-
-@dataclass(frozen=True)
-class Ending:
-    """What a sweep leaves behind.
-
-    Attributes:
-        table: what it printed.
-        summary: what summary.json says.
-        rows: the rows of each cell as they stand in its file, but for how long an episode took.
-    """
-
-    table: list[str]
-    summary: Any
-    rows: dict[str, list[dict[str, Any]]]
-
-
-class Sweep:
-    """A sweep in a folder of its own.
-
-    Args:
-        folder: where its runs/ is.
-        script: experiments/sweep.py, or one that acts like it.
-        options: of the smoke sweep.
-    """
-
-    def __init__(self, folder: Path, script: Path, *options: str) -> None:
-        self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
-        self._command = [sys.executable, str(script), "smoke", *options]
-        self._said = folder / "stdout.txt"
-
-    def start(self) -> "subprocess.Popen[bytes]":
-        """Begin it, or go on."""
-        path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-        env = os.environ | {"PYTHONPATH": path, "COLUMNS": "200"}
-        with self._said.open("wb") as out:
-            return subprocess.Popen(self._command, cwd=self.folder, env=env, stdout=out)
-
-    def finish(self, process: "subprocess.Popen[bytes] | None" = None) -> Ending:
-        """What it ends with."""
-        status = (process or self.start()).wait()
-        assert status == 0, f"the sweep ended with {status}"
-        lines = self._said.read_text().splitlines()
-        first = next(number for number, line in enumerate(lines) if line.startswith("sweep ") and "0:" in line)
-        (summary,) = self.folder.glob("runs/sweep-*/summary.json")
-        rows = {}
-        for path in self.folder.glob("runs/cells/*/episodes.jsonl"):
-            rows[path.parent.name] = [json.loads(line) | {"wall_s": 0} for line in path.read_text().splitlines()]
-        return Ending(lines[first + 1 :], json.loads(summary.read_text()), rows)
-
-    @property
-    def episodes(self) -> int:
-        """How many are on disk."""
-        return sum(path.read_bytes().count(b"\n") for path in self.folder.glob("runs/cells/*/episodes.jsonl"))
-
-    def wait_for(self, episodes: int, process: "subprocess.Popen[bytes]") -> None:
-        """Return when so many are on disk, or the process has ended."""
-        while self.episodes < episodes and process.poll() is None:
-            time.sleep(0.02)
-
-
-def kill_processes(sweep: Sweep, times: int, rng: random.Random) -> Ending:
-    """Kill the sweep itself or one of its processes, at any moment, and start it again where it has ended."""
-    process = sweep.start()
-    for number in range(times):
-        if process.poll() is not None:
-            assert process.returncode != 0, f"the sweep was done after {number} kills; give it more episodes"
-            process = sweep.start()
-        sweep.wait_for(sweep.episodes + rng.randrange(3), process)
-        time.sleep(rng.uniform(0, 0.3))
-        victim = kill_one(process.pid, rng)
-        print(f"killed {'the sweep' if victim == process.pid else 'a process of it'} at {sweep.episodes} episodes")
-        if victim == process.pid:
-            process.wait()
-    return sweep.finish(None if process.poll() else process)
-
-
-def kill_one(pid: int, rng: random.Random) -> int:
-    """Kill a process or one of those it started; says which it was."""
-    while True:
-        victim = rng.choice([pid, *children(pid)])
-        try:
-            os.kill(victim, signal.SIGKILL)
-        except ProcessLookupError:  # it ended by itself after it was listed
-            continue
-        return victim
-
-
-def children(pid: int) -> list[int]:
-    """The processes that a process started and that live."""
-    try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
-
-
-@contextmanager
-def two_nodes() -> Iterator[tuple[str, Callable[[], None]]]:
-    """The address of a Ray cluster of two nodes, one CPU each, that only this machine reaches; and what kills one."""
-    os.environ |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
-    cluster, other = _start_nodes()
-    try:
-        raylet = other.all_processes["raylet"][0].process.pid
-
-        def busy() -> bool:
-            return any(b"_on_node" in Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children(raylet))
-
-        def kill() -> None:
-            deadline = time.monotonic() + 120
-            while not busy():
-                assert time.monotonic() < deadline, "the second node was given no episode"
-                time.sleep(0.02)
-            for pid in (raylet, *children(raylet)):
-                os.kill(pid, signal.SIGKILL)
-            cluster.remove_node(other, allow_graceful=False)
-
-        yield cluster.address, kill
-    finally:
-        cluster.shutdown()
-
-
-def _start_nodes() -> tuple[Any, Any]:
-    """A Ray cluster and its second node. Ray gives up after 30 s, within which a busy machine may not start one."""
-    from ray.cluster_utils import Cluster
-
-    for tries_left in (2, 1, 0):
-        cluster = Cluster()
-        try:
-            cluster.add_node(num_cpus=1, include_dashboard=False, include_log_monitor=False, no_monitor=True)
-            return cluster, cluster.add_node(num_cpus=1)
-        except Exception:
-            cluster.shutdown()
-            if not tries_left:
-                raise
-    raise AssertionError
-
-
-def kill_node(sweep: Sweep, episodes: int, kill: Callable[[], None]) -> Ending:
-    """Kill a node when so many episodes are on disk."""
-    process = sweep.start()
-    sweep.wait_for(episodes, process)
-    kill()
-    print(f"killed a node at {sweep.episodes} episodes")
-    return sweep.finish(process)
+    """Seed of the choice of who is killed, and when."""
 
 
 def main(args: Args) -> None:
-    """Say whether both sweeps ended alike."""
+    """Run both sweeps. AssertionError if they end differently."""
     options = ("--episodes", str(args.episodes), "--workers", "2")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -196,7 +45,7 @@ def main(args: Args) -> None:
             with two_nodes() as (address, kill):
                 ray = Sweep(folder / "ray", SWEEP, *options, "--engine", "ray", "--address", address)
                 found = kill_node(ray, 2 * args.episodes, kill)
-    assert found == whole, f"another table:\n{chr(10).join(found.table)}"
+    assert found == whole, f"the tables differ:\n{chr(10).join(found.table)}"
     print(f"the same table, and the same {sum(map(len, found.rows.values()))} episodes, none twice")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.experiments.studies import FAST, LATE, SHIP, write_sweep
+from tests.builders.studies import FAST, LATE, SHIP, write_sweep
 from vlatency.agent.optimization import Optimization
 from vlatency.agent.realtime.cost.latency import Charged, parse_latency
 from vlatency.agent.realtime.cost.schema import CONTENTION

@@ -15,10 +15,10 @@ from xml.etree import ElementTree
 
 import pytest
 
+from tests.builders.studies import FAST, LATE, SHIP, SPLIT, write_films, write_sweep
 from tests.experiments import browser
 from tests.experiments.reporting.test_mode_table import ROWS
 from tests.experiments.reporting.test_run_summary import CONFIG
-from tests.experiments.studies import FAST, LATE, SHIP, SPLIT, write_films, write_sweep
 from vlatency.experiments.analysis.paired import wilson
 from vlatency.experiments.evaluation.run_folder import RunFolder
 from vlatency.experiments.report import Args, main

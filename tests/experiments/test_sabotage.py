@@ -1,24 +1,28 @@
 """Whatever dies while a sweep runs, no episode is lost, none is there twice, and the table is the same."""
 
-import importlib.util
 import random
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from tests.experiments.sabotage import Ending, Sweep, kill_node, kill_processes, two_nodes
+from tests.builders.sabotage import Ending, Sweep, kill_node, kill_processes, two_nodes
 
 FAKE = Path(__file__).with_name("fake_sweep.py")
 OPTIONS = ("--episodes", "16", "--workers", "2")
-NO_RAY = importlib.util.find_spec("ray") is None
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds processes to kill in /proc")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.xdist_group("ray"),  # one worker needs but one undisturbed sweep
+    pytest.mark.skipif(sys.platform != "linux", reason="finds processes to kill in /proc"),
+]
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Ending:
-    """What a sweep ends with that nobody killed."""
+    """How a sweep ends that nobody kills."""
     return Sweep(tmp_path_factory.mktemp("whole"), FAKE, *OPTIONS).finish()
 
 
@@ -27,15 +31,12 @@ def test_an_undisturbed_sweep_measures_every_seed_once_in_order(whole: Ending) -
     assert len(whole.rows) == 7 and any("against 3 views" in line for line in whole.table)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_twenty_random_kills_change_nothing(whole: Ending, tmp_path: Path) -> None:
     assert kill_processes(Sweep(tmp_path, FAKE, *OPTIONS), 20, random.Random(1)) == whole
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-@pytest.mark.skipif(NO_RAY, reason="Ray is not installed: pip install -e '.[ray]'")
+@pytest.mark.ray
+@pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed: pip install -e '.[ray]'")
 def test_a_node_that_dies_changes_nothing(whole: Ending, tmp_path: Path) -> None:
     with two_nodes() as (address, kill):
         sweep = Sweep(tmp_path, FAKE, *OPTIONS, "--engine", "ray", "--address", address)

@@ -5,9 +5,7 @@ import json
 
 import pytest
 
-from tests.agent.realtime.fakes import play
-from tests.agent.realtime.test_combinations import drawn
-from tests.agent.realtime.test_execution import Sloping
+from tests.builders.world import Sloping, drawn, play
 from tests.golden import record
 from tests.golden.cases import CASES, SEEDS
 

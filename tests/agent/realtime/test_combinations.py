@@ -1,37 +1,11 @@
 """The laws of the clock hold for any combination of options."""
 
-import random
 from itertools import pairwise
-from typing import Any
 
 import pytest
 
-from tests.agent.realtime.fakes import STEP_NS, Jitter, play
-from tests.agent.realtime.test_execution import ALL, Sloping
-from vlatency.agent.realtime.reuse import Deadline, Every, Latest, OnEvent, Stagger
-from vlatency.agent.realtime.robot_timing import RobotTiming
-from vlatency.agent.realtime.servers import Apart, Shared
+from tests.builders.world import STEP_NS, Sloping, drawn, play
 from vlatency.experiments.recording.perfetto import chrome_trace
-
-
-def drawn(seed: int) -> dict[str, Any]:
-    """Arguments of `play`."""
-    choose = random.Random(seed).choice
-    return {
-        "mode": choose(["sync", "async", "async"]),
-        "latency": Jitter(seed, choose([5, 80, 300, 900]), choose([2, 30, 120, 300])),
-        "reuse": choose([Latest(), Every(1), Every(3), OnEvent(), OnEvent(4), Deadline(), Deadline(30), Stagger(3)]),
-        "control_hz": choose([7, 10, 20, 47.3, 100, 500]),
-        "execution": choose(ALL),
-        "servers": choose([Apart(), Shared(1.0), Shared(1.3), Shared(4.0)]),
-        "robot": RobotTiming(
-            camera_hz=choose([0, 0, 7, 30, 60, 499]),
-            camera_phase_ms=choose([0, 3.3, 40]),
-            camera_delay_ms=choose([0, 1.7, 33, 200]),
-            actuation_ms=choose([0, 5, 150]),
-            late=choose(["apply", "drop"]),
-        ),
-    }
 
 
 @pytest.mark.parametrize("seed", range(150))

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.agent.realtime.fakes import FakePlant, FakePolicy, Jitter, begin
+from tests.builders.world import FakePlant, FakePolicy, Jitter, begin
 from vlatency.agent.realtime.driver import run_episodes
 from vlatency.agent.realtime.requests import Request
 from vlatency.agent.realtime.timing import Mode

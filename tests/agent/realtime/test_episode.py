@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from tests.agent.realtime.fakes import NO_LATENCY, STEP_NS, FakePlant, FakePolicy, Jitter, begin, play
+from tests.builders.world import NO_LATENCY, STEP_NS, FakePlant, FakePolicy, Jitter, begin, play
 from vlatency.agent.realtime.cost.latency import Constant
 from vlatency.agent.realtime.episode import episode
 from vlatency.agent.realtime.reuse import Every, Latest, Reuse

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.agent.realtime.fakes import NO_LATENCY, STEP_NS, FakePlant, FakePolicy, Felt, Jitter, play
+from tests.builders.world import EXECUTIONS, NO_LATENCY, STEP_NS, FakePlant, FakePolicy, Felt, Jitter, Sloping, play
 from vlatency.agent.realtime.cost.latency import Constant
 from vlatency.agent.realtime.execution import (
     Chunk,
@@ -25,23 +25,6 @@ from vlatency.agent.realtime.reuse import Every, Latest, Reuse
 from vlatency.agent.realtime.timing import Mode
 from vlatency.sim.clock import ms_to_ns
 from vlatency.sim.errors import UsageError
-
-ALL: tuple[Execution, ...] = (
-    *(Hold(), OpenLoop(), OpenLoop(3), Switch(), Switch(4), DelayAware(), DelayAware(3)),
-    *(Ensemble(), Ensemble(2), RollForward(), RollForward(2), RealTimeChunking(), RealTimeChunking(3)),
-)
-
-
-class Sloping(FakePolicy):
-    """Chunks whose set-points differ from row to row, and are drawn towards a plan if there is one."""
-
-    def act(self, requests: list[Act]) -> list[np.ndarray]:
-        chunks = [chunk + 0.03 * np.arange(8)[:, None] for chunk in super().act(requests)]
-        for chunk, request in zip(chunks, requests, strict=True):
-            if request.plan is not None:
-                rows = len(request.plan)
-                chunk[:rows, 2:] += (request.frozen + 1) / 10 * (request.plan - chunk[:rows])[:, 2:]
-        return chunks
 
 
 class Listening(Sloping):
@@ -79,7 +62,7 @@ def labels(head_ms: float, execution: Execution, mode: Mode = "async", **more: A
 
 
 @pytest.mark.parametrize("control_hz", [10, 50])
-@pytest.mark.parametrize("execution", ALL, ids=str)
+@pytest.mark.parametrize("execution", EXECUTIONS, ids=str)
 @pytest.mark.parametrize(("mode", "reuse"), [("async", Latest()), ("async", Every(1)), ("sync", Latest())])
 def test_zero_latency_equals_the_paused_world_bit_for_bit(
     mode: Mode, reuse: Reuse, execution: Execution, control_hz: float
@@ -217,7 +200,7 @@ def test_the_last_row_is_held_when_no_chunk_follows() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("execution", ALL, ids=str)
+@pytest.mark.parametrize("execution", EXECUTIONS, ids=str)
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_nothing_takes_effect_early_and_every_fresh_command_is_one_head_run(
     mode: Mode, execution: Execution, seed: int

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tests.agent.realtime.fakes import FakePlant, Jitter, play
+from tests.builders.world import FakePlant, Jitter, play
 from vlatency.agent.realtime.cost.latency import Constant
 from vlatency.agent.realtime.reuse import Every, Latest
 from vlatency.experiments.parallel.processes import Workers

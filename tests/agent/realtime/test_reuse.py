@@ -1,12 +1,10 @@
 """Laws of reuse policies: when the next encode starts."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
-import numpy as np
 import pytest
 
-from tests.agent.realtime.fakes import FakePlant, Felt, play
+from tests.builders.world import Eventful, FakePlant, play
 from vlatency.agent.realtime.cost.latency import Constant
 from vlatency.agent.realtime.reuse import Deadline, Every, Latest, OnEvent, Reuse, Stagger, parse_reuse
 from vlatency.sim.clock import ms_to_ns
@@ -72,21 +70,6 @@ def test_deadline_gives_features_as_fresh_as_latest_with_no_more_encodes(vl_ms: 
     assert deadline[0] <= latest[0] + 4  # the margin and one physics step
     assert deadline[1] <= latest[1]
     assert min(deadline[2]) <= ms_to_ns(vl_ms + 4)
-
-
-class Eventful(FakePlant):
-    """At 500 ms the fingers stop, at 900 the force jumps, at 1300 the instruction changes."""
-
-    @property
-    def instruction(self) -> str:  # type: ignore[override]
-        return "Pick up the blue object" if self.now_ns < ms_to_ns(1290) else "Pick up the red object"
-
-    def sensors(self) -> Felt:
-        wrench = np.zeros((50, 6))
-        if ms_to_ns(820) <= self.now_ns <= ms_to_ns(900):
-            wrench[25:, 2] = 30.0
-        moving = ms_to_ns(300) <= self.now_ns < ms_to_ns(490)
-        return replace(super().sensors(), gripper_vel=1.5 * moving, wrench=wrench)
 
 
 def test_an_event_starts_an_encode_at_the_tick_that_notices_it_and_nothing_else_does() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.agent.realtime.fakes import STEP_NS, FakePlant, Jitter, play
+from tests.builders.world import STEP_NS, FakePlant, Jitter, play
 from vlatency.agent.realtime.cost.latency import Constant
 from vlatency.agent.realtime.reuse import Every, Latest, Reuse
 from vlatency.agent.realtime.robot_timing import RobotTiming

@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 import pytest
 
-from tests.agent.realtime.fakes import Jitter, play
+from tests.builders.world import Jitter, play
 from vlatency.agent.realtime.cost.latency import Constant
 from vlatency.agent.realtime.reuse import Every, Latest
 from vlatency.agent.realtime.servers import Apart, Servers, ServersName, Shared, make_servers

@@ -5,8 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.agent.realtime.fakes import FakePlant, Jitter, play
-from tests.agent.realtime.test_reuse import Eventful
+from tests.builders.world import Eventful, FakePlant, Jitter, play
 from vlatency.agent.realtime.cost.latency import Constant
 from vlatency.agent.realtime.requests import Act, Encode
 from vlatency.agent.realtime.reuse import Latest, Stagger

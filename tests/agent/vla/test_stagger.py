@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.agent.realtime.fakes import FakePlant, play
+from tests.builders.world import FakePlant, play
 from vlatency.agent.optimization import Optimization
 from vlatency.agent.realtime.cost.latency import Constant
 from vlatency.agent.realtime.requests import Act, Encode

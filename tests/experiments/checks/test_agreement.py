@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.agent.realtime.fakes import play
+from tests.builders.world import play
 from vlatency.agent.optimization import Optimization
 from vlatency.agent.realtime.cost.latency import Constant, FixedLatency, parse_latency
 from vlatency.agent.realtime.trace import EpisodeTrace

@@ -2,7 +2,7 @@
 
 import time
 
-from tests.experiments.evaluation.test_episodes import Rule, job, open_world
+from tests.builders.short_episodes import Rule, job, open_world
 from vlatency.agent.realtime.driver import run_episodes
 from vlatency.experiments.checks.clock_share import Timed
 from vlatency.experiments.checks.peer_loop import DefaultRenderer, play

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.agent.realtime.fakes import CAMERAS, FakePlant, FakePolicy, Jitter, play
+from tests.builders.world import CAMERAS, FakePlant, FakePolicy, Jitter, play
 from vlatency.agent.realtime.cost.latency import Constant
 from vlatency.agent.realtime.requests import Encode
 from vlatency.experiments.checks.wall_clock import Late, RealHost, WallLoop

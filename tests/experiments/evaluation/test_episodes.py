@@ -1,7 +1,7 @@
 """One episode in the real world, with a policy that follows a fixed rule."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,47 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vlatency.agent.optimization import Optimization
-from vlatency.agent.realtime.cost.latency import FixedLatency, LatencyModel, NoLatency
-from vlatency.agent.realtime.requests import Act, Encode
-from vlatency.agent.realtime.timing import MODES, Mode, Timing
+from tests.builders.short_episodes import Rule, job, open_world
+from vlatency.agent.realtime.cost.latency import FixedLatency, NoLatency
+from vlatency.agent.realtime.timing import MODES
 from vlatency.envs.pick import PickEnv
 from vlatency.experiments.evaluation import episodes
-from vlatency.experiments.evaluation.episodes import Job, run_episode, run_together
-from vlatency.experiments.evaluation.setting import Setting
-
-SETTING = Setting(
-    task="static",
-    optimization=Optimization(cameras=("top",)),
-    timing=Timing("async", latency=FixedLatency(130.0, 11.0)),
-    seed=10_000,
-    policy_sha256="",
-)
-
-
-class Rule:
-    """Moves by what it sees: a stand-in whose every command depends on the images and the time."""
-
-    def __init__(self) -> None:
-        self.seen: list[Encode] = []
-
-    def encode(self, requests: Sequence[Encode]) -> list[float]:
-        self.seen += requests
-        return [float(request.images["top"].mean()) for request in requests]
-
-    def act(self, requests: Sequence[Act]) -> list[np.ndarray]:
-        points = []
-        for request in requests:
-            assert isinstance(request.features, float)
-            side = 0.2 * np.sin(request.features + request.readings.t_ns * 1e-9)
-            points.append(np.tile([0.5, side, 0.25, 0.0, 0.0], (8, 1)))
-        return points
-
-
-def open_world(setting: Setting = SETTING) -> PickEnv:
-    env = PickEnv(cameras=("top",))
-    env.task = replace(env.task, time_limit_s=0.8)
-    return env
+from vlatency.experiments.evaluation.episodes import run_episode, run_together
 
 
 @pytest.fixture(scope="module")
@@ -75,11 +40,6 @@ def rule(worlds: list[PickEnv], monkeypatch: pytest.MonkeyPatch) -> Rule:
     rule = Rule()
     monkeypatch.setattr(episodes, "worlds_and_policy", lambda setting, policy: (worlds, rule))
     return rule
-
-
-def job(mode: Mode = "async", latency: LatencyModel | None = None, **change: Any) -> Job:
-    timing = replace(SETTING.timing, mode=mode, latency=latency or SETTING.timing.latency)
-    return Job(replace(SETTING, timing=timing, **change), policy="", seed=10_003)
 
 
 def scientific(row: dict[str, Any]) -> dict[str, Any]:

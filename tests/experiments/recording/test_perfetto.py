@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.agent.realtime.fakes import Jitter, play
+from tests.builders.world import Jitter, play
 from vlatency.agent.realtime.reuse import Every, Latest, Reuse
 from vlatency.agent.realtime.timing import Mode
 from vlatency.agent.realtime.trace import EpisodeTrace

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.experiments import studies
+from tests.builders import studies
 from vlatency.experiments.evaluation.episodes import Job
 from vlatency.experiments.reporting.headline import Answer, answer
 from vlatency.experiments.reporting.study import read_study

@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import Qwen2_5_VLModel
 
-from tests.agent.vla.model.reference import hidden_states
+from tests.builders.reference import hidden_states
 from vlatency.agent.optimization import Encoding
 from vlatency.agent.vla.model.backbones import pretrained_backbone, tiny_config
 from vlatency.agent.vla.model.config import PolicyConfig

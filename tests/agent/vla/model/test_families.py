@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from tests.agent.vla.model.reference import hidden_states
+from tests.builders.reference import hidden_states
 from vlatency.agent.optimization import Encoding, Optimization
 from vlatency.agent.realtime.requests import Act, Encode
 from vlatency.agent.vla.model.backbones import (

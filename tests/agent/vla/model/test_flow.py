@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.agent.realtime.fakes import FakePlant, FakePolicy, play
+from tests.builders.world import FakePlant, FakePolicy, play
 from vlatency.agent.realtime.cost.latency import Constant
 from vlatency.agent.realtime.execution import DelayAware, RealTimeChunking
 from vlatency.agent.realtime.requests import Act, Encode

@@ -1,21 +1,24 @@
-"""Sweeps and runs whose episodes are made up, measured and written by the code that measures and writes real ones."""
+"""Sweeps that a report has something to say about: made-up episodes, measured and written as real ones are."""
 
 import math
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from vlatency.experiments import sweep
+import numpy as np
+
+from tests.builders.sweeps import SOFTWARE, measure_into
 from vlatency.experiments.evaluation.episodes import Job
 from vlatency.experiments.evaluation.feature_ages import HISTOGRAM, histogram
-from vlatency.experiments.evaluation.run_folder import VIDEOS, Row
+from vlatency.experiments.evaluation.run_folder import Row
+from vlatency.experiments.recording.video import write_frames
+from vlatency.experiments.reporting.sweep_summary import summarize_sweep
+from vlatency.experiments.reporting.sweep_summary import write_sweep as write_summary
 from vlatency.experiments.sweeps.cell_store import Cells
-from vlatency.experiments.sweeps.plan import Cell, make_plan
+from vlatency.experiments.sweeps.filming import film_path
+from vlatency.experiments.sweeps.plan_file import make_plan
 
-SOFTWARE = {"versions": {"mujoco": "3.17.0"}, "gl_renderer": "fake", "source_sha256": "ab"}
-POLICY = {"folder": "assets/policies/tiny", "parameters": 1_800_000, "stand_in": True}
 SHIP: dict[str, Any] = {
     "about": "which of three to ship, made up",
     "episodes": 40,
@@ -53,29 +56,29 @@ FAST: dict[str, Any] = {
 
 
 def chance(job: Job) -> float:
-    """Moving things forgive no latency, and one view sees less."""
-    setting = job.setting
+    """Latency costs more where things move, and one view sees less."""
+    setting, latency = job.setting, job.setting.timing.latency
     moving = {"static": 0.1, "conveyor": 1.0}.get(setting.task, 0.3)
     if setting.speed is not None:
         moving = setting.speed / 0.05
-    wait = 1.0 if job.mode == "sync" else 0.5
-    late = moving * wait * setting.vl_ms / 500 + 0.15 * moving * (setting.speed is not None)
+    wait = 1.0 if setting.mode == "sync" else 0.5
+    late = moving * wait * latency.vl_ms / 500 + 0.15 * moving * (setting.speed is not None)
     return (0.97 - 0.25 * (len(setting.optimization.cameras) == 1)) * math.exp(-(late**2))
 
 
 def episode(job: Job) -> Row:
-    """A whole row; the seed is the scene, and harder scenes are harder for all."""
+    """A whole row. The seed is the scene, and a scene that is hard is hard for all."""
     rng = random.Random(job.seed)
     success = rng.random() < chance(job)
-    setting = job.setting
-    age = (setting.vl_ms + setting.head_ms) * 1.4 + 40 * rng.random()
+    mode, latency = job.setting.mode, job.setting.timing.latency
+    age = (latency.vl_ms + latency.head_ms) * 1.4 + 40 * rng.random()
     return {
-        "mode": job.mode,
+        "mode": mode,
         "seed": job.seed,
         "success": success,
         "time_to_success_s": 2.0 + rng.random() if success else None,
-        "feature_age_ms_p50": 0.0 if job.mode == "pause" else age,
-        "feature_age_ms_p95": 0.0 if job.mode == "pause" else 1.3 * age,
+        "feature_age_ms_p50": 0.0 if mode == "pause" else age,
+        "feature_age_ms_p95": 0.0 if mode == "pause" else 1.3 * age,
         HISTOGRAM: histogram([age] * 40),
         "ticks": 40,
         "missed": 0,
@@ -85,44 +88,25 @@ def episode(job: Job) -> Row:
     }
 
 
-def describe(cell: Cell) -> dict[str, Any]:
-    """What config.json says."""
-    setting = cell.setting
-    return {
-        "name": setting.name,
-        "hash": setting.hash,
-        "setting": setting.as_json(),
-        "command": "python experiments/sweep.py made-up",
-        "policy": POLICY,
-        "latency": setting.latency_model.describe(),
-        "charged": asdict(setting.latency_model.charged),
-        "gl_renderer": "fake",
-        "versions": SOFTWARE["versions"],
-    }
-
-
 def run(jobs: Sequence[Job]) -> Iterator[Row]:
-    """The episodes of jobs."""
+    """The rows of made-up episodes."""
     yield from map(episode, jobs)
 
 
 def write_sweep(root: Path, name: str, spec: dict[str, Any]) -> Path:
     """Measure a sweep, its cells in `root`/cells, and return its folder."""
     plan, cells = make_plan(name, spec), Cells(root / "cells", SOFTWARE)
-    sweep.measure(plan, cells, run, describe)
-    return sweep.write(plan, cells)
+    measure_into(cells, plan, run)
+    return write_summary(summarize_sweep(plan, cells, "python experiments/sweep.py made-up"), cells)
 
 
 def write_films(root: Path, name: str, spec: dict[str, Any], seed: int, frames: int = 30) -> None:
     """Film one seed in every arm of the first place; the second arm's film is longer."""
-    import numpy as np
-
-    from vlatency.experiments.recording.video import write_frames
-
     plan, cells = make_plan(name, spec), Cells(root / "cells", SOFTWARE)
-    for place, arm in enumerate(plan.arms):
+    for number, arm in enumerate(plan.arms):
         cell = plan.cell(plan.places[0], arm)
         assert cell
-        path = cells.path(cell.setting) / VIDEOS / f"{cell.setting.modes[0]}-{seed}-success.mp4"
-        shades = np.linspace(60, 220, frames * (1 + (place == 1)))
-        write_frames(path, (np.full((52, 128, 3), shade, np.uint8) for shade in shades))
+        row = {"mode": cell.setting.mode, "seed": seed, "success": True}
+        shades = np.linspace(60, 220, frames * (1 + (number == 1)))
+        pictures = (np.full((52, 128, 3), shade, np.uint8) for shade in shades)
+        write_frames(Path(film_path(cells.path(cell.setting), row)), pictures)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,20 @@ from numpy.typing import ArrayLike
 from vlatency.agent.realtime.cost.latency import Constant, LatencyStream, NoLatency
 from vlatency.agent.realtime.driver import Policy, run_episodes
 from vlatency.agent.realtime.episode import Episode, episode
+from vlatency.agent.realtime.execution import (
+    DelayAware,
+    Ensemble,
+    Execution,
+    Hold,
+    OpenLoop,
+    RealTimeChunking,
+    RollForward,
+    Switch,
+)
 from vlatency.agent.realtime.requests import Act, Encode
-from vlatency.agent.realtime.reuse import Latest, Reuse
+from vlatency.agent.realtime.reuse import Deadline, Every, Latest, OnEvent, Reuse, Stagger
+from vlatency.agent.realtime.robot_timing import RobotTiming
+from vlatency.agent.realtime.servers import Apart, Shared
 from vlatency.agent.realtime.timing import Mode, Timing
 from vlatency.agent.realtime.trace import EpisodeTrace
 from vlatency.sim.clock import ms_to_ns, s_to_ns
@@ -83,6 +96,21 @@ class FakePlant:
         return Felt(self.now_ns, self.position, np.array([self.position, 0.0, 0.0, 0.0]))
 
 
+class Eventful(FakePlant):
+    """At 500 ms the fingers stop, at 900 the force jumps, at 1300 the instruction changes."""
+
+    @property
+    def instruction(self) -> str:  # type: ignore[override]
+        return "Pick up the blue object" if self.now_ns < ms_to_ns(1290) else "Pick up the red object"
+
+    def sensors(self) -> Felt:
+        wrench = np.zeros((50, 6))
+        if ms_to_ns(820) <= self.now_ns <= ms_to_ns(900):
+            wrench[25:, 2] = 30.0
+        moving = ms_to_ns(300) <= self.now_ns < ms_to_ns(490)
+        return replace(super().sensors(), gripper_vel=1.5 * moving, wrench=wrench)
+
+
 @dataclass
 class FakePolicy:
     """Puts into the set-point when it looked and when it felt, so that the plant can tell, and where the mass was."""
@@ -101,6 +129,18 @@ class FakePolicy:
             felt_ns = readings.t_ns
             assert request.age_ns == felt_ns - looked_ns
             chunks.append(np.tile([looked_ns / 1e9, felt_ns / 1e9, -position, readings.position, 0.1], (8, 1)))
+        return chunks
+
+
+class Sloping(FakePolicy):
+    """Chunks whose set-points differ from row to row, and are drawn towards a plan if there is one."""
+
+    def act(self, requests: list[Act]) -> list[np.ndarray]:
+        chunks = [chunk + 0.03 * np.arange(8)[:, None] for chunk in super().act(requests)]
+        for chunk, request in zip(chunks, requests, strict=True):
+            if request.plan is not None:
+                rows = len(request.plan)
+                chunk[:rows, 2:] += (request.frozen + 1) / 10 * (request.plan - chunk[:rows])[:, 2:]
         return chunks
 
 
@@ -151,3 +191,29 @@ def play(
     timing = Timing(mode, control_hz, Streamed(source=latency), reuse, **more)
     (trace,) = run_episodes([episode(plant, cameras, timing, np.random.default_rng(0))], policy or FakePolicy())
     return plant, trace
+
+
+EXECUTIONS: tuple[Execution, ...] = (
+    *(Hold(), OpenLoop(), OpenLoop(3), Switch(), Switch(4), DelayAware(), DelayAware(3)),
+    *(Ensemble(), Ensemble(2), RollForward(), RollForward(2), RealTimeChunking(), RealTimeChunking(3)),
+)
+
+
+def drawn(seed: int) -> dict[str, Any]:
+    """Arguments of `play`: a random combination of everything that the clock knows."""
+    choose = random.Random(seed).choice
+    return {
+        "mode": choose(["sync", "async", "async"]),
+        "latency": Jitter(seed, choose([5, 80, 300, 900]), choose([2, 30, 120, 300])),
+        "reuse": choose([Latest(), Every(1), Every(3), OnEvent(), OnEvent(4), Deadline(), Deadline(30), Stagger(3)]),
+        "control_hz": choose([7, 10, 20, 47.3, 100, 500]),
+        "execution": choose(EXECUTIONS),
+        "servers": choose([Apart(), Shared(1.0), Shared(1.3), Shared(4.0)]),
+        "robot": RobotTiming(
+            camera_hz=choose([0, 0, 7, 30, 60, 499]),
+            camera_phase_ms=choose([0, 3.3, 40]),
+            camera_delay_ms=choose([0, 1.7, 33, 200]),
+            actuation_ms=choose([0, 5, 150]),
+            late=choose(["apply", "drop"]),
+        ),
+    }

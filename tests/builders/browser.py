@@ -1,4 +1,4 @@
-"""A page in headless Chromium, by the DevTools protocol through a pipe: no driver, no port, no network."""
+"""A page in headless Chromium, driven through a pipe with the DevTools protocol: no driver, no port, no network."""
 
 import json
 import os
@@ -11,8 +11,8 @@ from typing import Any, Self
 WAIT_S = 120
 
 
-def find() -> str | None:
-    """Chromium's command, or None if it is not installed."""
+def find_chromium() -> str | None:
+    """Path of Chromium, or None if it is not installed."""
     return next(
         (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
     )
@@ -34,7 +34,15 @@ class Browser:
             "--autoplay-policy=no-user-gesture-required",
         ]
         # Bash puts the pipes where Chromium looks for them.
-        words = ["bash", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}', "bash", str(find()), *flags, "about:blank"]
+        words = [
+            "bash",
+            "-c",
+            f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}',
+            "bash",
+            str(find_chromium()),
+            *flags,
+            "about:blank",
+        ]
         self._process = subprocess.Popen(
             words, pass_fds=(theirs_in, theirs_out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )

@@ -18,12 +18,12 @@ from vlatency.experiments.shared.files import ROOT
 
 @dataclass(frozen=True)
 class Ending:
-    """What a sweep leaves behind.
+    """What a sweep leaves behind that does not depend on who was killed.
 
     Attributes:
         table: what it printed.
-        summary: what summary.json says.
-        rows: the rows of each cell as they stand in its file, but for how long an episode took.
+        summary: summary.json without the commands.
+        rows: the rows of each cell, in the order of its file, without their wall time.
     """
 
     table: list[str]
@@ -63,7 +63,8 @@ class Sweep:
         rows = {}
         for path in self.folder.glob("runs/cells/*/episodes.jsonl"):
             rows[path.parent.name] = [json.loads(line) | {"wall_s": 0} for line in path.read_text().splitlines()]
-        return Ending(lines[first + 1 :], json.loads(summary.read_text()), rows)
+        said = json.loads(summary.read_text(), object_hook=_without_command)
+        return Ending(lines[first + 1 :], said, rows)
 
     @property
     def episodes(self) -> int:
@@ -74,6 +75,10 @@ class Sweep:
         """Return when so many are on disk, or the process has ended."""
         while self.episodes < episodes and process.poll() is None:
             time.sleep(0.02)
+
+
+def _without_command(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name != "command"}
 
 
 def kill_processes(sweep: Sweep, times: int, rng: random.Random) -> Ending:

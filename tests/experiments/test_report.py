@@ -15,8 +15,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from tests.builders.browser import Browser
 from tests.builders.studies import FAST, LATE, SHIP, SPLIT, write_films, write_sweep
-from tests.experiments import browser
 from tests.experiments.reporting.test_mode_table import ROWS
 from tests.experiments.reporting.test_run_summary import CONFIG
 from vlatency.experiments.analysis.paired import wilson
@@ -254,58 +254,51 @@ def test_a_damaged_sweep_is_named(folders: dict[str, Path], tmp_path: Path) -> N
         read_study(tmp_path / "sweep")
 
 
-needs_chromium = pytest.mark.skipif(
-    browser.find() is None, reason="chromium is not installed (apt-get install chromium)"
-)
+@pytest.mark.browser
+def test_in_a_browser_the_page_is_quiet_and_its_filters_and_films_work(report: Path, browser: Browser) -> None:
+    browser.open(report)
+    assert browser.evaluate("document.querySelectorAll('svg.chart').length") >= 10
+    assert browser.evaluate("[...document.querySelectorAll('svg.chart')].every(s => s.getBBox().width > 100)")
+
+    shown = "document.querySelectorAll('#study-1 tbody tr:not([hidden])').length"
+    assert browser.evaluate(shown) == 3
+    browser.evaluate("document.querySelector('#study-1 [data-filter=arm][value=\"+ 224 px\"]').click()")
+    assert browser.evaluate(shown) == 2
+    badges = "[...document.querySelectorAll('#study-1 svg g[data-arm=\"+ 224 px\"]')]"
+    assert browser.evaluate(f"{badges}.length > 0 && {badges}.every(g => getComputedStyle(g).display === 'none')")
+    browser.evaluate("document.querySelector('#study-1 [data-filter=task][value=static]').click()")
+    panels = "document.querySelectorAll('#study-1 .panel:not([hidden])').length"
+    assert browser.evaluate(panels) == 2
+    status = "document.querySelector('#study-1 output').textContent"
+    assert browser.evaluate(status) == "showing 1 of 2 tasks, 2 of 3 configurations"
+    browser.evaluate("document.querySelector('#study-1 [type=reset]').click()")
+    assert browser.wait(f"{shown} === 3 && {panels} === 4")
+
+    films = "[...document.querySelectorAll('#study-1 video')]"
+    assert browser.wait(f"{films}.length === 2 && {films}.every(v => v.readyState >= 2)")
+    durations = browser.evaluate(f"{films}.map(v => v.duration)")
+    names = browser.evaluate("[...document.querySelectorAll('[data-caption]')].map(p => p.textContent)")
+    assert names == ["current: success", "+ async: success"]
+    browser.evaluate("document.querySelector('[data-do=seek]').value = 0.6")
+    browser.evaluate("document.querySelector('[data-do=seek]').dispatchEvent(new Event('input'))")
+    assert browser.wait(f"{films}.every(v => Math.abs(v.currentTime - 0.6) < 0.05)")
+    right = "document.querySelector('[data-choose=right]')"
+    browser.evaluate(f"{right}.value = '+ 224 px'; {right}.dispatchEvent(new Event('change'))")
+    assert browser.wait(f"{films}[1].readyState >= 2 && {films}[1].duration > {durations[0]} + 0.5")
+    browser.evaluate("document.querySelector('[data-do=play]').click()")
+    assert browser.wait(
+        f"document.querySelector('[data-do=play]').textContent === 'play' && {films}.every(v => v.ended)"
+    )
+    assert browser.evaluate("parseFloat(document.querySelector('[data-clock]').textContent)") > durations[0]
+
+    assert browser.complaints == []
+    assert [url for url in browser.requests if not url.startswith(("data:", report.as_uri()))] == []
 
 
-@needs_chromium
-def test_in_a_browser_the_page_is_quiet_and_its_filters_and_films_work(report: Path, tmp_path: Path) -> None:
-    with browser.Browser(tmp_path / "home") as chromium:
-        chromium.open(report)
-        assert chromium.evaluate("document.querySelectorAll('svg.chart').length") >= 10
-        assert chromium.evaluate("[...document.querySelectorAll('svg.chart')].every(s => s.getBBox().width > 100)")
-
-        shown = "document.querySelectorAll('#study-1 tbody tr:not([hidden])').length"
-        assert chromium.evaluate(shown) == 3
-        chromium.evaluate("document.querySelector('#study-1 [data-filter=arm][value=\"+ 224 px\"]').click()")
-        assert chromium.evaluate(shown) == 2
-        badges = "[...document.querySelectorAll('#study-1 svg g[data-arm=\"+ 224 px\"]')]"
-        assert chromium.evaluate(f"{badges}.length > 0 && {badges}.every(g => getComputedStyle(g).display === 'none')")
-        chromium.evaluate("document.querySelector('#study-1 [data-filter=task][value=static]').click()")
-        panels = "document.querySelectorAll('#study-1 .panel:not([hidden])').length"
-        assert chromium.evaluate(panels) == 2
-        status = "document.querySelector('#study-1 output').textContent"
-        assert chromium.evaluate(status) == "showing 1 of 2 tasks, 2 of 3 configurations"
-        chromium.evaluate("document.querySelector('#study-1 [type=reset]').click()")
-        assert chromium.wait(f"{shown} === 3 && {panels} === 4")
-
-        films = "[...document.querySelectorAll('#study-1 video')]"
-        assert chromium.wait(f"{films}.length === 2 && {films}.every(v => v.readyState >= 2)")
-        durations = chromium.evaluate(f"{films}.map(v => v.duration)")
-        names = chromium.evaluate("[...document.querySelectorAll('[data-caption]')].map(p => p.textContent)")
-        assert names == ["current: success", "+ async: success"]
-        chromium.evaluate("document.querySelector('[data-do=seek]').value = 0.6")
-        chromium.evaluate("document.querySelector('[data-do=seek]').dispatchEvent(new Event('input'))")
-        assert chromium.wait(f"{films}.every(v => Math.abs(v.currentTime - 0.6) < 0.05)")
-        right = "document.querySelector('[data-choose=right]')"
-        chromium.evaluate(f"{right}.value = '+ 224 px'; {right}.dispatchEvent(new Event('change'))")
-        assert chromium.wait(f"{films}[1].readyState >= 2 && {films}[1].duration > {durations[0]} + 0.5")
-        chromium.evaluate("document.querySelector('[data-do=play]').click()")
-        assert chromium.wait(
-            f"document.querySelector('[data-do=play]').textContent === 'play' && {films}.every(v => v.ended)"
-        )
-        assert chromium.evaluate("parseFloat(document.querySelector('[data-clock]').textContent)") > durations[0]
-
-        assert chromium.complaints == []
-        assert [url for url in chromium.requests if not url.startswith(("data:", report.as_uri()))] == []
-
-
-@needs_chromium
+@pytest.mark.browser
 @pytest.mark.parametrize("width", [1280, 390])
-def test_the_page_is_as_wide_as_its_screen(report: Path, tmp_path: Path, width: int) -> None:
-    with browser.Browser(tmp_path / "home") as chromium:
-        chromium.resize(width, 900)
-        chromium.open(report)
-        root = "document.documentElement"
-        assert chromium.evaluate(f"{root}.scrollWidth <= {root}.clientWidth && {root}.clientWidth > {width - 20}")
+def test_the_page_is_as_wide_as_its_screen(report: Path, browser: Browser, width: int) -> None:
+    browser.resize(width, 900)
+    browser.open(report)
+    root = "document.documentElement"
+    assert browser.evaluate(f"{root}.scrollWidth <= {root}.clientWidth && {root}.clientWidth > {width - 20}")

@@ -10,7 +10,6 @@ from tests.builders.browser import Browser, find_chromium
 # TEMPORARY: tests of what is being moved to Setting, Timing and Result; whoever has moved one takes it out.
 collect_ignore = [
     "reporting",
-    "test_agree.py",
     "test_bench.py",
     "test_card.py",
     "test_measure.py",

@@ -255,7 +255,9 @@ def test_names_become_policies() -> None:
 KINDS = (OpenLoop, Switch, DelayAware, Ensemble, RollForward, RealTimeChunking)
 
 
-@pytest.mark.parametrize("execution", [*ALL, *(kind(number) for kind in KINDS for number in (1, 8, 999))], ids=str)
+@pytest.mark.parametrize(
+    "execution", [*EXECUTIONS, *(kind(number) for kind in KINDS for number in (1, 8, 999))], ids=str
+)
 def test_the_text_of_a_policy_is_one_that_the_parser_takes(execution: Execution) -> None:
     assert parse_execution(str(execution)) == execution
 

@@ -6,7 +6,9 @@ fifth of them looks the same at 640x360. Only visual meshes are changed: a colli
 
 import hashlib
 import os
-import tempfile
+import zipfile
+import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import mujoco
@@ -48,22 +50,53 @@ def decimate_visuals(spec: mujoco.MjSpec, folder: Path) -> None:
             spec.delete(mesh)
 
 
-def _cached(model: mujoco.MjModel, index: int, source: Path) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+Mesh = tuple[NDArray[np.float64], NDArray[np.int32]]
+"""Vertices (n, 3) [m] and faces (m, 3)."""
+
+
+def _cached(model: mujoco.MjModel, index: int, source: Path) -> Mesh:
     key = hashlib.sha256(source.read_bytes() + f"{KEPT_FRACTION} {WELD_M}".encode()).hexdigest()[:16]
-    path = cache_folder() / "meshes" / f"{source.stem}-{key}.npz"
-    if not path.exists():
-        vertices, faces = _decimate(*_original_frame(model, index))
+    try:
+        path = cache_folder() / "meshes" / f"{source.stem}-{key}.npz"
+    except RuntimeError:  # nobody knows where the user's home is
+        return _decimate(*_original_frame(model, index))
+    stored = _read(path)
+    if stored is None:
+        stored = _decimate(*_original_frame(model, index))
+        _write(path, *stored)
+    return stored
+
+
+def _read(path: Path) -> Mesh | None:
+    """The mesh in a cache file; None if there is none, or not the whole of what `_write` wrote."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            vertices, faces, digest = stored["vertices"], stored["faces"], str(stored["sha256"])
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error):
+        return None
+    return (vertices, faces) if digest == _digest(vertices, faces) else None
+
+
+def _write(path: Path, vertices: NDArray[np.float64], faces: NDArray[np.int32]) -> None:
+    """Keep a mesh for the next start. The cache is an optimization: where it cannot be written, there is none."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Written under another name and then renamed: a worker that starts at the same time never reads half a file.
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npz", delete=False) as file:
-            np.savez(file, vertices=vertices, faces=faces)
-        os.replace(file.name, path)
-    with np.load(path) as stored:
-        return stored["vertices"], stored["faces"]
+        with part.open("wb") as file:
+            np.savez(file, vertices=vertices, faces=faces, sha256=_digest(vertices, faces))
+        part.replace(path)
+    except OSError:
+        with suppress(OSError):
+            part.unlink()
 
 
-def _original_frame(model: mujoco.MjModel, index: int) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
-    """Vertices (n, 3) [m] and faces (m, 3) as in the mesh file; MuJoCo stores them in the frame of inertia."""
+def _digest(vertices: NDArray[np.float64], faces: NDArray[np.int32]) -> str:
+    return hashlib.sha256(vertices.astype("<f8").tobytes() + faces.astype("<i4").tobytes()).hexdigest()
+
+
+def _original_frame(model: mujoco.MjModel, index: int) -> Mesh:
+    """The mesh as in the mesh file; MuJoCo stores them in the frame of inertia."""
     start, count = model.mesh_vertadr[index], model.mesh_vertnum[index]
     first, faces = model.mesh_faceadr[index], model.mesh_facenum[index]
     rotation = np.empty(9)
@@ -72,7 +105,7 @@ def _original_frame(model: mujoco.MjModel, index: int) -> tuple[NDArray[np.float
     return vertices, model.mesh_face[first : first + faces].astype(np.int32)
 
 
-def _decimate(vertices: NDArray[np.float64], faces: NDArray[np.int32]) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+def _decimate(vertices: NDArray[np.float64], faces: NDArray[np.int32]) -> Mesh:
     import fast_simplification
 
     # Exported meshes repeat vertices at every crease. Unless they are welded, seams open when faces are removed.

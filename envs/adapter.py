@@ -29,7 +29,8 @@ class Observed:
 class GymPlant:
     """A `sim.plant.Plant` around an environment that only has `step`.
 
-    A command is the action of every step until the next command; before the first one, the action is zero. The
+    A command is the action of every step until the next command; before the first one, the action is zero, or what the
+    limits permit that is nearest to it. The
     environment decides what an action means and how many numbers it has.
 
     Args:
@@ -37,10 +38,11 @@ class GymPlant:
             camera name stands for.
         seed: Seed of the reset that starts the episode.
         instruction: The instruction for the policy.
-        step_s: Simulated seconds per step; by default the environment's `dt`, or 1 / its render_fps.
+        step_s: Simulated seconds per step. It can be left out where the environment says so itself: it has a `dt`, no
+            frame rate that differs from it, and no wrapper around it that may make several steps of one.
 
     Raises:
-        UsageError: The duration of a step is unknown, or the action space is not a Box.
+        UsageError: The duration of a step is not known for sure, or the action space is not a Box.
     """
 
     def __init__(
@@ -50,19 +52,21 @@ class GymPlant:
         instruction: str = "",
         step_s: float | None = None,
     ) -> None:
+        if not isinstance(env, gymnasium.Env):
+            raise UsageError(f"a plant is one environment, not a {type(env).__name__}; make a plant of each")
         if not isinstance(env.action_space, gymnasium.spaces.Box):
             raise UsageError(f"actions must be a Box, not {type(env.action_space).__name__}")
-        if step_s is None:
-            step_s = getattr(env.unwrapped, "dt", None) or 1 / env.metadata.get("render_fps", 0.0001)
-        if not 1e-6 <= step_s <= 1000:
-            raise UsageError("cannot tell how long a step of this environment takes; give step_s, 1e-6 to 1000 s")
+        step_s = declared_step_s(env) if step_s is None else step_s
+        if not 1e-6 <= step_s <= 1000:  # also refuses NaN
+            raise UsageError(f"step_s must be 1e-6 to 1000 s, not {step_s:g}")
         self.env = env
         self.instruction = instruction
         self.step_ns = s_to_ns(step_s)
         self.total_reward = 0.0
         self.steps = 0
         self.done = False
-        self._action: NDArray[Any] = np.zeros(env.action_space.shape, env.action_space.dtype)
+        space = env.action_space
+        self._action: NDArray[Any] = np.clip(0.0, space.low, space.high).astype(space.dtype)
         self._digest = hashlib.sha256()
         self._observation, self.info = env.reset(seed=seed)
 
@@ -99,12 +103,58 @@ class GymPlant:
         self._action = np.clip(values, space.low, space.high).astype(space.dtype)
 
     def capture(self, cameras: Sequence[str]) -> dict[str, NDArray[np.uint8]]:
-        """The environment's current image under every name. Nothing is drawn if there are no names."""
-        return dict.fromkeys(cameras, np.asarray(self.env.render(), dtype=np.uint8)) if cameras else {}
+        """The environment's current image (H, W, 3) under every name. Nothing is drawn if there are no names.
+
+        Raises:
+            UsageError: The environment renders no such image.
+        """
+        if not cameras:
+            return {}
+        image: Any = self.env.render()
+        if not (isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3):
+            found = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+            raise UsageError(
+                f"an image must be uint8 (height, width, 3), and this environment renders {found}; "
+                "make it with render_mode='rgb_array'"
+            )
+        return dict.fromkeys(cameras, image)
 
     def sensors(self) -> Any:
         """The current observation, in the place of `sim.readings.Readings`."""
         return Observed(self.now_ns, self._observation)
+
+
+_ONE_STEP = (
+    gymnasium.wrappers.TimeLimit,
+    gymnasium.wrappers.OrderEnforcing,
+    gymnasium.wrappers.PassiveEnvChecker,
+    gymnasium.wrappers.RecordEpisodeStatistics,
+    gymnasium.wrappers.RescaleAction,
+    gymnasium.wrappers.ClipAction,
+    gymnasium.wrappers.RenderCollection,
+)
+"""Wrappers that are known to make one step of one."""
+
+
+def declared_step_s(env: gymnasium.Env[Any, Any]) -> float:
+    """How long a step takes [s], as the environment itself says; nothing is guessed.
+
+    Raises:
+        UsageError: It does not say so, two of its statements differ by more than 1 %, or a wrapper may change it.
+    """
+    dt, fps = getattr(env.unwrapped, "dt", None), env.metadata.get("render_fps")
+    film = f" (render_fps {fps} is the rate of a film)" if fps else ""
+    if not isinstance(dt, int | float) or not dt > 0:
+        raise UsageError(f"how long does a step of this environment take? It has no dt{film}; give step_s")
+    if isinstance(fps, int | float) and fps > 0 and abs(1 / fps - dt) > 0.01 * dt:
+        raise UsageError(f"a step takes {dt:g} s by dt and {1 / fps:g} s by render_fps {fps:g}; give step_s")
+    layer: Any = env
+    while layer is not env.unwrapped:
+        if not isinstance(layer, _ONE_STEP) and type(layer).step is not gymnasium.Wrapper.step:
+            name = type(layer).__name__
+            raise UsageError(f"{name} may make several steps of {dt:g} s out of one; give step_s")
+        layer = layer.env
+    return float(dt)
 
 
 def _leaves(observation: Any) -> list[NDArray[Any]]:

@@ -94,13 +94,82 @@ def test_a_bad_action_is_refused(action: list[Any]) -> None:
         GymPlant(gymnasium.make("Reacher-v5")).command(action)
 
 
+class Made(gymnasium.Env[Any, Any]):
+    """An environment as others make them."""
+
+    def __init__(self, mode: str | None = None, low: float = -1.0, dt: Any = None, fps: Any = None) -> None:
+        self.metadata = {"render_modes": ["rgb_array"], "render_fps": fps}
+        self.render_mode, self.dt = mode, dt
+        self.action_space = gymnasium.spaces.Box(low, 1.0, (2,), np.float32)
+        self.observation_space = gymnasium.spaces.Box(-9, 9, (2,))
+        self.taken: list[np.ndarray] = []
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.taken.append(action)
+        return np.zeros(2, np.float32), 1.0, len(self.taken) >= 50, False, {}
+
+    def render(self) -> Any:
+        return np.zeros((8, 9, 3), np.uint8) if self.render_mode else None
+
+
+class Skip(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Four steps of the environment a step."""
+
+    def step(self, action: Any) -> Any:
+        return [self.env.step(action) for _ in range(4)][-1]
+
+
+@pytest.mark.parametrize(
+    ("env", "says"),
+    [
+        (Made(fps=80), "render_fps 80 is the rate of a film"),
+        (Made(), "give step_s"),
+        (Made(fps=0), "give step_s"),
+        (Made(dt=0.0), "give step_s"),
+        (Made(dt=0.05, fps=80), "0.05 s by dt and 0.0125 s by render_fps 80"),
+        (Skip(Made(dt=0.05)), "Skip may make several steps"),
+    ],
+)
+def test_how_long_a_step_takes_is_asked_and_never_guessed(env: Any, says: str) -> None:
+    with pytest.raises(UsageError, match="give step_s") as error:
+        GymPlant(env)
+    assert says in str(error.value)
+    assert GymPlant(env, step_s=0.2).step_ns == ms_to_ns(200)
+
+
+def test_a_step_is_what_the_environment_says_through_wrappers_that_keep_it() -> None:
+    from gymnasium.wrappers import ClipAction, RecordEpisodeStatistics, RescaleAction, TimeLimit
+
+    env: Any = RecordEpisodeStatistics(TimeLimit(ClipAction(RescaleAction(Made(dt=0.05, fps=20), -1.0, 1.0)), 7))
+    assert GymPlant(env).step_ns == ms_to_ns(50)
+
+
+def test_the_first_action_lies_inside_the_box() -> None:
+    env = Made(low=0.2, dt=0.05)
+    GymPlant(env).advance_to(1)
+    assert env.action_space.contains(env.taken[0])
+
+
+@pytest.mark.parametrize("mode", [None, "list"])
+def test_what_renders_no_image_says_how_it_would(mode: str | None) -> None:
+    env: Any = Made(dt=0.05) if mode is None else gymnasium.wrappers.RenderCollection(Made("rgb_array", dt=0.05))
+    plant = GymPlant(env)
+    plant.advance_to(1)
+    with pytest.raises(UsageError, match="render_mode='rgb_array'"):
+        plant.capture(("top",))
+
+
 def test_what_cannot_be_a_plant_says_what_is_missing() -> None:
     with pytest.raises(UsageError, match="must be a Box, not Discrete"):
         GymPlant(gymnasium.make("CartPole-v1"))
-    env = gymnasium.make("MountainCarContinuous-v0")
-    env.unwrapped.metadata = {}
-    with pytest.raises(UsageError, match="give step_s"):
-        GymPlant(env)
+    vector: Any = gymnasium.vector.SyncVectorEnv([lambda: Made(dt=0.05)] * 2)
+    with pytest.raises(UsageError, match="one environment, not a SyncVectorEnv"):
+        GymPlant(vector)
+    with pytest.raises(UsageError, match="step_s must be"):
+        GymPlant(Made(), step_s=float("nan"))
 
 
 def test_views_are_what_the_environment_renders() -> None:

@@ -1,6 +1,7 @@
 """The cameras as a table, and the renderer that draws what they see."""
 
 import atexit
+import os
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -151,7 +152,10 @@ class CameraRenderer:
     def _open(self) -> mujoco.Renderer:
         gl.configure()
         width, height = self._size
-        self._renderer = _Renderer(self._model, height, width)
+        try:
+            self._renderer = _Renderer(self._model, height, width)
+        except Exception as error:  # EGL, PyOpenGL and MuJoCo each raise their own
+            raise gl.open_error(error, os.environ) from error
         # Reflections would double the draw calls, and the policy learns nothing from them.
         self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
         self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 0

@@ -8,6 +8,7 @@ prints the back end, or the error with exit status 2.
 import ctypes
 import glob
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 
@@ -96,6 +97,32 @@ def _has_osmesa(has_library: Callable[[str], bool]) -> bool:
     return has_library("libOSMesa.so.8") or has_library("libOSMesa.so")
 
 
+def check_variables(env: Mapping[str, str], backend: str) -> None:
+    """UsageError if another variable that MuJoCo or PyOpenGL reads does not go with the back end."""
+    platform = env.get("PYOPENGL_PLATFORM", "")
+    if backend in ("egl", "osmesa") and platform.lower() not in ("", backend):
+        raise UsageError(f"PYOPENGL_PLATFORM={platform} does not go with MuJoCo's {backend}: unset it")
+    device = env.get("MUJOCO_EGL_DEVICE_ID")
+    if backend == "egl" and device is not None and not re.fullmatch(r"\s*\+?[0-9]+\s*", device, flags=re.ASCII):
+        raise UsageError(f"MUJOCO_EGL_DEVICE_ID={device} is no device number: use 0, or unset it")
+
+
+_CONCERNED = re.compile(
+    "MUJOCO_(EGL_DEVICE_ID|GL)|PYOPENGL_.*|(EGL|LIBGL|MESA|GALLIUM|LP|__EGL|__GLX|VK)_.*|(WAYLAND_)?DISPLAY"
+)
+
+
+def open_error(error: Exception, env: Mapping[str, str]) -> UsageError:
+    """What a person can do about a context that does not open: the reason, and the variables that may cause it."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    usual = {"MUJOCO_GL": env.get("MUJOCO_GL"), "PYOPENGL_PLATFORM": env.get("MUJOCO_GL"), "LP_NUM_THREADS": "0"}
+    names = sorted(name for name in env if _CONCERNED.fullmatch(name) and env[name] != usual.get(name))
+    cause = f"; set here and worth unsetting: {', '.join(f'{name}={env[name]}' for name in names)}" if names else ""
+    return UsageError(
+        f"OpenGL does not open with MUJOCO_GL={env.get('MUJOCO_GL', '')} ({reason[:200].rstrip('.')}){cause}"
+    )
+
+
 def configure() -> str:
     """Make MuJoCo render with the chosen back end, and return its name.
 
@@ -107,6 +134,7 @@ def configure() -> str:
         UsageError: As in `choose_backend`, or the context class of a MuJoCo imported before cannot be replaced.
     """
     backend = choose_backend(os.environ, sys.platform, has_library)
+    check_variables(os.environ, backend)
     os.environ["MUJOCO_GL"] = backend
     os.environ.setdefault("LP_NUM_THREADS", "0")
     if "mujoco" in sys.modules:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from vlatency.sim import gl
 from vlatency.sim.errors import UsageError
 from vlatency.sim.gl import NO_LIBRARY, choose_backend, has_library, is_software
 
@@ -163,3 +164,60 @@ def test_the_module_as_a_program_prints_one_line_and_exits_with_2_on_error() -> 
     assert run.returncode == 2
     assert run.stderr.startswith("error: MUJOCO_GL=vulkan")
     assert run.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("env", "backend", "says"),
+    [
+        ({"PYOPENGL_PLATFORM": "glx"}, "egl", "PYOPENGL_PLATFORM=glx"),
+        ({"PYOPENGL_PLATFORM": "egl"}, "osmesa", "PYOPENGL_PLATFORM=egl"),
+        ({"MUJOCO_EGL_DEVICE_ID": "first"}, "egl", "MUJOCO_EGL_DEVICE_ID=first"),
+        ({"MUJOCO_EGL_DEVICE_ID": "-1"}, "egl", "MUJOCO_EGL_DEVICE_ID=-1"),
+        ({"MUJOCO_EGL_DEVICE_ID": ""}, "egl", "MUJOCO_EGL_DEVICE_ID="),
+    ],
+)
+def test_variables_at_odds_with_the_back_end_are_named(env: dict[str, str], backend: str, says: str) -> None:
+    with pytest.raises(UsageError, match="unset it") as error:
+        gl.check_variables(env, backend)
+    assert says in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "env", [{}, {"PYOPENGL_PLATFORM": "EGL"}, {"MUJOCO_EGL_DEVICE_ID": "0"}, {"LP_NUM_THREADS": "0"}]
+)
+def test_variables_that_agree_are_left_alone(env: dict[str, str]) -> None:
+    gl.check_variables(env, "egl")
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"MUJOCO_EGL_DEVICE_ID": "7"},
+        {"MUJOCO_EGL_DEVICE_ID": "x"},
+        {"PYOPENGL_PLATFORM": "glx"},
+        {"__EGL_VENDOR_LIBRARY_FILENAMES": "/nowhere.json"},
+        {"GALLIUM_DRIVER": "nothing", "LIBGL_ALWAYS_SOFTWARE": "1"},
+    ],
+)
+def test_a_context_that_does_not_open_is_one_line_that_names_the_variable(variables: dict[str, str]) -> None:
+    if choose_backend({}, sys.platform, has_library) != "egl":
+        pytest.skip("these are variables of EGL")
+    code = (
+        "import sys\n"
+        "from vlatency.sim.errors import UsageError\n"
+        "from vlatency.sim import gl\n"
+        "try:\n"
+        "    gl.configure()\n"
+        "    from vlatency.sim.plant import ArmPlant\n"
+        "    arm = ArmPlant(control_hz=10)\n"
+        "    arm.renderer.render(arm.world.data, ('top',))\n"
+        "except UsageError as error:\n"
+        "    sys.exit(str(error))\n"
+    )
+    env = os.environ | {"MUJOCO_GL": ""} | variables
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    if done.returncode == 0:
+        pytest.skip("this driver does not mind")
+    lines = [line for line in done.stderr.splitlines() if next(iter(variables)) in line]
+    assert len(lines) == 1
+    assert "Traceback" not in done.stderr

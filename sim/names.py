@@ -3,7 +3,7 @@
 CAMERA_ORDER: tuple[str, ...] = ("top", "wrist", "front", "left", "right")
 """All cameras; `--views N` takes the first N."""
 WRIST = "wrist"
-"""The camera that moves with the hand."""
+"""The camera that moves with the gripper."""
 WIDTH, HEIGHT = 640, 360
 """Size of a camera image [px]."""
 COLOUR_NAMES: tuple[str, ...] = ("red", "green", "blue", "yellow", "magenta", "cyan")

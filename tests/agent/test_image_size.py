@@ -1,4 +1,4 @@
-"""The size of a view is the one that transformers gives it, and only sizes that transformers takes are taken."""
+"""Views have the size that transformers gives them, and sizes that transformers refuses are refused."""
 
 import random
 

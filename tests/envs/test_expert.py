@@ -20,7 +20,7 @@ def scene(**changes: Any) -> Scene:
     return replace(base, **changes)
 
 
-def test_the_expert_says_the_same_one_by_one_as_in_a_batch() -> None:
+def test_the_expert_acts_the_same_one_by_one_and_in_a_batch() -> None:
     batch = scene(
         ee=np.array([[0.4, 0.0, 0.3, 0.0], [0.5, 0.1, 0.025, 0.1]]),
         gripper=np.array([0.0, 0.5]),
@@ -43,5 +43,5 @@ def test_the_expert_closes_on_the_object_and_lifts_what_it_holds() -> None:
     assert far[4] == 0
 
 
-def test_the_first_set_point_of_a_chunk_is_the_expert_s() -> None:
+def test_a_chunk_starts_with_the_set_point_of_the_expert() -> None:
     np.testing.assert_array_equal(chunk(scene(), 8)[:, 0], expert(scene()))

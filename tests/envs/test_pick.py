@@ -108,7 +108,7 @@ def test_success_needs_half_a_second_of_holding_still_in_the_air(env: PickEnv) -
     assert env.success_ns - since + PHYSICS_STEP_NS == HOLD_NS
 
 
-def test_an_object_in_the_air_that_nobody_holds_is_no_success(env: PickEnv) -> None:
+def test_an_object_in_the_air_that_is_not_held_is_no_success(env: PickEnv) -> None:
     env.reset(seed=5)
     world = env.arm.world
     joint = world.model.joint("slot0").qposadr[0]
@@ -147,7 +147,7 @@ def test_an_action_that_is_not_five_finite_numbers_is_refused(env: PickEnv, acti
         ({"render_mode": "ascii"}, "rgb_array"),
     ],
 )
-def test_a_wrong_argument_is_told_with_what_would_work(arguments: dict[str, Any], valid: str) -> None:
+def test_a_wrong_argument_is_refused_with_the_valid_ones(arguments: dict[str, Any], valid: str) -> None:
     with pytest.raises(UsageError, match=valid):
         PickEnv(**arguments)
 

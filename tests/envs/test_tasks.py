@@ -111,8 +111,8 @@ def test_the_expert_picks_four_of_four(env: PickEnv) -> None:
         assert env.success, (env.task.name, seed)
 
 
-def test_nothing_but_the_event_depends_on_the_hand(env: PickEnv) -> None:
-    """What is random is drawn at reset: a hand that stays away changes no script."""
+def test_the_script_does_not_depend_on_the_gripper(env: PickEnv) -> None:
+    """All that is random is drawn at reset. A gripper that stays away changes nothing of it."""
     begin(env, 6)
     script = env.script
     env.command([0.35, 0.0, 0.45, 0.0, 0.0])
@@ -185,7 +185,7 @@ def test_no_board_is_left_over_from_the_episode_before(open_env: Open) -> None:
 
 
 @pytest.mark.parametrize("task", ["conveyor", "turntable"])
-def test_objects_ride_as_fast_as_the_surface(task: str, open_env: Open) -> None:
+def test_objects_move_as_fast_as_the_surface(task: str, open_env: Open) -> None:
     for seed in range(5):
         env = begin(open_env(task), seed)
         world = env.arm.world
@@ -205,7 +205,7 @@ def test_a_fixed_speed_changes_nothing_else(open_env: Open) -> None:
         assert (one.shape, one.colour, one.x, one.yaw, one.scale) == (two.shape, two.colour, two.x, two.yaw, two.scale)
 
 
-def test_a_push_moves_the_target_alone_by_5_to_12_cm_while_the_hand_approaches(open_env: Open) -> None:
+def test_a_push_moves_only_the_target_by_5_to_12_cm_while_the_gripper_approaches(open_env: Open) -> None:
     env = open_env("disturbed")
     for seed in range(6):
         begin(env, seed)

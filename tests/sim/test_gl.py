@@ -107,7 +107,7 @@ def test_the_driver_is_found_in_the_users_folder(tmp_path: os.PathLike[str], mon
         ("AMD Radeon Graphics (radeonsi, renoir)", False),
     ],
 )
-def test_software_renderers_are_told_from_hardware(name: str, software: bool) -> None:
+def test_software_renderers_are_distinguished_from_hardware(name: str, software: bool) -> None:
     assert is_software(name) is software
 
 

@@ -34,7 +34,7 @@ def advance(arm: ArmPlant, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("pose", [(0.36, 0.24, 0.02, 0.0), (0.68, -0.24, 0.02, 1.5), (0.5, 0.0, 0.4, -1.0)])
-def test_inverse_kinematics_reaches_the_pose_with_the_hand_down(pose: tuple[float, ...]) -> None:
+def test_inverse_kinematics_reaches_the_pose_with_the_gripper_pointing_down(pose: tuple[float, ...]) -> None:
     import mujoco
 
     from vlatency.sim.arm import arm_spec
@@ -58,7 +58,7 @@ def test_a_set_point_is_reached_and_held(arm: ArmPlant) -> None:
     np.testing.assert_allclose(arm.sensors().ee_pose, goal, atol=1e-3)
 
 
-def test_following_set_points_the_hand_trails_by_less_than_a_centimetre(arm: ArmPlant) -> None:
+def test_the_end_effector_trails_its_set_points_by_less_than_a_centimetre(arm: ArmPlant) -> None:
     arm.begin((), HOME)
     for tick in range(10):
         arm.command([0.40 + 0.02 * (tick + 1), 0, 0.28, 0, 0])
@@ -83,7 +83,7 @@ def test_the_fingers_close_and_open(arm: ArmPlant) -> None:
     assert arm.sensors().gripper_pos < 0.05
 
 
-def test_objects_rest_where_they_were_laid(arm: ArmPlant) -> None:
+def test_objects_stay_where_they_were_placed(arm: ArmPlant) -> None:
     arm.begin(LAYOUT, HOME)
     advance(arm, 1.0)
     expected = [[thing.x, thing.y, thing.half_height] for thing in LAYOUT]
@@ -107,7 +107,7 @@ def test_more_objects_than_slots_are_refused(arm: ArmPlant) -> None:
         arm.begin(LAYOUT * 2, HOME)
 
 
-def test_the_wrench_window_is_a_tenth_of_a_second_and_feels_a_push(arm: ArmPlant) -> None:
+def test_the_wrench_window_is_a_tenth_of_a_second_and_shows_a_push(arm: ArmPlant) -> None:
     arm.begin((), HOME)
     before = arm.sensors().wrench
     assert before.shape == (50, 6)
@@ -116,7 +116,7 @@ def test_the_wrench_window_is_a_tenth_of_a_second_and_feels_a_push(arm: ArmPlant
     assert not np.allclose(arm.sensors().wrench[-1], before[-1], atol=0.05)
 
 
-def test_what_lies_in_a_camera_s_centre_projects_to_the_centre(arm: ArmPlant) -> None:
+def test_the_target_of_a_camera_projects_to_the_centre_of_its_image(arm: ArmPlant) -> None:
     arm.begin((), HOME)
     for name, camera in CAMERAS.items():
         if camera.body == "world":
@@ -134,7 +134,7 @@ def test_every_camera_sees_the_object_where_it_projects(arm: ArmPlant) -> None:
         assert pixel[0] > 1.8 * max(pixel[1], pixel[2]), name
 
 
-def test_unknown_or_repeated_cameras_are_told_the_names() -> None:
+def test_unknown_or_repeated_cameras_are_refused_with_the_valid_names() -> None:
     for names in (("elbow",), (), ("top", "top")):
         with pytest.raises(UsageError, match="top, wrist, front, left, right"):
             check_cameras(names)

@@ -22,7 +22,7 @@ def model() -> VLA:
 
 @pytest.fixture
 def readings() -> Readings:
-    """Readings of a hand above the table."""
+    """Readings of an end effector above the table."""
     return Readings(
         t_ns=0,
         ee_pose=np.array([0.5, 0.1, 0.2, 0.3]),

@@ -45,7 +45,7 @@ def test_every_configuration_acts(
     assert np.isfinite(chunk).all()
 
 
-def test_answers_do_not_depend_on_batch_mates(model: VLA, request_of: Requests, readings: Readings) -> None:
+def test_an_answer_does_not_depend_on_other_requests(model: VLA, request_of: Requests, readings: Readings) -> None:
     policy = VLAPolicy(model)
     requests = [request_of(0), request_of(1, "Lift it"), request_of(2)]
     together = policy.encode(requests)
@@ -175,7 +175,7 @@ def spoil_tokenizer(folder: Path) -> Path:
         (spoil_tokenizer, "is not a tokenizer"),
     ],
 )
-def test_a_broken_folder_is_one_clear_line(saved: Path, spoil: Callable[[Path], Path], message: str) -> None:
+def test_a_broken_folder_is_reported_in_one_line(saved: Path, spoil: Callable[[Path], Path], message: str) -> None:
     with pytest.raises(UsageError, match=message) as caught:
         VLAPolicy.from_pretrained(spoil(saved))
     assert "\n" not in str(caught.value)
@@ -287,6 +287,6 @@ def test_what_was_seen_under_another_instruction_shows_no_motion(model: VLA, req
     assert second.past is None
 
 
-def test_features_of_somebody_else_are_refused(model: VLA, request_of: Requests) -> None:
+def test_features_that_are_no_answer_of_the_policy_are_refused(model: VLA, request_of: Requests) -> None:
     with pytest.raises(TypeError, match="before are a str"):
         VLAPolicy(model).encode([replace(request_of(0), before="something")])

@@ -28,7 +28,7 @@ def only(request: Encode, *cameras: str) -> Encode:
 
 
 def later(request: Encode, before: Features, ms: float, x: float) -> Encode:
-    """The request so much later, with the hand at `x`."""
+    """The request so much later, with the end effector at `x`."""
     hand = replace(request.readings, ee_pose=np.array([x, 0.1, 0.2, 0.3]))
     return replace(request, t_ns=before.newest.t_ns + ms_to_ns(ms), before=before, readings=hand)
 
@@ -70,7 +70,7 @@ def test_views_in_one_sequence_are_all_needed(model: VLA, request_of: Requests) 
         policy.encode([later(only(request_of(1), "wrist"), before, 100, 0.5)])
 
 
-def test_the_head_hears_how_old_each_view_is(model: VLA, request_of: Requests, readings: Readings) -> None:
+def test_the_head_gets_the_age_of_each_view(model: VLA, request_of: Requests, readings: Readings) -> None:
     policy = VLAPolicy(model, SMALL)
     (features,) = policy.encode([request_of(0)])
     aged = replace(features, newest=replace(features.newest, lag_s=np.array([0.5, 0, 0.5])))
@@ -79,7 +79,7 @@ def test_the_head_hears_how_old_each_view_is(model: VLA, request_of: Requests, r
 
 
 class Scene(FakePlant):
-    """Views of a policy's size, and a whole robot's readings with the hand where the mass is."""
+    """Views of the right size, and readings of a robot whose end effector is where the mass is."""
 
     def __init__(self, readings: Readings, seconds: float) -> None:
         super().__init__(seconds)

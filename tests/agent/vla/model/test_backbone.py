@@ -1,4 +1,4 @@
-"""Our faster parts compute what transformers' Qwen2.5-VL computes."""
+"""The faster parts compute what Qwen2.5-VL of transformers computes."""
 
 import copy
 from pathlib import Path
@@ -100,7 +100,7 @@ def test_a_pretrained_folder_with_windows_loads_as_backbone(tmp_path: Path) -> N
         torch.testing.assert_close(again.model.head.state_dict()[name], tensor, rtol=1e-3, atol=1e-4)
 
 
-def test_missing_backbone_is_one_clear_line(tmp_path: Path) -> None:
+def test_a_missing_backbone_is_reported_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"Qwen/Qwen2\.5-VL-3B-Instruct") as caught:
         pretrained_backbone(str(tmp_path / "nowhere"))
     assert "\n" not in str(caught.value)
@@ -112,7 +112,7 @@ def test_encoder_is_small(model: VLA) -> None:
 
 
 @pytest.mark.parametrize("merge", [1, 2])
-def test_cutting_an_image_equals_what_qwen_s_processor_does(merge: int) -> None:
+def test_an_image_is_cut_as_by_the_processor_of_qwen(merge: int) -> None:
     pixels = torch.randint(0, 256, (2, 112, 168, 3), dtype=torch.uint8)
     config = PolicyConfig(stem_channels=0, patch_size=28, merge_size=merge, temporal_patch_size=1)
     expected, grid = patchify(pixels, config)

@@ -144,7 +144,7 @@ def test_a_batch_of_instructions_gives_what_each_gives_alone(
 @pytest.mark.parametrize("encoding", ["batched", "joint", "separate"])
 @pytest.mark.parametrize("changes", [{"shortcuts": ("prefix", "fused")}, {"attention": "eager"}], ids=str)
 @torch.inference_mode()
-def test_a_rearrangement_gives_the_features_of_the_plain_encode(
+def test_an_exact_optimization_gives_the_features_of_the_plain_encode(
     pair: tuple[VLA, PreTrainedModel], encoding: Encoding, changes: dict[str, Any]
 ) -> None:
     """Windows, deepstack, norms of heads and biases included; within 1e-5 of the norm."""

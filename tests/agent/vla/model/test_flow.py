@@ -138,7 +138,7 @@ def test_set_points_survive_the_way_into_a_chunk_and_back() -> None:
     torch.testing.assert_close(absolute(relative(points, hand), hand), points)
 
 
-def test_a_plan_is_the_same_wherever_the_hand_is() -> None:
+def test_a_plan_is_the_same_wherever_the_end_effector_is() -> None:
     points = torch.tensor([[0.5, 0.1, 0.2, 0.3, 1.0], [0.6, 0.1, 0.2, 0.4, 0.0]])
     for hand in (torch.tensor([0.5, 0.0, 0.2, 0.0]), torch.tensor([0.4, 0.1, 0.3, -0.5])):
         guide = guide_of(points, 1, hand, ROWS)

@@ -58,7 +58,7 @@ def test_a_single_view_is_pooled_alike(model: VLA, pool: Pool) -> None:
 
 
 @torch.inference_mode()
-def test_an_untrained_head_stays_near_the_hand_and_the_workspace(model: VLA) -> None:
+def test_an_untrained_head_stays_near_the_end_effector_and_the_workspace(model: VLA) -> None:
     for age in (0.0, 1.4):
         out = model.head(views(3), sensors(), torch.full((2,), age), "attention")
         assert out.chunk_xyz.shape == (2, 8, 3)
@@ -108,7 +108,7 @@ def test_the_head_sees_where_the_object_was(model: VLA) -> None:
 
 
 @pytest.mark.parametrize("sense", SENSES)
-def test_a_head_without_a_sense_says_the_same_whatever_that_sense_is(sense: Sense) -> None:
+def test_a_head_without_a_sense_does_not_depend_on_it(sense: Sense) -> None:
     torch.manual_seed(0)
     head = ActionHead(PolicyConfig(without=(sense,)), 132).eval()
     whole = ActionHead(PolicyConfig(), 132).eval()

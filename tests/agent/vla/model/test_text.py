@@ -49,7 +49,7 @@ def test_joint_reads_the_instruction_once(prompts: Prompts) -> None:
 
 
 @torch.inference_mode()
-def test_batch_mates_of_other_lengths_change_nothing(model: VLA) -> None:
+def test_other_rows_of_the_batch_change_nothing_whatever_their_length(model: VLA) -> None:
     tokens = torch.randn(2, 3, 16, 128)
     texts = ["Lift it", "Pick up the red cube from the moving conveyor belt"]
     together = model.encoder.language(tokens, texts, CAMERAS, "batched", (4, 4))

@@ -180,7 +180,7 @@ def test_statistics_of_published_weights_stay_and_others_adapt(tmp_path: Path) -
         assert torch.equal(before, mean) is fixed
 
 
-def test_wrong_weights_are_one_clear_line(tmp_path: Path) -> None:
+def test_wrong_weights_are_reported_in_one_line(tmp_path: Path) -> None:
     eyes = tower("mobilenetv3-small")
     published_file(MobileNet("efficientnet-b0"), tmp_path)
     with pytest.raises(UsageError, match="does not fit this vision encoder"):

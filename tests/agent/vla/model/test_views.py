@@ -1,4 +1,4 @@
-"""View preparation equals transformers' processor."""
+"""Views are prepared as by the image processor of transformers."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def processor(config: PolicyConfig) -> Qwen2VLImageProcessorPil:
 
 @pytest.mark.parametrize("patch_size", [14, 28])
 @pytest.mark.parametrize("size", [(112, 112), (224, 224), (640, 360), (320, 240)])
-def test_prepared_view_equals_the_processor(patch_size: int, size: tuple[int, int]) -> None:
+def test_a_prepared_view_equals_that_of_the_processor(patch_size: int, size: tuple[int, int]) -> None:
     config = PolicyConfig(patch_size=patch_size, merge_size=2, temporal_patch_size=2)
     image = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     expected = processor(config)(images=[Image.fromarray(image)], return_tensors="pt")
@@ -28,12 +28,12 @@ def test_prepared_view_equals_the_processor(patch_size: int, size: tuple[int, in
     torch.testing.assert_close(patches, expected["pixel_values"], rtol=0, atol=1e-6)
 
 
-def test_true_backbone_sees_299_tokens_at_640x360() -> None:
+def test_the_true_backbone_gets_299_tokens_at_640x360() -> None:
     rows, columns = token_grid(640, 360, PolicyConfig(patch_size=14, merge_size=2))
     assert rows * columns == 299
 
 
-def test_view_of_the_right_size_is_not_resampled() -> None:
+def test_a_view_of_the_right_size_is_not_resampled() -> None:
     image = np.zeros((224, 224, 3), dtype=np.uint8)
     assert resize(image, 224, 224, PolicyConfig()) is image
 

@@ -1,4 +1,4 @@
-"""The named models: their sizes are the published ones, and a wrong name is answered with the right ones."""
+"""The named models have their published sizes, and an unknown name is refused with the valid ones."""
 
 import pytest
 import torch
@@ -79,7 +79,7 @@ def test_a_model_that_was_never_published_is_said_not_to_exist(name: str) -> Non
         find_model(name)
 
 
-def test_wrong_names_are_answered_with_the_right_ones() -> None:
+def test_unknown_names_are_refused_with_the_valid_ones() -> None:
     with pytest.raises(UsageError, match=r"tiny, tiny-s, qwen2-vl-2b, qwen2\.5-vl-3b, qwen2\.5-vl-7b, qwen3-vl-2b"):
         find_model("gpt")
     with pytest.raises(UsageError, match="qwen, clip-b16, clip-b32, mobilenetv3-small, efficientnet-b0"):

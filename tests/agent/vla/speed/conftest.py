@@ -1,4 +1,4 @@
-"""What the laws of the optimizations measure with."""
+"""The error that the laws of the optimizations limit."""
 
 import copy
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Laws of the rearrangements: each gives the features of the plain encode, within 1e-5 of their norm in float32."""
+"""Laws of exact optimizations: each gives the features of the plain encode, within 1e-5 of their norm in float32."""
 
 import copy
 import shutil
@@ -61,14 +61,14 @@ def distance(ours: torch.Tensor, expected: torch.Tensor) -> float:
     ],
     ids=str,
 )
-def test_a_rearrangement_gives_the_hidden_states_of_the_plain_encode(model: VLA, change: dict) -> None:
+def test_an_exact_optimization_gives_the_hidden_states_of_the_plain_encode(model: VLA, change: dict) -> None:
     optimization = replace(BASE, **change)
     reference = replace(BASE, encoding="joint" if optimization.encoding == "joint" else "batched")
     for texts in (TEXTS, TEXTS[2:]):
         assert distance(hidden(model, optimization, texts), hidden(model, reference, texts)) < LIMIT
 
 
-def test_joint_views_read_each_other_so_that_it_is_no_rearrangement(model: VLA) -> None:
+def test_joint_views_read_each_other_which_changes_the_features(model: VLA) -> None:
     assert distance(hidden(model, replace(BASE, encoding="joint")), hidden(model, BASE)) > 1e-3
 
 

@@ -122,7 +122,7 @@ def test_torchao_is_asked_for_one_scale_a_row_like_the_emulation() -> None:
     assert {fp8.activation_dtype, fp8.weight_dtype} == {torch.float8_e4m3fn}
 
 
-def test_torchao_s_int8_has_the_error_of_the_emulation(model: VLA, request_of: Callable[..., Encode]) -> None:
+def test_int8_of_torchao_has_the_error_of_the_emulation(model: VLA, request_of: Callable[..., Encode]) -> None:
     """On torchao's CPU kernel; the one for CUDA needs a GPU."""
     pytest.importorskip("torchao", reason="needs the extra [torchao]")
 

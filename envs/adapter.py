@@ -29,9 +29,8 @@ class Observed:
 class GymPlant:
     """A `sim.plant.Plant` around an environment that only has `step`.
 
-    A command is the action of every step until the next command; before the first one, the action is zero, or what the
-    limits permit that is nearest to it. The
-    environment decides what an action means and how many numbers it has.
+    A command is the action of every step until the next command; before the first one, the action is the permitted one
+    nearest to zero. The environment decides what an action means and how many numbers it has.
 
     Args:
         env: The environment. For images it must be made with render_mode="rgb_array"; it has one view, which every

@@ -162,7 +162,7 @@ def test_what_renders_no_image_says_how_it_would(mode: str | None) -> None:
         plant.capture(("top",))
 
 
-def test_what_cannot_be_a_plant_says_what_is_missing() -> None:
+def test_an_environment_that_cannot_be_a_plant_is_refused_with_the_reason() -> None:
     with pytest.raises(UsageError, match="must be a Box, not Discrete"):
         GymPlant(gymnasium.make("CartPole-v1"))
     vector: Any = gymnasium.vector.SyncVectorEnv([lambda: Made(dt=0.05)] * 2)

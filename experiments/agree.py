@@ -52,7 +52,7 @@ def main(args: Args) -> None:
     """Run both arms and print the comparison. The exit status is 1 if they disagree."""
     # Imported here so that --help answers at once.
     from vlatency.envs.tasks import find_task
-    from vlatency.experiments.checks.agreement import compare, run_on_the_wall_clock, run_simulated, spread
+    from vlatency.experiments.checks.agreement import compare, in_simulation, on_the_wall_clock, run_arm, spread
 
     (setting,), policy = Configuration(
         task=args.task,
@@ -74,8 +74,8 @@ def main(args: Args) -> None:
     with bars() as progress:
         progress.add("simulated", len(jobs))
         progress.add("wall clock", len(jobs))
-        simulated = run_simulated(jobs, partial(progress.advance, "simulated"))
-        wall = run_on_the_wall_clock(jobs, partial(progress.advance, "wall clock"))
+        simulated = run_arm("simulated", jobs, in_simulation, partial(progress.advance, "simulated"))
+        wall = run_arm("wall clock", jobs, on_the_wall_clock, partial(progress.advance, "wall clock"))
     agreed, lines = compare(simulated, wall)
     print("\n".join(lines))
     if not agreed:

@@ -6,7 +6,7 @@ python experiments/collect.py --out runs/demos --tasks static conveyor --episode
 from dataclasses import dataclass
 from pathlib import Path
 
-from vlatency.agent.optimization import parse_res
+from vlatency.experiments.evaluation.options import Size, TaskName
 from vlatency.experiments.evaluation.setting import FIRST_TRAINING_SEED
 from vlatency.experiments.parallel.processes import Workers
 from vlatency.experiments.shared.command import check_range, run
@@ -25,9 +25,9 @@ class Args:
     """Total number of episodes."""
     per_shard: int = 20
     """Episodes per shard."""
-    tasks: tuple[str, ...] = ("static",)
+    tasks: tuple[TaskName, ...] = ("static",)
     """Tasks to draw scenes from, one shard each in turn. List a task twice to get twice as many of its episodes."""
-    res: str = "224"
+    res: Size = (224, 224)
     """Stored image size, which is also what --policy sees: 224 for 224x224, or WIDTHxHEIGHT."""
     speed: float | None = None
     """Speed of the belt or of the turntable's rim [m/s]; by default each episode draws its own."""
@@ -44,17 +44,19 @@ class Args:
 def main(args: Args) -> None:
     """Check the arguments and record the shards that are missing."""
     # Imported here so that --help answers at once.
-    from vlatency.envs.tasks import check_speed, find_task
+    from vlatency.envs.tasks import TASKS, check_speed
     from vlatency.experiments.training.recorder import ShardJob, record_shard
     from vlatency.experiments.training.shards import shard_path
 
     for name in ("episodes", "per_shard", "every", "workers"):
         check_range(name.replace("_", "-"), getattr(args, name), 1)
-    check_range("seed", args.seed, FIRST_TRAINING_SEED)
+    if args.seed < FIRST_TRAINING_SEED:
+        first = FIRST_TRAINING_SEED
+        raise UsageError(f"seed must be at least {first}, not {args.seed}: the seeds below are kept for evaluation")
     if not args.tasks:
         raise UsageError("--tasks needs at least one task")
     for task in args.tasks:
-        check_speed(find_task(task), args.speed)
+        check_speed(TASKS[task], args.speed)
     if args.policy is not None and not (args.policy / "config.json").is_file():
         raise UsageError(f"{args.policy} is not a policy folder: it has no config.json")
     shards = -(-args.episodes // args.per_shard)
@@ -64,7 +66,7 @@ def main(args: Args) -> None:
             task=args.tasks[number % len(args.tasks)],
             episodes=args.per_shard,
             seed=(args.seed, number),
-            size=parse_res(args.res),
+            size=args.res,
             every=args.every,
             speed=args.speed,
             policy=args.policy,

@@ -50,19 +50,19 @@ def main(args: Args) -> None:
     from vlatency.experiments.training.demonstrations import Demonstrations
     from vlatency.experiments.training.history import write_history
     from vlatency.experiments.training.initial_model import initial_model
-    from vlatency.experiments.training.loop import Imitation, evaluate, train
+    from vlatency.experiments.training.loop import Schedule, evaluate, train
 
-    check_range("vision-steps", args.vision_steps, 0)
-    check_range("joint-steps", args.joint_steps, 0)
-    check_range("batch", args.batch, 2)
-    check_range("seed", args.seed, 0)
+    for name, least in (("vision_steps", 0), ("joint_steps", 0), ("batch", 2), ("seed", 0)):
+        check_range(name, getattr(args, name), least)
     demonstrations = Demonstrations(args.data)
     torch.manual_seed(args.seed)
     model = initial_model(args.size, args.start_from, args.vision_encoder, args.vision_weights)
     moments, parameters = len(demonstrations.training), sum(p.numel() for p in model.parameters()) / 1e6
     print(f"{moments} moments with images, {parameters:.2f} M parameters, {torch.get_num_threads()} threads")
-    options = Imitation(args.vision_steps, args.joint_steps, args.batch, args.lr, args.seed)
-    train(model, demonstrations, options, args.out / "checkpoints")
+    for number, (stage, steps) in enumerate((("vision", args.vision_steps), ("joint", args.joint_steps))):
+        if steps:
+            schedule = Schedule(stage, steps, args.lr, floor=0.01, weight_decay=0.02, seed=(args.seed, number))
+            train(model, demonstrations, schedule, args.batch, args.out / "checkpoints")
     score = evaluate(model, demonstrations)
     VLAPolicy(model).save_pretrained(args.out)
     write_history(args.out, args.start_from, args, moments, score)

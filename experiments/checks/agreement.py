@@ -15,11 +15,12 @@ from scipy.stats import ks_2samp
 
 from vlatency.agent.realtime.cost.distribution import Lognormal, Steady
 from vlatency.agent.realtime.cost.latency import ProfileLatency
-from vlatency.agent.realtime.driver import run_episodes
+from vlatency.agent.realtime.driver import Policy, run_episodes
 from vlatency.agent.realtime.timing import Latency
 from vlatency.agent.realtime.trace import EpisodeTrace
+from vlatency.envs.pick import PickEnv
 from vlatency.experiments.analysis.paired import Paired, paired, wilson
-from vlatency.experiments.checks.wall_clock import Late, RealHost, WallLoop
+from vlatency.experiments.checks.wall_clock import Host, Late, WallLoop
 from vlatency.experiments.evaluation.episodes import LATENCY_STREAM, Job, in_simulated_time, lay_out, worlds_and_policy
 from vlatency.experiments.reporting.wording import comparison, limits
 from vlatency.experiments.shared.command import RunError
@@ -78,39 +79,37 @@ class Arm:
         ]
 
 
+Run = Callable[[Job, PickEnv, Policy], tuple[EpisodeTrace, Late]]
+"""Runs an episode whose scene is laid out."""
 HEADS = ("", "success", "95 % CI", "age ms\np50", "\np95", "\nages", "late\nencodes", "\nheads", "\nticks")
 
 
-def run_simulated(jobs: Sequence[Job], advance: Callable[[], None]) -> Arm:
-    """The episodes in simulated time; `advance` is called after each."""
-    arm = Arm("simulated")
+def run_arm(name: str, jobs: Sequence[Job], run: Run, advance: Callable[[], None]) -> Arm:
+    """The episodes of one arm, each by `run`; `advance` is called after each."""
+    arm = Arm(name)
     for job in jobs:
         (env, *_), policy = worlds_and_policy(job.setting, job.policy)
         lay_out(job, env)
-        (trace,) = run_episodes([in_simulated_time(job, env)], policy)
-        arm.outcomes.append(env.success)
-        arm.traces.append(trace)
-        arm.late.append(Late())
-        advance()
-    return arm
-
-
-def run_on_the_wall_clock(jobs: Sequence[Job], advance: Callable[[], None]) -> Arm:
-    """The episodes with real threads. They take as long as the simulated time that they cover."""
-    arm = Arm("wall clock")
-    for job in jobs:
-        setting = job.setting
-        (env, *_), policy = worlds_and_policy(setting, job.policy)
-        lay_out(job, env)
-        latency = setting.timing.latency.stream(np.random.default_rng((job.seed, LATENCY_STREAM)))
-        with RealHost() as host:
-            loop = WallLoop(env, setting.optimization.cameras, latency, setting.timing.control_hz, policy, host)
-            trace, late = loop.run()
+        trace, late = run(job, env, policy)
         arm.outcomes.append(env.success)
         arm.traces.append(trace)
         arm.late.append(late)
         advance()
     return arm
+
+
+def in_simulation(job: Job, env: PickEnv, policy: Policy) -> tuple[EpisodeTrace, Late]:
+    """Run an episode in simulated time, in which nothing is ever late."""
+    (trace,) = run_episodes([in_simulated_time(job, env)], policy)
+    return trace, Late()
+
+
+def on_the_wall_clock(job: Job, env: PickEnv, policy: Policy) -> tuple[EpisodeTrace, Late]:
+    """Run an episode with real threads. It takes as long as the simulated time that it covers."""
+    timing = job.setting.timing
+    latency = timing.latency.stream(np.random.default_rng((job.seed, LATENCY_STREAM)))
+    with Host() as host:
+        return WallLoop(env, job.setting.optimization.cameras, latency, timing.control_hz, policy, host).run()
 
 
 def spread(model: Latency, ratio: float) -> Latency:

@@ -11,10 +11,9 @@ It runs async mode with back-to-back encodes and holds the first set-point of a 
 """
 
 import time
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,24 +27,10 @@ from vlatency.sim.clock import PHYSICS_STEP_NS, hz_to_period_ns
 from vlatency.sim.plant import Plant
 
 REUSE = Latest()
-T = TypeVar("T")
 
 
-class Host(Protocol):
-    """Where the agent runs: time that passes by itself, and a second thread."""
-
-    def now_ns(self) -> int:
-        """Time since the episode began [ns]."""
-
-    def sleep_until_ns(self, t_ns: int) -> None:
-        """Return at `t_ns` [ns], or at once if that is past."""
-
-    def submit(self, job: Callable[..., T], /, *args: Any) -> Future[T]:
-        """Run a job in the second thread."""
-
-
-class RealHost(ThreadPoolExecutor):
-    """This machine. Its clock starts when it is made."""
+class Host(ThreadPoolExecutor):
+    """This machine: a clock that starts now, and a second thread for the encoder."""
 
     def __init__(self) -> None:
         super().__init__(1, "encoder")

@@ -58,46 +58,39 @@ class HeadData:
         seen, slot = rng.choice(self.demonstrations.training, size), rng.integers(0, SLOTS, size)
         now = self.demonstrations.later(seen, draw_ages(size, rng))
         earlier = self.demonstrations.earlier(seen, rng.choice(GAPS, size, p=GAP_SHARES))
-        return self._batch(_Moments(seen, earlier, now, slot), draw.cameras, draw.pool)
+        return self._batch(seen, earlier, now, slot, draw.cameras, draw.pool)
 
     def validation(self) -> HeadBatch:
         """The validation moments: three views, the other object, an earlier look 0.6 s before, new features."""
         seen = self.demonstrations.validation
         earlier = self.demonstrations.earlier(seen, np.full(len(seen), 2))
-        moments = _Moments(seen, earlier, seen, np.ones(len(seen), dtype=np.int64))
-        return self._batch(moments, self.model.config.cameras[:3], "attention")
+        slot = np.ones(len(seen), dtype=np.int64)
+        return self._batch(seen, earlier, seen, slot, self.model.config.cameras[:3], "attention")
 
-    def _batch(self, at: "_Moments", cameras: tuple[str, ...], pool: Pool) -> HeadBatch:
+    def _batch(
+        self, seen: Indices, earlier: Indices, now: Indices, slot: Indices, cameras: tuple[str, ...], pool: Pool
+    ) -> HeadBatch:
+        """A batch of looks at the moments `seen` and `earlier` (-1: none) under instruction `slot`; all are (B,)."""
         encoded, views = self.encoded, self.model.config.view_ids(cameras)
-        row = np.searchsorted(encoded.moments, at.seen)
-        before = np.searchsorted(encoded.moments, np.where(at.earlier < 0, at.seen, at.earlier))
-        things = encoded.things[row, at.slot]
+        row = np.searchsorted(encoded.moments, seen)
+        before = np.searchsorted(encoded.moments, np.where(earlier < 0, seen, earlier))
+        things = encoded.things[row, slot]
         # If the instruction changed in between, there is no earlier look.
-        same = things == encoded.things[before, at.slot]
-        gap_s = seconds_between(np.where(same, encoded.moments[before], at.seen), at.seen)
+        same = things == encoded.things[before, slot]
+        gap_s = seconds_between(np.where(same, encoded.moments[before], seen), seen)
 
         def looks(rows: Indices) -> ViewBatch:
-            features = torch.from_numpy(encoded.features[rows, at.slot][:, views])
+            features = torch.from_numpy(encoded.features[rows, slot][:, views])
             return self.demonstrations.looks(features, encoded.moments[rows], views)
 
         return HeadBatch(
             looks=looks(row),
-            sensors=self.demonstrations.sensors(at.now),
-            age_s=seconds_between(at.seen, at.now),
+            sensors=self.demonstrations.sensors(now),
+            age_s=seconds_between(seen, now),
             pool=pool,
             past=Past(looks(before), gap_s),
-            labels=self.demonstrations.labels(at.now, things, self.model.config.chunk, seen=at.seen),
+            labels=self.demonstrations.labels(now, things, self.model.config.chunk, seen=seen),
         )
-
-
-@dataclass(frozen=True)
-class _Moments:
-    """When images were taken, when earlier ones were (-1: never), when the head acts, and under which instruction."""
-
-    seen: Indices
-    earlier: Indices
-    now: Indices
-    slot: Indices
 
 
 def train_head(head: Head, data: HeadData, schedule: Schedule, batch: int, path: Path) -> None:
@@ -106,7 +99,7 @@ def train_head(head: Head, data: HeadData, schedule: Schedule, batch: int, path:
     Args:
         head: which one; the model has it.
         data: what it learns from.
-        schedule: for how long, and how fast.
+        schedule: its steps and learning rates.
         batch: moments per step.
         path: file of the checkpoint.
 

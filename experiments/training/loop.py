@@ -1,10 +1,9 @@
-"""Training a policy by imitation: the optimizer's loop, the stages of a training, and its score."""
+"""Training by imitation: the optimizer's loop, the stages of a training, and the score."""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -19,24 +18,22 @@ from vlatency.experiments.training.initial_model import early_layers
 from vlatency.experiments.training.losses import joint_loss, vision_loss
 from vlatency.sim.names import CAMERA_ORDER
 
-STAGES: tuple[Literal["vision", "joint"], ...] = ("vision", "joint")
-"""First the vision tower alone, then the whole model."""
 WARMUP_STEPS = 200
 EVERY_S = 60
-"""A checkpoint is written, and the loss printed, at intervals of this many seconds."""
+"""The loss is printed and a checkpoint written whenever this many seconds have passed."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How the weights are optimised.
+    """How weights are optimised.
 
     Attributes:
-        name: of the progress bar.
-        steps: how many.
+        name: of the stage or of the head, for the progress bar.
+        steps: their number.
         lr: highest learning rate.
-        floor: the last learning rate, relative to the highest.
+        floor: the last learning rate, relative to the highest one.
         weight_decay: of AdamW.
-        seed: of the random generators; each step has one of its own, from these numbers and its own.
+        seed: each step has a random generator of its own, seeded by these numbers and the step's.
     """
 
     name: str
@@ -47,7 +44,7 @@ class Schedule:
     seed: tuple[int, ...]
 
     def rate(self, step: int) -> float:
-        """The learning rate of a step: a linear warm-up, then a cosine."""
+        """The learning rate of a step: linear warm-up, then a cosine."""
         warm = min(1.0, (step + 1) / WARMUP_STEPS)
         return self.lr * warm * (self.floor + (1 - self.floor) * 0.5 * (1 + np.cos(np.pi * (step / self.steps))))
 
@@ -58,9 +55,9 @@ def optimise(
     """Train the parameters of `module` that require gradients, from the last checkpoint on.
 
     Args:
-        module: what is trained.
-        schedule: for how long, and how fast.
-        loss_of: the loss of one step, given its random generator.
+        module: is trained in place.
+        schedule: its steps and learning rates.
+        loss_of: gives the loss of one step, from the step's random generator.
         path: file of the checkpoint.
 
     Raises:
@@ -92,45 +89,33 @@ def optimise(
     checkpoint.save(path, module, optimizer, schedule.steps)
 
 
-@dataclass(frozen=True)
-class Imitation:
-    """Options of a training of the whole model.
+def train(model: VLA, demonstrations: Demonstrations, stage: Schedule, batch: int, checkpoints: Path) -> None:
+    """Run one stage of a training: `vision` trains the vision tower alone, `joint` the whole model.
 
-    Attributes:
-        vision_steps: steps of the vision tower alone.
-        joint_steps: steps of the whole model.
-        batch: most moments that a step encodes, each read under two instructions.
-        lr: highest learning rate.
-        seed: of the batches.
+    Args:
+        model: is trained in place.
+        demonstrations: with images of every size that is shown.
+        stage: its schedule, by the name of the stage.
+        batch: the most moments that a step encodes, each read under two instructions.
+        checkpoints: folder.
+
+    Raises:
+        UsageError: the checkpoint is damaged or of another model.
     """
+    part = model.encoder if stage.name == "vision" else model
+    learning = {id(parameter) for parameter in part.parameters()} - {id(layer) for layer in early_layers(model)}
+    for parameter in model.parameters():
+        parameter.requires_grad_(id(parameter) in learning)
 
-    vision_steps: int
-    joint_steps: int
-    batch: int
-    lr: float
-    seed: int
+    def loss_of(rng: np.random.Generator) -> torch.Tensor:
+        drawn = draw_batch(demonstrations, rng, model.config, batch)
+        with torch.autocast("cpu", torch.bfloat16):
+            if stage.name == "vision":
+                return vision_loss(model, demonstrations, drawn)[0]
+            return joint_loss(model, demonstrations, drawn)
 
-
-def train(model: VLA, demonstrations: Demonstrations, options: Imitation, checkpoints: Path) -> None:
-    """Run the stages that are not finished; errors as in `optimise`."""
-    frozen = {id(parameter) for parameter in early_layers(model)}
-    for number, (stage, steps) in enumerate(zip(STAGES, (options.vision_steps, options.joint_steps), strict=True)):
-        if not steps:
-            continue
-        learning = {id(parameter) for parameter in (model.encoder if stage == "vision" else model).parameters()}
-        for parameter in model.parameters():
-            parameter.requires_grad_(id(parameter) in learning - frozen)
-
-        def loss_of(rng: np.random.Generator, stage: str = stage) -> torch.Tensor:
-            batch = draw_batch(demonstrations, rng, model.config, options.batch)
-            with torch.autocast("cpu", torch.bfloat16):
-                if stage == "vision":
-                    return vision_loss(model, demonstrations, batch)[0]
-                return joint_loss(model, demonstrations, batch)
-
-        model.train()
-        schedule = Schedule(stage, steps, options.lr, floor=0.01, weight_decay=0.02, seed=(options.seed, number))
-        optimise(model, schedule, loss_of, checkpoints / f"{stage}.safetensors")
+    model.train()
+    optimise(model, stage, loss_of, checkpoints / f"{stage.name}.safetensors")
 
 
 def evaluate(model: VLA, demonstrations: Demonstrations, limit: int = 320) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,10 +28,10 @@ class ShardJob:
     """One shard to record.
 
     Attributes:
-        path: the shard's file.
+        path: file of the shard.
         task: name of the pick task.
-        episodes: how many.
-        seed: of the random generator. Two shards of one seed differ in the second number.
+        episodes: their number.
+        seed: the user's seed, and the number of the shard.
         size: width and height at which images are stored and shown to the policy [px].
         every: images are stored at every n-th control tick.
         speed: of the belt or of the turntable's rim [m/s]; None draws one for each episode.
@@ -53,7 +53,7 @@ def record_shard(job: ShardJob) -> None:
     gl.configure()
     rng = np.random.default_rng(job.seed)
     env = PickEnv(task=job.task, speed=job.speed)
-    actor: Actor = ExpertActor() if job.policy is None else PolicyActor(job.policy, job.size)
+    actor = ExpertActor() if job.policy is None else PolicyActor(job.policy, job.size)
     recorder = Recorder(env, job.size)
     for episode in range(job.episodes):
         _begin(env, rng)
@@ -93,18 +93,6 @@ def _start_pose(script: Script, target: int, start: float, rng: np.random.Genera
         height = 0.075 + 2 * float(np.linalg.norm(spread)) + rng.uniform(0, 0.1)
         return np.array([above.x + spread[0], above.y + spread[1], height, rng.uniform(-0.6, 0.6)])
     return HOME_POSE
-
-
-class Actor(Protocol):
-    """Who moves the arm. `longest` bounds an episode's length in control ticks."""
-
-    longest: int
-
-    def begin(self, rng: np.random.Generator) -> None:
-        """Start a new episode."""
-
-    def act(self, env: PickEnv) -> NDArray[np.float64]:
-        """The next set-point (5,)."""
 
 
 class ExpertActor:

@@ -8,7 +8,7 @@ import pytest
 from tests.builders.world import CAMERAS, FakePlant, FakePolicy, Jitter, play
 from vlatency.agent.realtime.cost.latency import Constant
 from vlatency.agent.realtime.requests import Encode
-from vlatency.experiments.checks.wall_clock import Late, RealHost, WallLoop
+from vlatency.experiments.checks.wall_clock import Host, Late, WallLoop
 from vlatency.sim.clock import ms_to_ns
 
 
@@ -117,12 +117,12 @@ def test_an_error_in_the_encoder_thread_ends_the_episode() -> None:
         def encode(self, requests: list[Encode]) -> list[object]:
             raise ValueError("no weights")
 
-    with RealHost() as host, pytest.raises(ValueError, match="no weights"):
+    with Host() as host, pytest.raises(ValueError, match="no weights"):
         WallLoop(FakePlant(), CAMERAS, Constant(50, 10), 10, Broken(), host).run()
 
 
 def test_real_threads_sleep_out_every_latency_and_never_wake_early() -> None:
-    with RealHost() as host:
+    with Host() as host:
         loop = WallLoop(FakePlant(1.0), CAMERAS, Constant(110, 10), 10, FakePolicy(), host)
         trace, _ = loop.run()
     encodes = [span for span in trace.spans if span.name == "encode"][:-1]

@@ -13,7 +13,7 @@ from vlatency.agent.vla.model.zoo import LIGHT_ENCODERS, MODELS, Tiny
 from vlatency.experiments.train import Args
 from vlatency.experiments.training import checkpoint, loop
 from vlatency.experiments.training.demonstrations import Demonstrations
-from vlatency.experiments.training.loop import Imitation, Schedule, evaluate, optimise, train
+from vlatency.experiments.training.loop import Schedule, evaluate, optimise, train
 from vlatency.sim.errors import UsageError
 
 
@@ -73,7 +73,9 @@ def test_a_training_repeats_and_its_first_stage_leaves_the_head_as_it_was(large_
     def trained(name: str, vision_steps: int, joint_steps: int) -> dict[str, torch.Tensor]:
         torch.manual_seed(0)
         model = VLA.tiny()
-        train(model, demonstrations, Imitation(vision_steps, joint_steps, 2, 1e-3, seed=0), tmp_path / name)
+        for number, (stage, steps) in enumerate((("vision", vision_steps), ("joint", joint_steps))):
+            schedule = Schedule(stage, steps, 1e-3, floor=0.01, weight_decay=0.02, seed=(0, number))
+            train(model, demonstrations, schedule, 2, tmp_path / name)
         assert all(np.isfinite(value) for value in evaluate(model, demonstrations, limit=2).values())
         return model.state_dict()
 

@@ -94,7 +94,7 @@ def test_the_first_shard_of_an_evaluation_seed_would_show_its_scene() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"episodes": 0}, {"every": 0}, {"tasks": ()}, {"tasks": ("juggling",)}, {"res": "big"}, {"speed": 0.1}]
+    "wrong", [{"episodes": 0}, {"every": 0}, {"tasks": ()}, {"speed": 0.1}, {"policy": Path("/nowhere")}]
 )
 def test_what_cannot_be_recorded_is_refused_in_one_line(tmp_path: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError) as error:

@@ -18,11 +18,10 @@ from vlatency.agent.realtime.cost.devices import DEVICES, find_device
 from vlatency.agent.realtime.cost.distribution import Distribution, Steady
 from vlatency.agent.realtime.cost.profile import available_profiles, load_profile
 from vlatency.agent.realtime.cost.roofline import encode_work
-from vlatency.agent.realtime.cost.schema import CONTENTION, Profile
+from vlatency.agent.realtime.cost.schema import CONTENTION, MAX_MS, Profile
 from vlatency.sim.clock import ms_to_ns
 from vlatency.sim.errors import UsageError
 
-MAX_MS = 3_600_000.0  # an hour: beyond any episode
 MAX_FACTOR = 100.0
 ROOFLINE = "roofline:"
 NOTE_HEAD_MS = 10.97
@@ -261,18 +260,23 @@ def parse_latency(text: str, optimization: Optimization, factor: float = 1.0) ->
 
 
 def _looked_up(name: str, profile: Profile, optimization: Optimization, factor: float) -> ProfileLatency:
-    measured = profile.measured(optimization)
+    point = profile.measured(optimization)
+
+    def encode(asked: Optimization) -> Distribution:
+        found = profile.measured(asked)
+        return found.distribution if found else Steady(profile.scaled_ms(asked))
+
     return ProfileLatency(
         name=name,
         device=profile.device,
-        origin="measured" if measured else _scaled(optimization),
-        encode=measured or Steady(profile.scaled_ms(optimization)),
+        origin=f"measured{point.remark}" if point else _scaled(optimization),
+        encode=encode(optimization),
         head=profile.head_distribution,
         contention=profile.contention,
         preprocess=profile.preprocess.distribution,
         cold_start_ms=profile.cold_start_ms,
         factor=factor,
-        fewer=tuple(profile.measured(few) or Steady(profile.scaled_ms(few)) for few in _fewer(optimization)),
+        fewer=tuple(encode(few) for few in _fewer(optimization)),
     )
 
 

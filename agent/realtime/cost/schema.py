@@ -5,6 +5,7 @@ The same classes serve the measurement that writes a profile, the clock that cha
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any
 
 from pydantic import (
@@ -44,7 +45,11 @@ def _vision_encoder(name: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(_not_blank)]
-Ms = Annotated[float, Field(ge=0)]
+MAX_MS = 3_600_000.0
+"""An hour: longer than any episode."""
+BEYOND_TFLOPS = 10_000.0
+"""A rate that no device reaches, whatever its precision [TFLOP/s]."""
+Ms = Annotated[float, Field(ge=0, le=MAX_MS)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1, le=10**7)]
 Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
@@ -92,6 +97,12 @@ class Duration(_Table):
         if self.mean_ms is None or self.p50_ms is not None:
             raise ValueError("needs samples_ms, or p50_ms, p95_ms and p99_ms, or mean_ms")
         return Steady(self.mean_ms)
+
+    @property
+    def remark(self) -> str:
+        """What of the entry is not used, after a comma; empty if all is."""
+        spread = self.std_ms is not None and self.samples_ms is None and self.p50_ms is None
+        return ", mean only: std_ms is not used" * spread
 
 
 class Point(Duration):
@@ -198,6 +209,14 @@ class Profile(_Table):
                     f"{place}.visual_tokens is {point.visual_tokens}, but {model} makes {expected} of these views"
                 )
         took_ms = point.distribution.p50_ms
+        if model in ARCHITECTURES and took_ms > 0:
+            arch = find_architecture(model, point.vision_encoder)
+            rate = encode_tflop(point.views, point.res, point.encoding, arch) / took_ms * 1e3
+            if rate > BEYOND_TFLOPS:
+                raise ValueError(
+                    f"{place} takes {took_ms:.4g} ms, {rate:.3g} TFLOP/s, which no device reaches: are these seconds? "
+                    "A profile is in milliseconds"
+                )
         if point.tflop is not None and self.peak_tflops is not None and took_ms > 0:
             check_peak(point.tflop, took_ms, self.peak_tflops, point.quant, place)
 
@@ -216,12 +235,12 @@ class Profile(_Table):
         """The distribution of sensors and action head."""
         return Steady(self.head_ms or 0.0) if self.head is None else self.head.distribution
 
-    def measured(self, optimization: Optimization) -> Distribution | None:
+    def measured(self, optimization: Optimization) -> Point | None:
         """The measured encode of exactly this configuration by the profile's own model, or None."""
         for point in self.encode:
             own = point.model in (None, self.model) and point.vision_encoder == "qwen" and not point.transformers_path
             if own and point.answers(optimization):
-                return point.distribution
+                return point
         return None
 
     def scaled_ms(self, optimization: Optimization) -> float:
@@ -239,9 +258,23 @@ def read_profile(content: bytes) -> Profile:
         ValueError: one line that names the place, such as `encode[3].views`, and what is allowed there.
     """
     try:
-        return Profile.model_validate_json(content)
+        text = content.decode("utf-8-sig")  # Windows begins a file with a byte order mark
+        json.loads(text, object_pairs_hook=_without_doubles, parse_int=float)
+        return Profile.model_validate_json(text)
     except ValidationError as error:
         raise ValueError(_one_line(error)) from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"it is not UTF-8 text ({error.reason} at byte {error.start})") from None
+    except RecursionError:
+        raise ValueError("it is nested deeper than a profile can be") from None
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{twice} is there twice in one object; keep one of them")
+    return dict(pairs)
 
 
 def check_peak(tflop: float, ms: float, peak_tflops: float, quant: str, what: str) -> None:

@@ -45,7 +45,10 @@ def test_a_header_is_one_line_that_says_where_the_times_come_from() -> None:
     assert parse("none").describe() == "none: VL 0 ms, sensor + head 0 ms"
     assert parse("fixed:1450,11").describe() == "fixed: VL 1450.0 ms, sensor + head 11 ms"
     measured = parse("insertion_vla", 5, (640, 360), "joint").describe()
-    assert measured == "insertion_vla (GPU not recorded, measured): VL 381.3 ms, sensor + head 10.97 ms"
+    assert (
+        measured
+        == "insertion_vla (GPU not recorded, measured, mean only: std_ms is not used): VL 381.3 ms, sensor + head 10.97 ms"
+    )
     assert parse("insertion_vla").describe().startswith("insertion_vla (GPU not recorded, scaled by TFLOP): VL ")
 
 
@@ -138,7 +141,7 @@ def test_fewer_views_take_their_share_of_a_fixed_figure_and_in_a_profile_what_so
     for views in range(2, 6):
         measured = profile.measured(asked(views, res, "joint"))
         assert measured is not None
-        assert charged(five, views, 5)[0] == round(measured.p50_ms * 1e6)
+        assert charged(five, views, 5)[0] == round(measured.distribution.p50_ms * 1e6)
     assert profile.measured(asked(1, res, "joint")) is None
     assert charged(five, 1, 5)[0] == round(profile.scaled_ms(asked(1, res, "joint")) * 1e6)
 

@@ -1,6 +1,7 @@
 """A profile is checked before it is used: whatever is wrong with it is one line that names the place."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from vlatency import assets
 from vlatency.agent.optimization import Optimization
 from vlatency.agent.realtime.cost.latency import parse_latency
 from vlatency.agent.realtime.cost.profile import load_profile
+from vlatency.agent.realtime.cost.schema import read_profile
 from vlatency.sim.errors import UsageError
 from vlatency.sim.names import CAMERA_ORDER
 
@@ -193,4 +195,45 @@ def test_a_profile_that_is_silent_on_kernels_answers_for_every_kernel() -> None:
         asked = Optimization(CAMERA_ORDER, 640, 360, "joint", attention=attention)
         took = profile.measured(asked)
         assert took is not None
-        assert took.p50_ms == 381.303
+        assert took.distribution.p50_ms == 381.303
+
+
+def shaped(took: str, more: str = "") -> bytes:
+    point = f'{{"views": 3, "width": 224, "height": 224, "encoding": "batched", {took}}}'
+    start = '{"model": "qwen2.5-vl-3b", "device": "d", "head_ms": 11.0, "overhead_ms": 5.0, "realised_tflops": 20.0'
+    return f'{start}{more}, "encode": [{point}]}}'.encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (shaped(f'"mean_ms": {"1" * 401}'), "encode[0].mean_ms"),
+        (shaped(f'"mean_ms": {"1" * 5000}'), "out of range"),
+        (shaped('"mean_ms": 1e300'), "3600000"),
+        (shaped('"samples_ms": [100, 3600001]'), "encode[0].samples_ms[1]"),
+        (shaped('"mean_ms": 100.0, "mean_ms": 400.0'), "mean_ms is there twice"),
+        (shaped('"mean_ms": 100.0', ', "device": "e"'), "device is there twice"),
+        (shaped('"mean_ms": 0.1'), "are these seconds?"),
+        (shaped('"samples_ms": [0.08, 0.1, 0.11]'), "are these seconds?"),
+        (b"[" * 100_000 + b"]" * 100_000, "nested deeper"),
+        (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "nested deeper"),
+        (b"\xff\xfe{}", "not UTF-8"),
+    ],
+)
+def test_numbers_that_cannot_be_are_one_line(content: bytes, says: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(says)) as error:
+        read_profile(content)
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 300
+
+
+def test_a_byte_order_mark_is_no_part_of_a_profile() -> None:
+    assert read_profile(b"\xef\xbb\xbf" + shaped('"mean_ms": 100.0')) == read_profile(shaped('"mean_ms": 100.0'))
+
+
+def test_a_spread_that_is_not_used_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    path.write_bytes(shaped('"mean_ms": 100, "std_ms": 60'))
+    assert "std_ms is not used" in parse_latency(str(path), Optimization()).describe()
+    path.write_bytes(shaped('"p50_ms": 100, "p95_ms": 110, "p99_ms": 120, "std_ms": 60'))
+    assert "std_ms" not in parse_latency(str(path), Optimization()).describe()

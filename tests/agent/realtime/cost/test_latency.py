@@ -45,10 +45,8 @@ def test_a_header_is_one_line_that_says_where_the_times_come_from() -> None:
     assert parse("none").describe() == "none: VL 0 ms, sensor + head 0 ms"
     assert parse("fixed:1450,11").describe() == "fixed: VL 1450.0 ms, sensor + head 11 ms"
     measured = parse("insertion_vla", 5, (640, 360), "joint").describe()
-    assert (
-        measured
-        == "insertion_vla (GPU not recorded, measured, mean only: std_ms is not used): VL 381.3 ms, sensor + head 10.97 ms"
-    )
+    assert measured.startswith("insertion_vla (GPU not recorded, measured, mean only: std_ms is not used): ")
+    assert measured.endswith("VL 381.3 ms, sensor + head 10.97 ms")
     assert parse("insertion_vla").describe().startswith("insertion_vla (GPU not recorded, scaled by TFLOP): VL ")
 
 

@@ -23,7 +23,7 @@ from vlatency.agent.realtime.driver import Policy
 from vlatency.agent.realtime.requests import Act, Encode
 from vlatency.agent.realtime.reuse import Latest
 from vlatency.agent.realtime.trace import CommandRecord, EpisodeTrace, Span, control_ticks
-from vlatency.sim.clock import PHYSICS_STEP_NS, hz_to_period_ns
+from vlatency.sim.clock import PHYSICS_STEP_NS, hz_to_period_ns, ns_to_s
 from vlatency.sim.plant import Plant
 
 REUSE = Latest()
@@ -44,7 +44,7 @@ class Host(ThreadPoolExecutor):
         """Return at `t_ns` [ns], or at once if that is past."""
         left_ns = t_ns - self.now_ns()
         if left_ns > 0:
-            time.sleep(left_ns / 1e9)
+            time.sleep(ns_to_s(left_ns))
 
 
 @dataclass(frozen=True)

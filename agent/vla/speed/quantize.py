@@ -79,7 +79,8 @@ class EmulatedLinear(nn.Module):
         product = (rounded.float() @ self.weight.float().T) * scale * self.scale
         product = product[: len(flat), : self.out_features]
         product = product if self.bias is None else product + self.bias
-        return product.to(hidden.dtype).unflatten(0, hidden.shape[:-1])
+        shaped: torch.Tensor = product.to(hidden.dtype).unflatten(0, hidden.shape[:-1])
+        return shaped
 
 
 class PaddedLinear(nn.Module):
@@ -148,7 +149,7 @@ def _bitsandbytes() -> Any:
 
 def _bnb_int8(linear: nn.Linear) -> nn.Module:
     bnb = _bitsandbytes()
-    layer = bnb.nn.Linear8bitLt(
+    layer: nn.Module = bnb.nn.Linear8bitLt(
         linear.in_features, linear.out_features, linear.bias is not None, has_fp16_weights=False
     )
     layer.weight = bnb.nn.Int8Params(linear.weight.detach(), requires_grad=False, has_fp16_weights=False)
@@ -159,7 +160,9 @@ def _bnb_int8(linear: nn.Linear) -> nn.Module:
 def _bnb_nf4(linear: nn.Linear) -> nn.Module:
     bnb = _bitsandbytes()
     bias, dtype = linear.bias is not None, linear.weight.dtype
-    layer = bnb.nn.Linear4bit(linear.in_features, linear.out_features, bias, compute_dtype=dtype, quant_type="nf4")
+    layer: nn.Module = bnb.nn.Linear4bit(
+        linear.in_features, linear.out_features, bias, compute_dtype=dtype, quant_type="nf4"
+    )
     layer.weight = bnb.nn.Params4bit(linear.weight.detach(), requires_grad=False, quant_type="nf4")
     layer.bias = linear.bias
     return layer.to(linear.weight.device)

@@ -35,7 +35,7 @@ VERBS = ("Pick up", "Grasp", "Lift", "Take", "Catch", "Hold", "Move", "Reach")
 
 
 def instruction_corpus() -> list[str]:
-    """Sentences whose words shall each become one token."""
+    """Sentences whose words should each become one token."""
     things = [f"the {colour} {shape}" for colour in COLOUR_NAMES for shape in SHAPE_NAMES]
     sentences = [f"{verb} {thing}" for verb in VERBS for thing in things]
     sentences += [f"{verb} {thing} from the moving conveyor belt" for verb in VERBS[:2] for thing in things]

@@ -179,7 +179,7 @@ def begin(plant: FakePlant, mode: Mode, latency: LatencyStream = NO_LATENCY, **t
 def play(
     mode: Mode,
     latency: LatencyStream = NO_LATENCY,
-    reuse: Reuse = Latest(),  # noqa: B008
+    reuse: Reuse = Latest(),
     control_hz: float = 10,
     plant: FakePlant | None = None,
     policy: Policy | None = None,

@@ -46,7 +46,7 @@ def test_agreement_needs_near_ages_and_outcomes_that_do_not_differ_significantly
     assert agree(MAX_DISTANCE - 0.001, same) and not agree(MAX_DISTANCE, same) and not agree(0, other)
 
 
-def arm(name: str, trace: EpisodeTrace, late: Late = Late()) -> Arm:  # noqa: B008
+def arm(name: str, trace: EpisodeTrace, late: Late = Late()) -> Arm:
     return Arm(name, [True], [trace], [late])
 
 

@@ -9,8 +9,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
-from vlatency.agent.vla.model.backbones import config_for_backbone, pretrained_backbone, set_vision_encoder
+from vlatency.agent.vla.model.backbones import config_for_backbone, set_vision_encoder
 from vlatency.agent.vla.model.config import QWEN, TINY, PolicyConfig
+from vlatency.agent.vla.model.pretrained import backbone_location, pretrained_backbone
 from vlatency.agent.vla.model.vla import VLA
 from vlatency.sim.errors import UsageError
 
@@ -34,12 +35,12 @@ def load(folder: Path, device: str) -> VLA:
 def load_backbone(name: str, device: str) -> VLA:
     """Load a pretrained Qwen-VL (name, hub id or folder) and add an untrained head. UsageError if there is none."""
     backbone, tokenizer = pretrained_backbone(name, _backbone_dtype(device))
-    config = config_for_backbone(name, backbone.config.vision_config)
+    config = config_for_backbone(backbone_location(name), backbone.config.vision_config)
     return VLA(config, tokenizer, set_vision_encoder(backbone, config)).to(device)
 
 
 def save(model: VLA, folder: Path) -> None:
-    """Write configuration, weights (float16) and tokenizer. Of a pretrained backbone only the name is stored."""
+    """Write configuration, weights (float16) and tokenizer. Of a pretrained backbone only its place is stored."""
     folder.mkdir(parents=True, exist_ok=True)
     learnt = {name for name, _ in model.named_parameters()}
     state = {

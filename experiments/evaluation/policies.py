@@ -1,6 +1,7 @@
 """Where policies are: in a folder that the user names, or among those that ship."""
 
 import hashlib
+import json
 from functools import lru_cache
 from pathlib import Path
 
@@ -38,15 +39,37 @@ def find_policy_of(model: str) -> Path:
 
 
 def hash_policy(folder: Path) -> str:
-    """SHA-256 over the names and contents of the files that make a policy (JSON and safetensors)."""
+    """SHA-256 over the names and contents of the files that make a policy, those of its backbone included.
+
+    Of a backbone on the hub the snapshot counts that is in the local cache.
+    """
+    files = _files_of(folder)
+    try:
+        backbone = str(json.loads((folder / "config.json").read_text(encoding="utf-8")).get("backbone", ""))
+    except (OSError, ValueError, AttributeError):  # loading the policy will say what is wrong with it
+        backbone = ""
+    if Path(backbone).is_absolute() and Path(backbone).is_dir():
+        return _hash_files(files + _files_of(Path(backbone)))
+    return _hash_files(files, _snapshot(backbone) if "/" in backbone else "")
+
+
+def _files_of(folder: Path) -> tuple[tuple[Path, int, int], ...]:
     paths = sorted(path for path in folder.iterdir() if path.suffix in (".json", ".safetensors"))
-    return _hash_files(tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in paths))
+    return tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in paths)
+
+
+def _snapshot(hub_id: str) -> str:
+    """The commit of a hub model in the local cache; empty if it is not there yet."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(hub_id, "config.json")
+    return Path(found).parent.name if isinstance(found, str) else ""
 
 
 @lru_cache(maxsize=64)
-def _hash_files(files: tuple[tuple[Path, int, int], ...]) -> str:
+def _hash_files(files: tuple[tuple[Path, int, int], ...], snapshot: str = "") -> str:
     """A sweep asks for the same policy once a cell: files are read again only if their time or size has changed."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(snapshot.encode())
     for path, _, _ in files:
         digest.update(path.name.encode())
         with path.open("rb") as file:

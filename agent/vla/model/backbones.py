@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from tokenizers import Tokenizer
 from torch import nn
@@ -12,13 +10,12 @@ from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel, Qwen2_5_
 from transformers.initialization import no_init_weights
 
 from vlatency.agent.vla.model.config import QWEN, PolicyConfig
-from vlatency.agent.vla.model.families import FAMILIES, family_of
+from vlatency.agent.vla.model.families import family_of
 from vlatency.agent.vla.model.stem import STRIDE
 from vlatency.agent.vla.model.towers import LightTower
 from vlatency.agent.vla.model.views import Colour, normalisation
-from vlatency.agent.vla.model.zoo import MODELS, Published
+from vlatency.agent.vla.model.zoo import Published
 from vlatency.agent.vla.speed.attention import GroupedVisionAttention, register
-from vlatency.sim.errors import UsageError
 
 
 class PatchProjection(nn.Module):
@@ -158,39 +155,6 @@ def _fill(model: nn.Module) -> None:
         flat = tensor.view(-1)
         for piece in flat.split(len(block)):
             piece.copy_(block[: len(piece)])
-
-
-def pretrained_backbone(name: str, dtype: torch.dtype = torch.bfloat16) -> tuple[PreTrainedModel, Tokenizer]:
-    """Load a Qwen-VL and its tokenizer.
-
-    Args:
-        name: Name in `zoo.MODELS`, local folder or hub id.
-        dtype: Type of its weights.
-
-    Raises:
-        UsageError: There is no such model, or it is not a Qwen-VL.
-    """
-    from huggingface_hub import hf_hub_download
-
-    row = MODELS.get(name)
-    name = row.hub_id if isinstance(row, Published) else name
-    try:
-        model_type = AutoConfig.from_pretrained(name).model_type
-        if model_type not in FAMILIES:
-            raise UsageError(f"backbone {name!r} is a {model_type}; expected one of {', '.join(FAMILIES)}")
-        local = Path(name) / "tokenizer.json"
-        tokenizer_file = local if Path(name).is_dir() else Path(hf_hub_download(name, "tokenizer.json"))
-        tokenizer = Tokenizer.from_file(str(tokenizer_file))
-        model = FAMILIES[model_type].model_class.from_pretrained(name, dtype=dtype, attn_implementation=register())
-    except UsageError:
-        raise
-    except Exception as error:  # hub, file system and parsers each have their own exceptions
-        reason = str(error).strip().split("\n")[0]
-        raise UsageError(
-            f"cannot load backbone {name!r}: give a local Qwen-VL folder or a hub id such as "
-            f"Qwen/Qwen2.5-VL-3B-Instruct ({reason})"
-        ) from error
-    return model, tokenizer
 
 
 def config_for_backbone(name: str, vision: PreTrainedConfig) -> PolicyConfig:

@@ -1,25 +1,19 @@
 """The faster parts compute what Qwen2.5-VL of transformers computes."""
 
-import copy
-from pathlib import Path
-
 import pytest
 import torch
 from transformers import Qwen2_5_VLModel
 
 from tests.builders.reference import hidden_states
 from vlatency.agent.optimization import Encoding
-from vlatency.agent.vla.model.backbones import pretrained_backbone, tiny_config
+from vlatency.agent.vla.model.backbones import tiny_config
 from vlatency.agent.vla.model.config import PolicyConfig
 from vlatency.agent.vla.model.encoder import VLEncoder
 from vlatency.agent.vla.model.stem import Stem, cut
-from vlatency.agent.vla.model.text import instruction_corpus, train_tokenizer
 from vlatency.agent.vla.model.views import normalisation, patchify
 from vlatency.agent.vla.model.vla import VLA
-from vlatency.agent.vla.policy import VLAPolicy
 from vlatency.agent.vla.speed.attention import GroupedVisionAttention
 from vlatency.agent.vla.speed.kernels import sdpa
-from vlatency.sim.errors import UsageError
 
 CAMERAS = ("top", "wrist", "front", "left", "right")
 
@@ -71,39 +65,6 @@ def test_hidden_states_equal_those_of_the_original_model(
     patches, (rows, columns) = cut(encoder.stem(pixels), 7, 1)
     expected = hidden_states(original, model, patches, (rows, columns), text, cameras, encoding)
     torch.testing.assert_close(ours[0], expected, rtol=1e-3, atol=1e-3)
-
-
-def test_a_pretrained_folder_with_windows_loads_as_backbone(tmp_path: Path) -> None:
-    """A miniature stand-in for Qwen2.5-VL-3B: patch 14, windowed blocks, its own tokenizer."""
-    tokenizer = train_tokenizer(instruction_corpus())
-    plain_config = PolicyConfig(stem_channels=0, patch_size=14, merge_size=2, temporal_patch_size=2)
-    config = copy.deepcopy(tiny_config(plain_config, tokenizer))
-    config.vision_config.fullatt_block_indexes = [2]
-    config.vision_config.window_size = 112
-    plain = Qwen2_5_VLModel._from_config(config, attn_implementation="sdpa").eval()
-    plain.save_pretrained(tmp_path)
-    tokenizer.save(str(tmp_path / "tokenizer.json"))
-
-    policy = VLAPolicy.from_backbone(str(tmp_path))
-    pixels = torch.randint(0, 256, (3, 364, 644, 3), dtype=torch.uint8)
-    with torch.inference_mode():
-        tokens, grid = policy.model.encoder.vision(pixels)
-        patches, (rows, columns) = patchify(pixels, policy.model.config)
-        expected = plain.visual(patches, grid_thw=torch.tensor([[1, rows, columns]] * 3)).pooler_output
-    assert grid == (13, 23)
-    torch.testing.assert_close(tokens.flatten(0, 1), expected, rtol=1e-3, atol=1e-3)
-
-    folder = tmp_path / "policy"
-    policy.save_pretrained(folder)
-    again = VLAPolicy.from_pretrained(folder)
-    for name, tensor in policy.model.head.state_dict().items():
-        torch.testing.assert_close(again.model.head.state_dict()[name], tensor, rtol=1e-3, atol=1e-4)
-
-
-def test_a_missing_backbone_is_reported_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"Qwen/Qwen2\.5-VL-3B-Instruct") as caught:
-        pretrained_backbone(str(tmp_path / "nowhere"))
-    assert "\n" not in str(caught.value)
 
 
 def test_encoder_is_small(model: VLA) -> None:

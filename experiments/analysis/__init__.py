@@ -1,1 +1,1 @@
-"""Statistics on shared seeds, and what they permit to say."""
+"""Statistics of arms that ran the same seeds. No simulation here."""

@@ -1,10 +1,12 @@
-"""Statistics that permit a decision, "cannot tell at this n" included."""
+"""Comparing two arms on shared seeds: intervals, tests, and how many seeds a decision takes."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import TypeVar
+
+import numpy as np
 
 K = TypeVar("K")
 
@@ -27,9 +29,10 @@ class Paired:
 
     Attributes:
         n: shared seeds.
-        gained, lost: seeds on which only the first arm, only the second one succeeded.
-        difference: success of the first arm less that of the second.
-        p_value: two-sided exact McNemar test; after `holm`, adjusted for the others of its table.
+        gained: seeds on which only the first arm succeeded.
+        lost: seeds on which only the second arm succeeded.
+        difference: success rate of the first arm minus that of the second.
+        p_value: of the two-sided exact McNemar test; after `holm`, adjusted for the other comparisons.
         needed: seeds that would tell a difference of this size (of 10 points where none was seen), see `needed_n`.
     """
 
@@ -42,7 +45,7 @@ class Paired:
 
     @property
     def significant(self) -> bool:
-        """The test rejects "no difference" at 5 %."""
+        """Whether the test rejects "no difference" at 5 %."""
         return self.p_value < 1 - LEVEL
 
     @property
@@ -54,11 +57,7 @@ class Paired:
 
 
 def wilson(k: int, n: int) -> Interval:
-    """Wilson's score interval of k successes in n (Wilson 1927, JASA 22:209).
-
-    Raises:
-        ValueError: unless 0 <= k <= n and n > 0.
-    """
+    """Score interval of k successes in n (Wilson 1927, JASA 22:209). ValueError unless 0 <= k <= n and n > 0."""
     if not 0 <= k <= n or n == 0:
         raise ValueError(f"{k} of {n} is no proportion")
     from statsmodels.stats.proportion import proportion_confint
@@ -68,37 +67,27 @@ def wilson(k: int, n: int) -> Interval:
 
 
 def paired(first: Sequence[bool], second: Sequence[bool]) -> Paired:
-    """Compare two arms whose i-th outcomes share a seed.
-
-    Raises:
-        ValueError: different lengths, or none.
-    """
+    """Compare two arms whose i-th outcomes share a seed. ValueError if they have different lengths, or none."""
     from statsmodels.stats.contingency_tables import mcnemar
 
     pairs = list(zip(first, second, strict=True))
     both, gained, lost = pairs.count((True, True)), pairs.count((True, False)), pairs.count((False, True))
-    neither = len(pairs) - both - gained - lost
+    neither, needed = len(pairs) - both - gained - lost, _needed(len(pairs), gained, lost, 1 - LEVEL)
+    difference = paired_difference(both, gained, lost, neither)
     p_value = float(mcnemar([[both, gained], [lost, neither]], exact=True).pvalue) if gained + lost else 1.0
-    return Paired(
-        n=len(pairs),
-        gained=gained,
-        lost=lost,
-        difference=paired_difference(both, gained, lost, neither),
-        p_value=min(1.0, p_value),
-        needed=_needed(len(pairs), gained, lost, 1 - LEVEL),
-    )
+    return Paired(len(pairs), gained, lost, difference, min(1.0, p_value), needed)
 
 
 def _needed(n: int, gained: int, lost: int, level: float) -> int:
-    """Seeds that would tell what was seen, or 10 points where no difference was."""
+    """Seeds that would tell what was seen, or 10 points where no difference was seen."""
     return needed_n((gained + lost) / n, abs(gained - lost) / n or 0.10, level)
 
 
 def paired_difference(both: int, gained: int, lost: int, neither: int) -> Interval:
     """Difference of two paired proportions with Newcombe's interval (1998, Statistics in Medicine 17:2635, method 10).
 
-    It squares and adds the Wilson intervals of both arms, less what their correlation phi takes away, and so
-    stays inside [-1, 1] and does not collapse where all outcomes agree.
+    It squares and adds the Wilson intervals of both arms, minus a term for their correlation phi. So it stays inside
+    [-1, 1] and does not collapse where all outcomes agree.
     """
     n = both + gained + lost + neither
     one, two = wilson(both + gained, n), wilson(both + lost, n)
@@ -110,10 +99,9 @@ def paired_difference(both: int, gained: int, lost: int, neither: int) -> Interv
 
 
 def square_and_add(first: Interval, second: Interval, correlation: float) -> Interval:
-    """Interval of `first` less `second` from the intervals of both and the correlation of their estimates.
+    """Interval of `first` minus `second`, from the intervals of both and the correlation of their estimates.
 
-    Source: Zou and Donner 2008, Statistics in Medicine 27:1693, of which Newcombe's method 10 is the case of two
-    proportions.
+    Source: Zou and Donner 2008, Statistics in Medicine 27:1693. Newcombe's method 10 is its case of two proportions.
     """
 
     def reach(a: float, b: float) -> float:
@@ -126,16 +114,16 @@ def square_and_add(first: Interval, second: Interval, correlation: float) -> Int
 
 
 def holm(results: Mapping[K, Paired]) -> dict[K, Paired]:
-    """The same comparisons with p-values adjusted for being several (Holm 1979, Scandinavian J. of Statistics 6:65).
+    """The comparisons with p-values adjusted for their number (Holm 1979, Scandinavian Journal of Statistics 6:65).
 
-    The chance that any of them is significant without cause stays at 5 %.
+    The chance that any of them is significant although nothing differs stays at 5 %.
     """
     if not results:
         return {}
     from statsmodels.stats.multitest import multipletests
 
     adjusted = multipletests([result.p_value for result in results.values()], method="holm")[1]
-    level = (1 - LEVEL) / len(results)  # of the first step, which any one difference has to pass if it is the only one
+    level = (1 - LEVEL) / len(results)  # of the first step, which a difference has to pass if it is the only one
     return {
         key: replace(result, p_value=float(p), needed=_needed(result.n, result.gained, result.lost, level))
         for (key, result), p in zip(results.items(), adjusted, strict=True)
@@ -143,12 +131,12 @@ def holm(results: Mapping[K, Paired]) -> dict[K, Paired]:
 
 
 def needed_n(discordant: float, difference: float, level: float = 1 - LEVEL) -> int:
-    """Seeds for which McNemar's test sees a difference with a power of 80 % (Connor 1987, Biometrics 43:207).
+    """Seeds with which McNemar's test finds a difference with a power of 80 % (Connor 1987, Biometrics 43:207).
 
-    That normal approximation may ask for fewer seeds than let the exact test reject at all; then it is those.
+    That is a normal approximation. The result is never below the number of seeds that the exact test needs to reject.
 
     Args:
-        discordant: share of seeds on which the arms differ; at least `difference`, else that is taken.
+        discordant: share of seeds on which the arms differ, raised to `difference` if it is smaller.
         difference: of the two success rates, in (0, 1].
         level: of the test.
     """
@@ -160,19 +148,19 @@ def needed_n(discordant: float, difference: float, level: float = 1 - LEVEL) -> 
 
 
 def power(n: int, discordant: float, difference: float, level: float = 1 - LEVEL) -> float:
-    """Chance that the exact McNemar test of n shared seeds tells two arms apart.
+    """Chance that the exact McNemar test tells two arms apart.
 
     Args:
-        discordant: share of seeds on which the arms differ; at least `difference`, else that is taken.
+        n: shared seeds.
+        discordant: share of seeds on which the arms differ, raised to `difference` if it is smaller.
         difference: of the two success rates, in (0, 1].
-        level: the p-value must be below it.
+        level: of the test; the p-value must be below it.
     """
-    import numpy as np
     from scipy.stats import binom
 
     discordant = max(discordant, difference)
     counts = np.arange(n + 1)
-    # The test rejects when the rarer outcome comes at most this often among `counts` discordant seeds, or not at all.
+    # Of `counts` discordant seeds at most this many may have the rarer outcome; below 0: the test never rejects.
     rare = np.asarray(binom.ppf(level / 2, counts, 0.5))
     rare = np.where(2 * binom.cdf(rare, counts, 0.5) < level, rare, rare - 1)
     common = (1 + difference / discordant) / 2
@@ -181,11 +169,13 @@ def power(n: int, discordant: float, difference: float, level: float = 1 - LEVEL
 
 
 def detectable(n: int, discordant: float, level: float = 1 - LEVEL) -> float | None:
-    """The least difference of two success rates that n shared seeds tell with a power of 80 %; None if they tell none.
+    """The least difference of two success rates that can be found with a power of 80 %; None if none can.
 
     Args:
-        discordant, level: as in `power`. Two arms that succeed on half of the seeds each, and agree no more often than
-            by chance, differ on half of them; arms that meet the same scenes mostly differ on fewer.
+        n: shared seeds.
+        discordant: share of seeds on which the arms differ. That is a half for arms that succeed on half of the seeds
+            each and agree no more often than by chance; arms that meet the same scenes mostly differ on fewer.
+        level: of the test.
     """
     from scipy.optimize import brentq
 

@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import zip_longest
+from itertools import pairwise
 from typing import Any
 
 from vlatency.experiments.analysis.paired import wilson
@@ -11,8 +11,10 @@ from vlatency.experiments.shared.table import markdown_table, percent
 
 EDGES_MS = (0, 50, 100, 150, 200, 300, 400, 600, 800, 1200, 1600, 2400, 3200)
 """Left edges of the bins [ms]; the last bin has no right edge."""
+BINS = (*(f"{left}-{right}" for left, right in pairwise(EDGES_MS)), f"{EDGES_MS[-1]} and more")
+"""Names of the bins, such as 100-150."""
 HISTOGRAM = "feature_age_histogram"
-"""Key of a row: control ticks a bin; ticks before there were any features are in none."""
+"""Key of a row: control ticks in each bin. Ticks before there were any features are in none."""
 
 
 def histogram(ages_ms: Iterable[float]) -> list[int]:
@@ -30,37 +32,18 @@ def total(rows: Sequence[Row]) -> list[int]:
 
 
 def success_against_age(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """One cell a bin that holds any episode, of whatever mode, by the median age of its features."""
+    """Success in each bin that holds any episode, of any mode, by the median age of its features."""
     bins: dict[int, list[bool]] = {}
     for row in rows:
         if row.get("feature_age_ms_p50") is not None:
-            place = bisect_right(EDGES_MS, row["feature_age_ms_p50"]) - 1
-            bins.setdefault(place, []).append(row["success"])
+            bins.setdefault(bisect_right(EDGES_MS, row["feature_age_ms_p50"]) - 1, []).append(row["success"])
     cells = []
     for place, outcomes in sorted(bins.items()):
-        interval = wilson(sum(outcomes), len(outcomes))
-        cells.append(
-            {
-                "age_ms": label(place),
-                "k": sum(outcomes),
-                "n": len(outcomes),
-                "success": interval.estimate,
-                "ci_low": interval.low,
-                "ci_high": interval.high,
-            }
-        )
+        k, n = sum(outcomes), len(outcomes)
+        rate = wilson(k, n)
+        interval = {"success": rate.estimate, "ci_low": rate.low, "ci_high": rate.high}
+        cells.append({"age_ms": BINS[place], "k": k, "n": n, **interval})
     return cells
-
-
-def label(place: int) -> str:
-    """A bin in words, such as 100-150."""
-    left, right = [*zip_longest(EDGES_MS, EDGES_MS[1:])][place]
-    return f"{left} and more" if right is None else f"{left}-{right}"
-
-
-def labels() -> list[str]:
-    """All bins in words."""
-    return [label(place) for place in range(len(EDGES_MS))]
 
 
 def markdown(episodes: Mapping[str, Sequence[Row]]) -> list[str]:
@@ -71,11 +54,11 @@ def markdown(episodes: Mapping[str, Sequence[Row]]) -> list[str]:
     """
     lines: list[str] = []
     counts = {arm: total(rows) for arm, rows in episodes.items() if rows}
-    bins = [place for place in range(len(EDGES_MS)) if any(each[place] for each in counts.values())]
+    bins = [place for place in range(len(BINS)) if any(each[place] for each in counts.values())]
     if bins:
         shares = [[f"{100 * each[place] / max(1, sum(each)):.0f} %" for each in counts.values()] for place in bins]
         heads = ["feature age ms", *(f"{arm}: ticks" for arm in counts)]
-        lines += markdown_table(heads, [[label(place), *row] for place, row in zip(bins, shares, strict=True)])
+        lines += markdown_table(heads, [[BINS[place], *row] for place, row in zip(bins, shares, strict=True)])
     cells = success_against_age([row for rows in episodes.values() for row in rows])
     if cells:
         heads = ["median feature age of an episode ms", "k/n", "success", "95 % CI"]

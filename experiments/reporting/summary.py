@@ -158,7 +158,7 @@ class Summary:
             "results": [result.as_json() for result in self.results],
             "break_even": falls,
             "feature_age": {
-                "bins_ms": feature_ages.labels(),
+                "bins_ms": feature_ages.BINS,
                 "ticks": [feature_ages.total(result.rows) for result in self.results],
             },
             "success_against_age": feature_ages.success_against_age(rows),

@@ -1,12 +1,13 @@
-"""Measured cells: one folder a setting and software, named by their hash, so that nothing is measured twice.
+"""Measured cells, each in a folder named by the hash of its setting and software, so that nothing is measured twice.
 
-A cell is a setting of one mode; its folder is an ordinary run folder. Sweeps that ask for the same setting share it,
-and rows that other software or another renderer gave lie in another folder.
+A cell's folder is an ordinary run folder of one mode. Sweeps that need the same setting share it. Other software or
+another renderer means another folder.
 """
 
 import hashlib
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -22,21 +23,13 @@ Software = dict[str, Any]
 
 
 def canonical(setting: Setting) -> Setting:
-    """The setting without what its mode makes no use of: settings with equal episodes become equal."""
+    """The setting without the options that its mode ignores, so that settings with equal episodes are equal."""
     timing = setting.timing
     if timing.mode == "pause":
         timing = Timing("pause", timing.control_hz, execution=timing.execution)
     elif timing.mode == "sync":
         timing = replace(timing, reuse=Latest())
     return replace(setting, timing=timing)
-
-
-def open_cell(path: Path) -> RunFolder | None:
-    """The cell in a folder; None if an older version of this program measured it. UsageError if it is damaged."""
-    try:
-        return RunFolder(path)
-    except OtherSchema:
-        return None
 
 
 class Cells:
@@ -73,13 +66,12 @@ class Cells:
             setting: of the cell.
             row: of a seed that is missing.
             episodes: how many the sweep wants.
-            describe: gives what config.json says of a cell that is new.
+            describe: gives the content of config.json if the cell is new.
         """
         folder = self._folder(setting)
         if folder is None:
-            path = self.path(setting)
-            folder = RunFolder.create(path, describe() | {"episodes": episodes, "software": self.software})
-            self._open[path] = folder
+            config = describe() | {"episodes": episodes, "software": self.software}
+            folder = self._open[self.path(setting)] = RunFolder.create(self.path(setting), config)
         folder.extend(episodes)
         folder.append(row)
 
@@ -92,21 +84,16 @@ class Cells:
         return self._open.get(path)
 
     def elsewhere(self, setting: Setting) -> int:
-        """Rows of this setting that other software gave: they are not used."""
+        """Rows of this setting that were measured with other software, and are not used."""
         mine = self.path(setting)
         same = [cell for cell in self._all if cell.config.get("hash") == setting.hash]
         return sum(len(cell.rows) for cell in same if cell.path != mine)
 
     def seconds(self, setting: Setting) -> float | None:
-        """Mean wall time of an episode [s], of the cells here that are most alike; None if there is none."""
-        wanted = setting.as_json()
+        """Mean wall time of an episode [s] in the most similar cells; None if there are none of this mode."""
+        wanted, cells = setting.as_json(), [cell for cell in self._all if cell.settings[0].mode == setting.mode]
         for keys in (("task", "optimization"), ("optimization",), ()):
-            alike = [
-                cell
-                for cell in self._all
-                if setting.mode == cell.settings[0].mode
-                and all(cell.config["settings"][0][key] == wanted[key] for key in keys)
-            ]
+            alike = [cell for cell in cells if all(cell.config["settings"][0][key] == wanted[key] for key in keys)]
             walls = [row["wall_s"] for cell in alike for row in cell.rows if "wall_s" in row]
             if walls:
                 return float(sum(walls) / len(walls))
@@ -114,6 +101,9 @@ class Cells:
 
     @cached_property
     def _all(self) -> list[RunFolder]:
-        """Every cell below the root, of any software, as it was at the first look."""
-        found = [open_cell(path.parent) for path in sorted(self.root.glob(f"*/{CONFIG}"))]
-        return [folder for folder in found if folder]
+        """Every cell below the root, of any software, as read the first time; those of an older schema are left out."""
+        found = []
+        for config in sorted(self.root.glob(f"*/{CONFIG}")):
+            with suppress(OtherSchema):
+                found.append(RunFolder(config.parent))
+        return found

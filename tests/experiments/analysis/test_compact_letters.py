@@ -1,4 +1,4 @@
-"""Arms that share a letter are exactly those that could not be told apart."""
+"""Laws of compact letters: two arms share a letter exactly if they cannot be told apart."""
 
 import itertools
 
@@ -33,7 +33,7 @@ def test_the_chicken_feeds() -> None:
     assert sorted(map(len, found.values())) == sorted(map(len, expected.values()))
 
 
-def test_whatever_differs_letters_say_so_and_no_more() -> None:
+def test_two_arms_share_a_letter_if_and_only_if_they_do_not_differ() -> None:
     rng = np.random.default_rng(1)
     for _ in range(50):
         arms = [f"arm{number}" for number in range(int(rng.integers(1, 8)))]
@@ -45,6 +45,12 @@ def test_whatever_differs_letters_say_so_and_no_more() -> None:
         assert compact_letters(arms, [pair[::-1] for pair in reversed(differ)]) == letters
 
 
-def test_a_pair_of_strangers_is_refused() -> None:
-    with pytest.raises(ValueError, match="no pair of a, b"):
+def test_letters_beyond_z_have_numbers() -> None:
+    arms = [f"arm{number}" for number in range(28)]
+    letters = compact_letters(arms, list(itertools.combinations(arms, 2)))
+    assert (letters["arm25"], letters["arm26"], letters["arm27"]) == ("z", "a1", "b1")
+
+
+def test_a_pair_of_unknown_arms_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"a, c .* a, b"):
         compact_letters("ab", [("a", "c")])

@@ -1,4 +1,4 @@
-"""Late and wrong add up, and each is found where it alone was put."""
+"""Laws of late or wrong: the parts add up, and each is found where it is the only cause."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from vlatency.experiments.analysis.late_or_wrong import late_or_wrong
 from vlatency.experiments.analysis.paired import square_and_add
 
 
-def test_a_change_divides_without_a_rest() -> None:
+def test_the_parts_add_up_to_the_total() -> None:
     rng = np.random.default_rng(3)
     for _ in range(20):
         four = (rng.random((4, 30)) < rng.random((4, 1))).tolist()
@@ -21,16 +21,18 @@ def test_a_change_divides_without_a_rest() -> None:
 def test_what_is_only_late_is_not_wrong() -> None:
     good, bad = [True] * 40, [False] * 30 + [True] * 10
     split = late_or_wrong(reference=good, late=bad, wrong=good, optimized=bad)
-    assert split.late.significant and split.late.difference.estimate == -0.75
-    assert not split.wrong.significant and split.wrong.difference.estimate == 0
-    assert split.interaction.estimate == 0 and split.total.difference == split.late.difference
+    assert (split.late.verdict, split.late.difference.estimate) == ("worse", -0.75)
+    assert (split.wrong.verdict, split.wrong.difference.estimate) == ("cannot tell", 0)
+    assert split.interaction.estimate == 0
+    assert split.total.difference == split.late.difference
 
 
 def test_what_is_bad_only_when_both_come_together_is_interaction() -> None:
     good, bad = [True] * 40, [False] * 40
     split = late_or_wrong(good, good, good, bad)
-    assert split.interaction.estimate == -1 and split.interaction.high < 0
-    assert not split.late.significant and not split.wrong.significant
+    assert split.interaction.estimate == -1
+    assert split.interaction.high < 0
+    assert split.late.verdict == split.wrong.verdict == "cannot tell"
 
 
 def test_an_optimization_that_changes_no_feature_is_never_wrong() -> None:
@@ -40,7 +42,7 @@ def test_an_optimization_that_changes_no_feature_is_never_wrong() -> None:
     assert split.late == split.total
 
 
-def test_scenes_that_features_change_alike_at_either_timing_narrow_the_interaction() -> None:
+def test_the_interaction_is_narrower_if_features_change_the_same_scenes_at_either_timing() -> None:
     reference, wrong = [True] * 30, [True] * 20 + [False] * 10
     split = late_or_wrong(reference, late=reference, wrong=wrong, optimized=wrong)
     alone = square_and_add(split.wrong.difference, split.wrong.difference, 0.0)
@@ -60,5 +62,5 @@ def test_interaction_intervals_cover() -> None:
 
 
 def test_arms_of_different_length_are_refused() -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="argument 2"):
         late_or_wrong([True], [True], [True], [True, False])

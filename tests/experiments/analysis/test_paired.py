@@ -1,4 +1,4 @@
-"""Intervals and tests against published values, and the laws that decisions rest on."""
+"""Intervals and tests against published values, and the laws behind verdicts."""
 
 import math
 from dataclasses import replace
@@ -26,8 +26,8 @@ def test_wilson_interval_has_published_values(k: int, n: int, low: float, high: 
 
 
 @pytest.mark.parametrize(("k", "n"), [(3, 2), (-1, 5), (0, 0)])
-def test_wilson_refuses_what_is_no_proportion(k: int, n: int) -> None:
-    with pytest.raises(ValueError, match="no proportion"):
+def test_wilson_refuses_impossible_counts(k: int, n: int) -> None:
+    with pytest.raises(ValueError, match=f"{k} of {n}"):
         wilson(k, n)
 
 
@@ -73,7 +73,7 @@ def test_needed_seeds_by_hand() -> None:
     assert needed_n(0.3, 0.1) == 234
 
 
-def test_six_seeds_all_discordant_are_the_fewest_that_tell() -> None:
+def test_at_least_six_discordant_seeds_are_needed() -> None:
     # 2 / 2^5 = 0.063 does not reject at 0.05, 2 / 2^6 = 0.031 does; at 0.025 seven are needed (2 / 2^7 = 0.016)
     assert needed_n(1.0, 1.0) == 6
     assert paired([False] * 5, [True] * 5).needed == 6
@@ -115,7 +115,7 @@ def test_holm_on_a_worked_example() -> None:
     assert [adjusted[name].p_value for name in "abcd"] == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert [name for name in "abcd" if adjusted[name].significant] == ["a", "d"]
     assert holm({}) == {}
-    assert adjusted["a"].needed > same.needed  # a stricter level asks for more seeds
+    assert adjusted["a"].needed > same.needed  # a stricter level needs more seeds
 
 
 def test_one_comparison_needs_no_adjustment() -> None:
@@ -123,7 +123,7 @@ def test_one_comparison_needs_no_adjustment() -> None:
     assert holm({"one": result}) == {"one": result}
 
 
-def test_power_counts_every_table() -> None:
+def test_power_is_the_sum_over_all_tables() -> None:
     n, gains, losses = 9, 0.6, 0.1
     expected = 0.0
     for gained in range(n + 1):
@@ -135,15 +135,18 @@ def test_power_counts_every_table() -> None:
     assert power(n, gains + losses, gains - losses) == pytest.approx(expected)
 
 
-def test_what_can_be_detected_has_a_power_of_80_percent() -> None:
+def test_the_detectable_difference_has_a_power_of_80_percent() -> None:
     least = detectable(100, 0.3)
-    assert least is not None and power(100, 0.3, least) == pytest.approx(0.8, abs=1e-3)
-    assert abs(needed_n(0.3, least) - 100) < 12  # the exact test asks for a little more than the normal approximation
+    assert least is not None
+    assert power(100, 0.3, least) == pytest.approx(0.8, abs=1e-3)
+    assert abs(needed_n(0.3, least) - 100) < 12  # the exact test needs a few more than the normal approximation
 
 
-def test_more_seeds_detect_less_and_fewer_than_six_nothing() -> None:
+def test_more_seeds_detect_smaller_differences_and_fewer_than_six_none() -> None:
     least = [detectable(n, 0.5) or 1.0 for n in (6, 20, 100, 400)]
-    assert least == sorted(least, reverse=True) and least[-1] < 0.11
+    assert least == sorted(least, reverse=True)
+    assert least[-1] < 0.11
     assert detectable(5, 1.0) is None
     stricter = detectable(100, 0.5, 0.005)
-    assert stricter is not None and stricter > least[2]
+    assert stricter is not None
+    assert stricter > least[2]

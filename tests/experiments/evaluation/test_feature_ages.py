@@ -3,10 +3,10 @@
 from typing import Any
 
 from vlatency.experiments.evaluation.feature_ages import (
+    BINS,
     EDGES_MS,
     HISTOGRAM,
     histogram,
-    label,
     markdown,
     success_against_age,
     total,
@@ -35,14 +35,18 @@ def test_success_against_age_counts_every_episode_with_features_once() -> None:
     assert cells[1]["ci_low"] < 0.5 < cells[1]["ci_high"]
 
 
-def test_the_tables_name_bins_that_are_used_only() -> None:
+def test_every_bin_has_a_name() -> None:
+    assert len(BINS) == len(EDGES_MS)
+    assert (BINS[0], BINS[-1]) == ("0-50", "3200 and more")
+
+
+def test_the_tables_leave_out_empty_bins() -> None:
     lines = markdown(
         {"pause": [row("pause", [0, 10], 0, True)], "sync": [], "async": [row("async", [110, 20], 65, False)]}
     )
     assert lines[0] == "| feature age ms | pause: ticks | async: ticks |"
     assert lines[2:4] == ["| 0-50 | 100 % | 50 % |", "| 100-150 | 0 % | 50 % |"]
     assert "| 0-50 | 1/1 | 100 % | [21, 100] |" in lines
-    assert label(len(EDGES_MS) - 1) == "3200 and more"
 
 
 def test_rows_without_ages_give_no_table() -> None:

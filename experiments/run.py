@@ -25,7 +25,8 @@ from vlatency.experiments.evaluation.run_folder import (
 )
 from vlatency.experiments.parallel.engine import Engine
 from vlatency.experiments.reporting.header import header
-from vlatency.experiments.reporting.run_summary import summarize_run
+from vlatency.experiments.reporting.study import summarize_run
+from vlatency.experiments.reporting.summary_text import text, write_summary
 from vlatency.experiments.shared import command, provenance
 from vlatency.experiments.sweeps.filming import choose_episodes, film, film_path
 from vlatency.experiments.sweeps.measuring import measure
@@ -95,8 +96,8 @@ def main(args: Args) -> None:
             lambda jobs: workers.map(run_episode, jobs),
         )
         summary = summarize_run(folder)
-        summary.write(folder.path)
-    print("\n" + "\n".join(summary.text()))
+        write_summary(summary, folder.path)
+    print("\n" + "\n".join(text(summary)))
     print(_closing(folder))
 
 

@@ -13,7 +13,8 @@ import tyro
 from vlatency.experiments.evaluation.episodes import Job, probe, run_episode
 from vlatency.experiments.evaluation.options import EngineOptions
 from vlatency.experiments.evaluation.run_config import describe
-from vlatency.experiments.reporting.sweep_summary import summarize_sweep, write_sweep
+from vlatency.experiments.reporting.study import summarize_sweep, write_sweep
+from vlatency.experiments.reporting.summary_text import text
 from vlatency.experiments.shared import command, provenance
 from vlatency.experiments.shared.files import check_writable, locked
 from vlatency.experiments.sweeps.cell_store import Cells
@@ -72,7 +73,7 @@ def main(args: Args) -> None:
             film(scenes_to_film(plan, cells, args.videos), lambda jobs: workers.map(run_episode, jobs))
     summary = summarize_sweep(plan, cells, provenance.command_line(sys.argv))
     folder = write_sweep(summary, cells)
-    print("\n" + "\n".join(summary.text()))
+    print("\n" + "\n".join(text(summary)))
     print(f"{folder}/  sweep.json · summary.md · summary.json")
     print(f"next: python experiments/report.py {folder}")
 

@@ -1,7 +1,7 @@
-"""The figures of a study: which of them its cells permit, and what each is drawn from."""
+"""The figures of a report: which of them a summary permits, and what each is drawn from."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -10,11 +10,12 @@ from vlatency.experiments.analysis.break_even import BreakEven
 from vlatency.experiments.analysis.late_or_wrong import Split
 from vlatency.experiments.analysis.paired import Interval, Paired
 from vlatency.experiments.evaluation import feature_ages
-from vlatency.experiments.reporting.mode_table import difference, percent, points
-from vlatency.experiments.reporting.study import Shown, Study, Where
+from vlatency.experiments.reporting.result import Result
+from vlatency.experiments.reporting.summary import Summary
 from vlatency.experiments.reporting.svg import Bar, Point, curve, intervals, pareto
-from vlatency.experiments.reporting.sweep_table import divide
-from vlatency.experiments.sweeps.plan import show
+from vlatency.experiments.reporting.wording import difference, divided
+from vlatency.experiments.shared.table import percent, points
+from vlatency.experiments.sweeps.plan import Place, show
 
 
 @dataclass(frozen=True)
@@ -52,88 +53,84 @@ class Figure:
     panels: tuple[Panel, ...]
 
 
-def figures(study: Study) -> list[Figure]:
-    """All that the study permits, in the order of the page."""
-    found = (_pareto(study), _latency(study), _age(study), _split(study), _fall(study))
-    return [figure for figure in found if figure.panels]
+def figures(summary: Summary) -> list[Figure]:
+    """All that the summary permits, in the order of the page."""
+    found = (_pareto(summary), _latency(summary), _age(summary), _split(summary), _fall(summary))
+    return [figure for figure in found if figure and figure.panels]
 
 
-def front(cells: Sequence[Shown]) -> list[int]:
+def front(results: Sequence[Result]) -> list[int]:
     """Indices of those that no other beats: none has as many successes at as high a rate, and more of one of them."""
 
-    def beats(one: Shown, two: Shown) -> bool:
+    def beats(one: Result, two: Result) -> bool:
         a, b = _merit(one), _merit(two)
         return a != b and all(mine >= theirs for mine, theirs in zip(a, b, strict=True))
 
-    return [place for place, cell in enumerate(cells) if not any(beats(other, cell) for other in cells)]
+    return [place for place, mine in enumerate(results) if not any(beats(other, mine) for other in results)]
 
 
-def _merit(cell: Shown) -> tuple[float, float]:
-    assert cell.success
-    return cell.success.estimate, round(cell.rate_hz or math.inf, 6)
+def _merit(result: Result) -> tuple[float, float]:
+    assert result.success
+    return result.success.estimate, round(result.rate_hz or math.inf, 6)
 
 
-def _count(cells: Sequence[Shown]) -> str:
-    counts = sorted({cell.n for cell in cells})
-    if not counts:
-        return "n = 0"
-    return f"n = {counts[0]}" + (f" to {counts[-1]}" if len(counts) > 1 else "") + " episodes a point"
+def _n(counts: Iterable[int], unit: str) -> str:
+    """Such as "n = 20 to 40 episodes a point"."""
+    each = sorted(set(counts)) or [0]
+    return f"n = {each[0]}{f' to {each[-1]}' if len(each) > 1 else ''} {unit}"
 
 
-def _measured(study: Study, where: Where) -> list[Shown]:
-    cells = (study.cell(where, arm) for arm in study.arms)
-    return [cell for cell in cells if cell and cell.success]
-
-
-def _pareto(study: Study) -> Figure:
-    panels, used = [], []
-    for where in study.places:
-        cells = [cell for cell in _measured(study, where) if cell.rate_hz]
-        if len({cell.rate_hz for cell in cells}) < 2:
+def _pareto(summary: Summary) -> Figure:
+    panels: list[Panel] = []
+    used: list[Result] = []
+    for place in summary.plan.places:
+        here = [result for result in summary.at(place) if result.success and result.rate_hz]
+        if len({result.rate_hz for result in here}) < 2:
             continue
-        best = front(cells)
-        spots = []
-        for place, cell in enumerate(cells):
-            assert cell.success and cell.rate_hz
-            mark = str(study.arms.index(cell.arm) + 1)
-            spots.append(Point(cell.arm, cell.rate_hz, cell.success, cell.n, mark, place in best))
-        svg = pareto(spots, best, cells[0].setting["control_hz"])
-        panels.append(Panel(cells[0].task, show(where), svg))
-        used += cells
+        best, numbers = front(here), {arm: str(place + 1) for place, arm in enumerate(summary.plan.arms)}
+        spots = [
+            Point(result.arm, result.rate_hz, result.success, result.n, numbers[result.arm], index in best)
+            for index, result in enumerate(here)
+            if result.success and result.rate_hz
+        ]
+        panels.append(Panel(here[0].task, show(place), pareto(spots, best, summary.control_hz)))
+        used += here
     return Figure(
         "pareto",
         "Success and control rate",
-        "Up and to the right is better. Filled: no other configuration has more of the one without less of the other. "
-        "Numbers are those of the table, moved sideways where they would cover each other; whiskers are 95 % "
-        "intervals.",
-        _count(used),
+        "Up and to the right is better. Filled: no other configuration has more of one without less of the other. "
+        "Numbers are those of the table, moved sideways where they would overlap. Vertical lines: 95 % intervals.",
+        _n((result.n for result in used), "episodes a point"),
         tuple(panels),
     )
 
 
-def _latency(study: Study) -> Figure:
-    panels, used = [], []
-    for where in study.places if study.only_timing_differs and study.load is None else ():
-        cells = sorted(_measured(study, where), key=lambda cell: cell.vl_ms)
-        if len(cells) > 1:
-            spots = [Point(cell.arm, cell.vl_ms, cell.success, cell.n) for cell in cells if cell.success]
-            panels.append(Panel(cells[0].task, show(where), curve(spots, "VL latency [ms]")))
-            used += cells
+def _latency(summary: Summary) -> Figure | None:
+    if summary.falls or not summary.only_latency_differs:
+        return None
+    panels: list[Panel] = []
+    used: list[Result] = []
+    for place in summary.plan.places:
+        here = sorted((result for result in summary.at(place) if result.n), key=lambda result: result.vl_ms)
+        if len(here) > 1:
+            spots = [Point(each.arm, each.vl_ms, each.success, each.n) for each in here if each.success]
+            panels.append(Panel(here[0].task, show(place), curve(spots, "VL latency [ms]")))
+            used += here
     return Figure(
         "latency",
         "Success against latency",
-        "What an encode of the vision-language model may take. Everything else is the same; the band holds the "
-        "95 % intervals.",
-        _count(used),
+        "VL latency: what one encode by the vision-language model takes. Everything else is the same for all points. "
+        "Shaded: 95 % intervals.",
+        _n((result.n for result in used), "episodes a point"),
         tuple(panels),
     )
 
 
-def _age(study: Study) -> Figure:
+def _age(summary: Summary) -> Figure:
     panels, total = [], 0
-    for task in study.tasks:
-        rows = [row for cell in study.cells if cell.task == task for row in cell.rows if "feature_age_ms_p50" in row]
-        cells = feature_ages.success_against_age(rows)
+    for task in summary.tasks:
+        rows = [row for result in summary.results if result.task == task for row in result.rows]
+        cells = feature_ages.success_against_age([row for row in rows if "feature_age_ms_p50" in row])
         if len(cells) > 1:
             spots = [
                 Point("", place, Interval(cell["success"], cell["ci_low"], cell["ci_high"]), cell["n"])
@@ -145,98 +142,94 @@ def _age(study: Study) -> Figure:
     return Figure(
         "age",
         "Success against feature age",
-        "How old the features were when the head used them: episodes of all configurations together, by their median. "
-        "Configurations differ in more than age, so this shows what goes together, not what causes it.",
+        "How old the features were when the head used them. Episodes of all configurations, grouped by their median "
+        "feature age. Configurations differ in more than age, so this is a correlation, not a cause.",
         f"{total} episodes",
         tuple(panels),
     )
 
 
-def _split(study: Study) -> Figure:
-    panels, counts = [], set()
-    for where in study.places:
-        bars, lines = [], []
-        cells = [cell for cell in _measured(study, where) if cell.split]
-        for cell in cells:
-            split = cell.split
-            assert split
-            counts.add(split.total.n)
-            bars += _parts(cell.arm, split)
-            lines.append(f"{cell.arm}: {divide(split)}")
-        if bars:
-            ends = [abs(end) for bar in bars if bar.interval for end in (bar.interval.low, bar.interval.high)]
-            reach = min(2.0, max(0.2, math.ceil(max(ends) * 10) / 10))
-            ticks = [(value, points(value)) for value in (0.0, -reach, -reach / 2, reach / 2, reach)]
-            svg = intervals(bars, -reach, reach, f"change of success against {study.arms[0]} [points]", ticks)
-            panels.append(Panel(cells[0].task, show(where), svg, tuple(lines)))
+def _split(summary: Summary) -> Figure:
+    panels: list[Panel] = []
+    counts: set[int] = set()
+    for place in summary.plan.places:
+        parted = [(result.arm, result.split) for result in summary.at(place) if result.split]
+        if not parted:
+            continue
+        counts |= {split.total.n for _, split in parted}
+        bars = [bar for arm, split in parted for bar in _parts(arm, split)]
+        ends = [abs(end) for bar in bars if bar.interval for end in (bar.interval.low, bar.interval.high)]
+        reach = min(2.0, max(0.2, math.ceil(max(ends) * 10) / 10))
+        ticks = [(value, points(value)) for value in (0.0, -reach, -reach / 2, reach / 2, reach)]
+        svg = intervals(bars, -reach, reach, f"change of success against {summary.reference} [points]", ticks)
+        lines = tuple(f"{arm}: {divided(split)}" for arm, split in parted)
+        panels.append(Panel(str(dict(place).get("task", summary.tasks[0])), show(place), svg, lines))
     return Figure(
         "split",
         "Late or wrong",
-        f"Is a configuration worse than {study.arms[0]} because its features come at another time, or because they are "
-        "other features? Each is measured alone, on the same seeds; lines are 95 % intervals.",
-        "n = "
-        + " to ".join(map(str, sorted({min(counts), max(counts)} if counts else {0})))
-        + " seeds, four arms each",
+        f"Does a configuration differ from {summary.reference} because its features come at other times, or because "
+        "they are other features? Each change is measured alone, on the same seeds. Lines: 95 % intervals.",
+        _n(counts, "seeds, four configurations on each"),
         tuple(panels),
     )
 
 
 def _parts(arm: str, split: Split) -> list[Bar]:
     bars = [Bar(arm, arm, head=True)]
-    for name, result in (("late: its timing alone", split.late), ("wrong: its features alone", split.wrong)):
-        bars.append(Bar(arm, name, f"{difference(result.difference)} {_word(result)}", result.difference, kind(result)))
-    bars.append(Bar(arm, "both at once: what is left", difference(split.interaction), split.interaction))
+    for name, part in (("late: its timing alone", split.late), ("wrong: its features alone", split.wrong)):
+        bars.append(Bar(arm, name, f"{difference(part.difference)} {part.verdict}", part.difference, kind(part)))
+    bars.append(Bar(arm, "interaction: the rest", difference(split.interaction), split.interaction))
     # Its verdict is that of the table, adjusted there for all the others.
-    bars.append(Bar(arm, "total", f"{difference(split.total.difference)} points", split.total.difference))
+    bars.append(Bar(arm, "total", difference(split.total.difference, " points"), split.total.difference))
     return bars
 
 
 def kind(result: Paired | None) -> str:
     """The class of the style sheet that says whether it is better, worse, or unknown."""
-    if result is None or not result.significant:
-        return "unknown"
-    return "better" if result.difference.estimate > 0 else "worse"
+    return result.verdict if result and result.significant else "unknown"
 
 
-def _word(result: Paired) -> str:
-    return {"unknown": "cannot tell"}.get(kind(result), kind(result))
-
-
-def _fall(study: Study) -> Figure:
-    panels = []
-    for rest in dict.fromkeys(where for where, _, _ in study.falls):
-        mine = [(arm, fall) for where, arm, fall in study.falls if where == rest]
-        low, high = mine[0][1].slowest, mine[0][1].fastest
-        bars = [Bar(arm, arm, fall.describe(), _crossing(fall)) for arm, fall in mine]
-        ticks = [(low + (high - low) * share / 4, f"{low + (high - low) * share / 4:.3g}") for share in range(5)]
-        svg = intervals(bars, low, high, f"{_with_unit(study.load)}, tested from {low:g} to {high:g}", ticks)
-        panels.append(Panel(dict(rest).get("task", study.tasks[0]), show(rest), svg))
-    for arm in study.arms if study.falls else ():
-        for rest in dict.fromkeys(where for where, _, _ in study.falls):
-            panels += _falling(study, rest, arm)
-    threshold = percent(study.falls[0][2].threshold) if study.falls else ""
+def _fall(summary: Summary) -> Figure | None:
+    if not summary.plan.break_even or not summary.falls:
+        return None
+    load, threshold = summary.plan.break_even
+    panels: list[Panel] = []
+    for rest in dict.fromkeys(rest for rest, _ in summary.falls):
+        mine = {arm: fall for (place, arm), fall in summary.falls.items() if place == rest}
+        tested = next(iter(mine.values()))
+        low, high = tested.slowest, tested.fastest
+        bars = [Bar(arm, arm, fall.describe(), _crossing(fall)) for arm, fall in mine.items()]
+        ticks = [(value, f"{value:.3g}") for value in (low + (high - low) * part / 4 for part in range(5))]
+        svg = intervals(bars, low, high, f"{_with_unit(load)}, tested from {low:g} to {high:g}", ticks)
+        panels.append(Panel(str(dict(rest).get("task", summary.tasks[0])), show(rest), svg))
+        panels += [panel for arm in mine for panel in _falling(summary, rest, arm, load)]
     return Figure(
         "break-even",
-        f"Break-even {study.load}",
-        f"The {study.load} at which success falls below {threshold} %, supposing only that it does not rise. The "
-        "interval lies between tested loads; an arrow goes on beyond what was tested. Below: what was measured.",
-        _count([cell for cell in study.cells if cell.n]),
+        f"Break-even {load}",
+        f"The {load} at which success falls below {percent(threshold)} %, assuming only that success does not rise "
+        f"with the {load}. The ends of an interval are tested values; an arrow means that it goes on beyond them. "
+        "The curves show what was measured.",
+        _n((result.n for result in summary.results if result.n), "episodes a point"),
         tuple(panels),
     )
 
 
-def _falling(study: Study, rest: Where, arm: str) -> list[Panel]:
-    assert study.load
-    cells = [c for c in study.of_arm(arm) if c.success and tuple(i for i in c.where if i[0] != study.load) == rest]
-    cells.sort(key=lambda cell: float(dict(cell.where)[str(study.load)]))
-    spots = [Point(arm, float(dict(c.where)[study.load]), c.success, c.n) for c in cells if c.success]
+def _falling(summary: Summary, rest: Place, arm: str, load: str) -> list[Panel]:
+    """Success of an arm over the load, if it has two points."""
+    found = {
+        float(dict(result.place)[load]): result
+        for result in summary.of_arm(arm)
+        if result.n and set(rest) <= set(result.place)
+    }
+    spots = [Point(arm, x, result.success, result.n) for x, result in sorted(found.items()) if result.success]
     if len(spots) < 2:
         return []
-    return [Panel(cells[0].task, f"{arm}, {show(rest)}", curve(spots, _with_unit(study.load)))]
+    title = f"{arm}, {show(rest)}" if rest else arm
+    return [Panel(next(iter(found.values())).task, title, curve(spots, _with_unit(load)))]
 
 
-def _with_unit(load: str | None) -> str:
-    return "speed [m/s]" if load == "speed" else str(load)
+def _with_unit(load: str) -> str:
+    return "speed [m/s]" if load == "speed" else load
 
 
 def _crossing(fall: BreakEven) -> Interval | None:

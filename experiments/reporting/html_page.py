@@ -5,12 +5,15 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from vlatency.experiments.reporting.figures import figures
+from vlatency.experiments.reporting.figures import Figure, figures
 from vlatency.experiments.reporting.headline import Answer
 from vlatency.experiments.reporting.study import Film, Study
+from vlatency.experiments.reporting.summary import Summary
 from vlatency.experiments.reporting.svg import strip
-from vlatency.experiments.reporting.tables import changed, falls, heads, lines, notes, said, verdict
-from vlatency.experiments.sweeps.plan import show
+from vlatency.experiments.reporting.tables import Line, heads, lines, notes
+from vlatency.experiments.reporting.wording import assumptions, comparison, difference, limits, policy_lines
+from vlatency.experiments.shared.table import percent
+from vlatency.experiments.sweeps.plan import Place, show
 
 FILM_BYTES = 12_000_000
 """Films that a page holds at most [bytes]; base64 makes them a third larger."""
@@ -25,16 +28,29 @@ MISSING = {
 
 
 @dataclass(frozen=True)
-class Reel:
-    """The films of a study that the page holds.
+class Part:
+    """What the page says of one study.
 
     Attributes:
-        films: what the script needs of each: where, arm, seed, outcome, src.
+        summary, answer: see there.
+        figures, heads, lines, notes: of its charts and of its table.
+        films: what the script needs of each: place, arm, seed, outcome, src.
         left_out: films that there was no room for.
     """
 
-    films: tuple[dict[str, object], ...]
+    summary: Summary
+    answer: Answer
+    figures: list[Figure]
+    heads: list[str]
+    lines: list[Line]
+    notes: list[str]
+    films: list[dict[str, object]]
     left_out: int
+
+    @property
+    def kinds(self) -> set[str]:
+        """Which figures it has."""
+        return {figure.kind for figure in self.figures} | ({"films"} if self.films else set())
 
 
 def html(studies: Sequence[tuple[Study, Answer]], command: str) -> str:
@@ -46,57 +62,51 @@ def html(studies: Sequence[tuple[Study, Answer]], command: str) -> str:
     """
     import jinja2
 
-    found = [(study, answer, figures(study)) for study, answer in studies]
+    parts: list[Part] = []
     room = FILM_BYTES
-    parts = []
-    for study, answer, drawn in found:
-        reel = _reel(study.films, room)
-        room -= sum(len(str(film["src"])) * 3 // 4 for film in reel.films)
+    for study, answer in studies:
+        summary, films = study.summary, _that_fit(study.films, room)
+        room -= sum(film.path.stat().st_size for film in films)
         parts.append(
-            {
-                "study": study,
-                "answer": answer,
-                "figures": drawn,
-                "heads": heads(study),
-                "lines": lines(study),
-                "notes": notes(study),
-                "reel": reel,
-            }
+            Part(
+                summary=summary,
+                answer=answer,
+                figures=figures(summary),
+                heads=heads(summary),
+                lines=lines(summary),
+                notes=notes(summary),
+                films=[_inline(film) for film in films],
+                left_out=len(study.films) - len(films),
+            )
         )
-    there = {figure.kind for _, _, drawn in found for figure in drawn}
-    there |= {"films"} if any(part["reel"].films for part in parts) else set()  # type: ignore[attr-defined]
+    found = set().union(*(part.kinds for part in parts))
     loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.globals.update(
-        show=show, strip=strip, said=said, changed=changed, verdict=verdict, falls=falls, policies=_policies
-    )
+    words = (show, strip, comparison, difference, limits, percent, policy_lines, assumptions)
+    environment.globals.update({function.__name__: function for function in words})
+    origins = [result.origin for part in parts for result in part.summary.results if result.origin]
     return environment.get_template("report.html.j2").render(
         parts=parts,
         command=command,
-        missing=[what for kind, what in MISSING.items() if kind not in there],
-        stand_in=any(policy["stand_in"] for study, _ in studies for policy in study.policies),
+        missing=[what for kind, what in MISSING.items() if kind not in found],
+        stand_in=any(origin.policy.stand_in for origin in origins),
     )
 
 
-def _policies(study: Study) -> str:
-    from vlatency.experiments.reporting.run_summary import policy_line
-
-    return ", ".join(map(policy_line, study.policies)) or "not measured"
-
-
-def _reel(films: Sequence[Film], room: int) -> Reel:
+def _that_fit(films: Sequence[Film], room: int) -> list[Film]:
     """Those that fit: first the scenes that most arms were filmed in, and among them those that end differently."""
-    scenes: dict[tuple[object, int], list[Film]] = {}
+    scenes: dict[tuple[Place, int], list[Film]] = {}
     for film in films:
-        scenes.setdefault((film.where, film.seed), []).append(film)
-    order = sorted(scenes.values(), key=lambda scene: (-len(scene), -len({film.outcome for film in scene})))
-    taken: list[dict[str, object]] = []
-    for scene in order:
-        data = [film.path.read_bytes() for film in scene]
-        if sum(map(len, data)) > room:
-            continue
-        room -= sum(map(len, data))
-        for film, content in zip(scene, data, strict=True):
-            src = "data:video/mp4;base64," + base64.b64encode(content).decode()
-            taken.append({**asdict(film), "where": show(film.where), "path": film.path.name, "src": src})
-    return Reel(tuple(taken), len(films) - len(taken))
+        scenes.setdefault((film.place, film.seed), []).append(film)
+    taken: list[Film] = []
+    for scene in sorted(scenes.values(), key=lambda scene: (-len(scene), -len({film.outcome for film in scene}))):
+        size = sum(film.path.stat().st_size for film in scene)
+        if size <= room:
+            room -= size
+            taken += scene
+    return taken
+
+
+def _inline(film: Film) -> dict[str, object]:
+    src = "data:video/mp4;base64," + base64.b64encode(film.path.read_bytes()).decode()
+    return {**asdict(film), "place": show(film.place), "path": film.path.name, "src": src}

@@ -1,133 +1,122 @@
 """What measured cells say of a configuration at a latency that none of them may have had."""
 
-import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from vlatency.agent.optimization import Optimization
-from vlatency.agent.realtime.cost.latency import Charged, LatencyModel, parse_latency
+from vlatency.agent.realtime.cost.latency import Charged
 from vlatency.experiments.analysis.break_even import BreakEven, break_even
 from vlatency.experiments.analysis.paired import Interval, wilson
 from vlatency.experiments.evaluation.run_folder import CONFIG, RunFolder
-from vlatency.experiments.reporting.study import TIMING
+from vlatency.experiments.reporting.result import Result, summarize
+from vlatency.experiments.sweeps.cell_store import open_cell
 from vlatency.sim.errors import UsageError
 
-QUESTION = ("speed", "task", "control_hz")
-"""Fields of a setting that say where it was measured."""
-
 
 @dataclass(frozen=True)
-class Measured:
-    """One cell.
+class MeasuredCells:
+    """The cells below a folder.
 
     Attributes:
-        setting: as JSON, of one mode.
-        charged: what its clock charged.
-        k, n: successes and episodes.
-        command: that measured it.
-        policy: folder, parameters, stand_in.
+        results: one a cell, of the software that was used last.
+        other_software: how many cells other software measured.
+        older: how many cells an older version of this program wrote, which this one cannot read.
     """
 
-    setting: dict[str, Any]
-    charged: Charged
-    k: int
-    n: int
-    command: str
-    policy: dict[str, Any]
-
-    @property
-    def configuration(self) -> str:
-        """What the policy is fed and how it runs, whatever that takes: equal for cells that differ in latency alone."""
-        kept = {key: value for key, value in self.setting.items() if key not in (*TIMING, *QUESTION)}
-        return json.dumps(kept, sort_keys=True)
+    results: tuple[Result, ...] = ()
+    other_software: int = 0
+    older: int = 0
 
 
 @dataclass(frozen=True)
-class Believed:
+class Interpolated:
     """Success at a latency.
 
     Attributes:
-        success: with an interval; between two cells its low end is the later one's, its high end the sooner one's.
-            On a device faster than all cells it is a bound: that of the soonest cell, and anything above it.
-        cells: one or two that it rests on, by latency.
-        how: at those very latencies, between two cells, or at least what a slower one permits.
+        success: with an interval; between two cells its low end is that of the later one, its high end that of the
+            sooner one. On a device faster than all cells it is a bound: that of the soonest cell, and anything above.
+        results: the one or two cells that it rests on, by latency.
+        how: at those very latencies, between two cells, or at least what a slower one reaches.
     """
 
     success: Interval
-    cells: tuple[Measured, ...]
+    results: tuple[Result, ...]
     how: Literal["at", "between", "at least"]
 
     @property
     def n(self) -> int:
         """Episodes of the smaller of the cells."""
-        return min(cell.n for cell in self.cells)
+        return min(result.n for result in self.results)
 
     def describe(self) -> str:
         """Which cells those are."""
-        shown = " and ".join(f"{cell.k}/{cell.n} at VL p95 {cell.charged.vl_p95_ms:.0f} ms" for cell in self.cells)
+        shown = " and ".join(f"{each.k}/{each.n} at {_charged(each).vl_p95_ms:.0f} ms" for each in self.results)
         return shown if self.how == "at" else f"{self.how} {shown}"
 
 
-def read_cells(root: Path) -> tuple[list[Measured], int]:
-    """The cells below a folder, of the software that was used last; and how many others there are.
+def read_cells(root: Path) -> MeasuredCells:
+    """The cells below a folder.
 
-    UsageError if one is damaged.
+    Raises:
+        UsageError: one of them is damaged.
     """
-    folders = [RunFolder(path.parent) for path in root.glob(f"*/{CONFIG}")]
-    folders = [folder for folder in folders if folder.rows and len(folder.setting["modes"]) == 1]
-    if not folders:
-        return [], 0
-    last = max(folders, key=lambda folder: (folder.path / CONFIG).stat().st_mtime).config.get("software")
-    same = [folder for folder in folders if folder.config.get("software") == last]
-    return [_measured(folder) for folder in sorted(same, key=lambda folder: folder.path)], len(folders) - len(same)
+    found = [open_cell(path.parent) for path in sorted(root.glob(f"*/{CONFIG}"))]
+    cells = [cell for cell in found if cell and cell.rows]
+    older = found.count(None)
+    if not cells:
+        return MeasuredCells(older=older)
+    newest = max(cells, key=lambda cell: (cell.path / CONFIG).stat().st_mtime).config.get("software")
+    mine = [cell for cell in cells if cell.config.get("software") == newest]
+    return MeasuredCells(tuple(_result(cell) for cell in mine), len(cells) - len(mine), older)
 
 
-def _measured(folder: RunFolder) -> Measured:
-    config, outcomes = folder.config, [bool(row["success"]) for row in folder.rows]
+def _result(cell: RunFolder) -> Result:
     try:
-        took = Charged(**config["charged"])
-        return Measured(folder.setting, took, sum(outcomes), len(outcomes), config["command"], config["policy"])
+        return summarize(cell.settings[0], sorted(cell.rows, key=lambda row: row["seed"]), cell.config)
     except (KeyError, TypeError) as error:
-        raise UsageError(f"{folder.path / CONFIG} cannot be used ({error!r}); remove the folder") from None
+        raise UsageError(f"{cell.path / CONFIG} cannot be used ({error!r}); remove the folder") from None
 
 
-def latency(name: str, optimization: dict[str, Any], factor: float = 1.0) -> LatencyModel:
-    """What a device takes for an optimization, given as JSON. UsageError if there is no such device."""
-    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in optimization.items()}
-    return parse_latency(name, Optimization(**fields), factor)
+def _charged(result: Result) -> Charged:
+    return result.setting.timing.latency.charged
 
 
-def believe(cells: Iterable[Measured], device: Charged) -> Believed | None:
-    """Success of a configuration on a device, taking for granted only that more latency helps nobody.
+def interpolate(results: Iterable[Result], device: Charged) -> Interpolated | None:
+    """Success of a configuration on a device, assuming only that more latency never helps.
 
-    A cell says something of it if it was charged no less in all of `Charged`, or no more in all; None if none was
-    charged no less.
+    A cell says something of the device if it was charged no less in all figures of `Charged`, or no more in all.
+
+    Args:
+        results: cells of one configuration.
+        device: what it takes there.
+
+    Returns:
+        None if no cell was charged as much as the device takes.
     """
-    ordered = sorted(cells, key=lambda cell: (cell.charged.vl_p95_ms, cell.charged.head_ms))
-    sooner = [cell for cell in ordered if _no_slower(cell.charged, device)]
-    later = [cell for cell in ordered if _no_slower(device, cell.charged)]
-    near = [cell for cell in sooner if cell in later]
+    ordered = sorted(results, key=lambda result: (_charged(result).vl_p95_ms, _charged(result).head_ms))
+    sooner = [result for result in ordered if _no_slower(_charged(result), device)]
+    later = [result for result in ordered if _no_slower(device, _charged(result))]
+    near = [result for result in sooner if result in later]
     if near:
-        best = max(near, key=lambda cell: cell.n)
-        return Believed(wilson(best.k, best.n), (best,), "at")
+        best = max(near, key=lambda result: result.n)
+        return Interpolated(wilson(best.k, best.n), (best,), "at")
     if not later:
         return None
     if not sooner:
         bound = wilson(later[0].k, later[0].n)
-        return Believed(Interval(bound.estimate, bound.low, 1.0), (later[0],), "at least")
+        return Interpolated(Interval(bound.estimate, bound.low, 1.0), (later[0],), "at least")
     below, above = sooner[-1], later[0]
     a, b = wilson(below.k, below.n), wilson(above.k, above.n)
-    way = above.charged.vl_p95_ms - below.charged.vl_p95_ms
-    share = (device.vl_p95_ms - below.charged.vl_p95_ms) / way if way > 0 else 0.5
+    way = _charged(above).vl_p95_ms - _charged(below).vl_p95_ms
+    share = (device.vl_p95_ms - _charged(below).vl_p95_ms) / way if way > 0 else 0.5
     middle = a.estimate + share * (b.estimate - a.estimate)
-    return Believed(Interval(middle, min(a.low, b.low), max(a.high, b.high)), (below, above), "between")
+    return Interpolated(Interval(middle, min(a.low, b.low), max(a.high, b.high)), (below, above), "between")
 
 
 def _no_slower(one: Charged, two: Charged) -> bool:
-    """In all three figures, but for 1 % or half a millisecond, which no figure of ours is worth."""
+    """In all three figures, but for 1 % or half a millisecond: no figure of ours is more exact."""
 
     def no_more(a: float, b: float) -> bool:
         return a <= b or math.isclose(a, b, rel_tol=0.01, abs_tol=0.5)
@@ -135,13 +124,13 @@ def _no_slower(one: Charged, two: Charged) -> bool:
     return all(no_more(a, b) for a, b in zip(astuple(one), astuple(two), strict=True))
 
 
-def cliff(cells: Sequence[Measured], least: float) -> BreakEven | None:
+def cliff(results: Sequence[Result], least: float) -> BreakEven | None:
     """The VL p95 [ms] from which on success of a configuration is below `least`; None with fewer than two latencies."""
-    if len({cell.charged.vl_p95_ms for cell in cells}) < 2:
+    if len({_charged(result).vl_p95_ms for result in results}) < 2:
         return None
     loads: list[float] = []
     outcomes: list[bool] = []
-    for cell in cells:
-        loads += [cell.charged.vl_p95_ms] * cell.n
-        outcomes += [True] * cell.k + [False] * (cell.n - cell.k)
+    for result in results:
+        loads += [_charged(result).vl_p95_ms] * result.n
+        outcomes += [True] * result.k + [False] * (result.n - result.k)
     return break_even(loads, outcomes, least)

@@ -1,4 +1,4 @@
-"""The main figure of a study as one SVG file, for a README: success of every configuration in every place."""
+"""The main figure of a report as one SVG file, for a README: success of every configuration in every place."""
 
 from html import escape
 from pathlib import Path
@@ -6,38 +6,37 @@ from pathlib import Path
 from markupsafe import Markup
 
 from vlatency.experiments.reporting.figures import kind
-from vlatency.experiments.reporting.headline import rate
-from vlatency.experiments.reporting.study import Shown, Study
+from vlatency.experiments.reporting.result import Result
+from vlatency.experiments.reporting.summary import Summary
 from vlatency.experiments.reporting.svg import WIDTH, Bar, element, intervals, intervals_height
+from vlatency.experiments.reporting.wording import NOT_MEASURED, rate
 from vlatency.experiments.sweeps.plan import show
 
 STYLE = Path(__file__).parent / "templates" / "report.css"
 COLUMNS, GAP, HEAD = 2, 24, 44
+TICKS = [(share, f"{100 * share:.0f} %") for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
 
 
-def poster(study: Study) -> str:
+def poster(summary: Summary) -> str:
     """An SVG document, light or dark as the reader's screen; one panel a place, one line an arm."""
-    panels = []
-    for where in study.places:
-        cells = [cell for arm in study.arms if (cell := study.cell(where, arm)) is not None]
-        bars = [_bar(cell) for cell in cells]
-        panels.append((show(where), _panel(bars, study.arms[0]), intervals_height(bars)))
-    columns = min(COLUMNS, len(panels))
-    tall = max(height for *_, height in panels) + HEAD
-    width = columns * (WIDTH + GAP) + GAP
-    height = tall * -(-len(panels) // columns) + GAP
+    axis = f"success [95 %]; green, red: significantly better, worse than {summary.reference}"
+    places = summary.plan.places
+    columns = min(COLUMNS, len(places))
+    room = intervals_height([_bar(result) for result in summary.at(places[0])])
+    tall, width = room + HEAD, columns * (WIDTH + GAP) + GAP
+    height = tall * -(-len(places) // columns) + GAP
     drawn = []
-    for number, (title, svg, room) in enumerate(panels):
+    for number, place in enumerate(places):
         x, y = GAP + number % columns * (WIDTH + GAP), GAP + number // columns * tall
-        drawn.append(element("text", title, x=x + 8, y=y + 8, class_="head"))
+        svg = intervals([_bar(result) for result in summary.at(place)], 0.0, 1.0, axis, TICKS)
+        drawn.append(element("text", show(place), x=x + 8, y=y + 8, class_="head"))
         drawn.append(element("svg", svg, x=x, y=y + 16, width=WIDTH, height=room))
     style = Markup("<style>{}</style>").format(Markup(escape(STYLE.read_text(encoding="utf-8"), quote=False)))
-    paper = element("rect", width="100%", height="100%", fill="var(--card)")
     return str(
         element(
             "svg",
             style,
-            paper,
+            element("rect", width="100%", height="100%", fill="var(--card)"),
             *drawn,
             xmlns="http://www.w3.org/2000/svg",
             viewBox=f"0 0 {width} {height}",
@@ -49,11 +48,6 @@ def poster(study: Study) -> str:
     )
 
 
-def _bar(cell: Shown) -> Bar:
-    says = rate(cell.success) if cell.success else "not measured"
-    return Bar(cell.arm, cell.arm, says, cell.success, kind(cell.against))
-
-
-def _panel(bars: list[Bar], reference: str) -> Markup:
-    ticks = [(share, f"{100 * share:.0f} %") for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
-    return intervals(bars, 0.0, 1.0, f"success [95 %]; green, red: better, worse than {reference}", ticks)
+def _bar(result: Result) -> Bar:
+    says = rate(result.success) if result.success else NOT_MEASURED
+    return Bar(result.arm, result.arm, says, result.success, kind(result.against))

@@ -1,136 +1,155 @@
-"""What to ship, in words: the answer, how far it is from the cliff, what would flip it, and where that comes from."""
+"""What to ship: the answer, how far it is from the cliff, what would change it, and where its figures come from."""
 
 import math
 from bisect import bisect_left
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 from vlatency.experiments.analysis.paired import POWER, wilson
-from vlatency.experiments.reporting.candidates import Option
-from vlatency.experiments.reporting.headline import rate
-from vlatency.experiments.reporting.interpolation import Measured, believe, cliff
-from vlatency.experiments.reporting.run_summary import policy_line
-
-if TYPE_CHECKING:
-    from vlatency.experiments.recommend import Args
+from vlatency.experiments.evaluation.setting import Setting
+from vlatency.experiments.reporting.candidates import Candidate
+from vlatency.experiments.reporting.interpolation import cliff, interpolate
+from vlatency.experiments.reporting.question import Question
+from vlatency.experiments.reporting.result import Result
+from vlatency.experiments.reporting.wording import policy_lines, rate
+from vlatency.experiments.shared.table import text_table
+from vlatency.experiments.sweeps.plan_file import presets, read_plan
+from vlatency.sim.errors import UsageError
 
 MOST_EPISODES = 1_000_000
 
 
-def advice(options: Sequence[Option], everywhere: Sequence[Measured], args: "Args") -> list[tuple[str, str]]:
-    """Titles and sentences.
+def recommend(
+    candidates: Sequence[Candidate], everywhere: Sequence[Result], question: Question
+) -> list[tuple[str, str]]:
+    """Titles and sentences, the answer first.
 
     Args:
-        options: in the order of `rank`.
-        everywhere: cells of the task at any speed.
+        candidates: in the order of `candidates.rank`.
+        everywhere: results of the task at any speed.
+        question: what is asked for.
     """
-    able = [option for option in options if option.rate_hz >= args.control_hz]
-    known = [option for option in able if option.believed]
-    enough = [option for option in known if meets(option, args) == "enough"]
-    maybe = [option for option in known if meets(option, args) == "cannot tell"]
-    wanted = f"{args.min_success:.0%}"
+    if not any(candidate.interpolated for candidate in candidates):
+        return [("answer", _nothing(candidates, everywhere, question))]
+    able = [candidate for candidate in candidates if candidate.rate_hz >= question.control_hz]
+    known = [candidate for candidate in able if candidate.interpolated]
+    enough = [candidate for candidate in known if question.meets(candidate) == "yes"]
     if enough:
         best = enough[0]
-        ship = f"ship {best.describe()}: the whole interval is at or above {wanted}"
-        if best.at_best:
-            ship += f", if its real VL p95 stays below {_holds_until(best, args):.0f} ms: no device beats its roofline"
-        return [("answer", ship), ("margin", margin(best, args)), *flips(best, everywhere, args), *_behind(best)]
+        return [("answer", _ship(best, question)), *_margin(best, question), *_flips(best, everywhere, question),
+                *_behind(best)]  # fmt: skip
+    maybe = [candidate for candidate in known if question.meets(candidate) == "cannot tell"]
     if maybe:
         best = maybe[0]
-        assert best.believed
-        said = f"cannot tell: {best.describe()} may be above or below {wanted}"
-        more = needed(best.believed.success.estimate, args.min_success)
-        how = "; no number of episodes tells so close a rate"
-        if best.believed.how != "at":
-            how = "; only other latencies were measured: measure it at this one"
-        elif more:
-            how = f"; about {more} episodes would tell with a chance of {POWER:.0%}, if that is its rate"
-        return [("answer", said + how), ("margin", margin(best, args)), *_behind(best)]
-    if not options or not any(option.believed for option in options):
-        return [("answer", _nothing(options, everywhere, args))]
+        return [("answer", _perhaps(best, question)), *_margin(best, question), *_behind(best)]
+    return _none(candidates, able, question)
+
+
+def _ship(best: Candidate, question: Question) -> str:
+    said = f"ship {best.describe()}: the whole interval is at or above {question.wanted}"
+    if not best.at_best:
+        return said
+    assert best.interpolated
+    fall = cliff(best.results, question.min_success)
+    last = best.interpolated.results[-1].setting.timing.latency.charged.vl_p95_ms
+    until = max(last, (fall.low if fall else None) or 0.0)
+    return f"{said}, if its real VL p95 stays below {until:.0f} ms: no device beats its roofline"
+
+
+def _perhaps(best: Candidate, question: Question) -> str:
+    assert best.interpolated
+    said = f"cannot tell: {best.describe()} may be above or below {question.wanted}"
+    if best.interpolated.how != "at":
+        return f"{said}; only other latencies were measured: measure it at this one"
+    more = needed(best.interpolated.success.estimate, question.min_success)
+    if not more:
+        return f"{said}; its rate is too close to {question.wanted} for any number of episodes"
+    return f"{said}; about {more} episodes would decide with a chance of {POWER:.0%}, if that is its rate"
+
+
+def _none(candidates: Sequence[Candidate], able: Sequence[Candidate], question: Question) -> list[tuple[str, str]]:
+    """No candidate that keeps up is good enough, as far as it was measured."""
     if not able:
-        best = max(options, key=lambda option: option.rate_hz)
-        return [("answer", f"none: no measured configuration keeps {args.control_hz:g} Hz; {best.name} is the fastest")]
-    unknown = [option.name for option in able if not option.believed]
-    below = f"the best that keeps up is {known[0].describe()}, below {wanted}" if known else "nothing else keeps up"
+        fastest = max(candidates, key=lambda candidate: candidate.rate_hz).name
+        said = f"none: no measured configuration keeps {question.control_hz:g} Hz; {fastest} is the fastest"
+        return [("answer", said)]
+    known = [candidate for candidate in able if candidate.interpolated]
+    unknown = [candidate.name for candidate in able if not candidate.interpolated]
+    below = "nothing else keeps up"
+    if known:
+        below = f"the best that keeps up is {known[0].describe()}, below {question.wanted}"
+    said = f"none: {below}"
     if unknown:
-        said = f"cannot tell: {below}, but {'; '.join(unknown)} was measured at shorter latencies only"
-        return [("answer", said), *(_behind(known[0]) if known else ())]
-    return [("answer", f"none: {below}"), *_behind(known[0])]
+        were = "was" if len(unknown) == 1 else "were"
+        said = f"cannot tell: {below}, but {'; '.join(unknown)} {were} measured at shorter latencies only"
+    return [("answer", said), *(_behind(known[0]) if known else [])]
 
 
-def _holds_until(option: Option, args: "Args") -> float:
-    """The greatest VL p95 [ms] at which the option is known to be good enough."""
-    assert option.believed
-    fall = cliff(option.cells, args.min_success)
-    return max(option.believed.cells[-1].charged.vl_p95_ms, (fall.low if fall else None) or 0.0)
+def _nothing(candidates: Sequence[Candidate], everywhere: Sequence[Result], question: Question) -> str:
+    if candidates:
+        return "cannot tell: all configurations were measured only at shorter latencies than this device has"
+    speeds = sorted({result.setting.speed for result in everywhere if result.setting.speed is not None})
+    there = f" (measured speeds: {', '.join(f'{speed:g}' for speed in speeds)})" if speeds else ""
+    return (
+        f"cannot tell: nothing is measured on {question.place} at {question.control_hz:g} Hz in {question.cells}{there}"
+    )
 
 
-def _nothing(options: Sequence[Option], everywhere: Sequence[Measured], args: "Args") -> str:
-    speeds = sorted({cell.setting["speed"] for cell in everywhere if cell.setting["speed"] is not None})
-    there = f" (its measured speeds are {', '.join(f'{speed:g}' for speed in speeds)})" if speeds else ""
-    if options:
-        return "cannot tell: every configuration was measured at shorter latencies than this device's only"
-    where = args.task if args.speed is None else f"{args.task} at {args.speed:g} m/s"
-    return f"cannot tell: nothing is measured on {where} at {args.control_hz:g} Hz in {args.cells}{there}"
-
-
-def meets(option: Option, args: "Args") -> str:
-    """Whether its success is enough: enough, too little, cannot tell."""
-    assert option.believed
-    success = option.believed.success
-    if success.low >= args.min_success:
-        return "enough"
-    return "too little" if success.high < args.min_success else "cannot tell"
-
-
-def margin(option: Option, args: "Args") -> str:
-    """How far the option is from where its success falls below what is asked for."""
-    fall = cliff(option.cells, args.min_success)
+def _margin(candidate: Candidate, question: Question) -> list[tuple[str, str]]:
+    """How far the candidate is from where its success falls below what is asked for."""
+    fall = cliff(candidate.results, question.min_success)
     if fall is None:
-        return "not measured: this configuration has cells at one latency only"
-    here = f"this device takes {option.charged.vl_p95_ms:.0f} ms{' at best' * option.at_best}"
+        return [("margin", "not measured: this configuration has cells at one latency only")]
+    here = f"this device takes {candidate.charged.vl_p95_ms:.0f} ms{' at best' * candidate.at_best}"
     if fall.low is None and fall.high is None:
-        return f"cannot tell where success falls below {args.min_success:.0%}; {here}"
-    if fall.low == fall.fastest:
-        return f"holds at all tested VL p95, up to {fall.fastest:.0f} ms; {here}"
-    if fall.high == fall.slowest:
-        return f"fails at all tested VL p95, from {fall.slowest:.0f} ms on; {here}"
-    holds = f"holds until VL p95 is {fall.low:.0f} ms" if fall.low is not None else "cannot tell until where it holds"
-    fails = f"fails from {fall.high:.0f} ms on" if fall.high is not None else "cannot tell from where on it fails"
-    return f"{holds}, {fails}; {here}"
+        said = f"cannot tell where success falls below {question.wanted}"
+    elif fall.low == fall.fastest:
+        said = f"success holds at every tested VL p95, up to {fall.fastest:.0f} ms"
+    elif fall.high == fall.slowest:
+        said = f"success fails at every tested VL p95, from {fall.slowest:.0f} ms on"
+    else:
+        holds = "cannot tell up to which VL p95 success holds"
+        if fall.low is not None:
+            holds = f"success holds up to a VL p95 of {fall.low:.0f} ms"
+        fails = f"it fails from {fall.high:.0f} ms on" if fall.high is not None else "cannot tell from where it fails"
+        said = f"{holds}, {fails}"
+    return [("margin", f"{said}; {here}")]
 
 
-def flips(option: Option, everywhere: Sequence[Measured], args: "Args") -> list[tuple[str, str]]:
+def _flips(candidate: Candidate, everywhere: Sequence[Result], question: Question) -> list[tuple[str, str]]:
     """What would change the answer, as far as it is measured."""
-    assert option.believed
+    assert candidate.interpolated
     found = []
-    fall = cliff(option.cells, args.min_success)
+    fall = cliff(candidate.results, question.min_success)
     if fall and fall.low is not None and fall.low < fall.fastest:
         found.append(f"a VL p95 above {fall.low:.0f} ms")
-    found.append(f"--min-success above {math.floor(100 * option.believed.success.low) / 100:.2f}")
-    if math.isfinite(option.rate_hz):
-        found.append(f"--control-hz above {option.rate_hz:.3g}, which it does not keep")
-    same = [cell for cell in everywhere if cell.configuration == option.cells[0].configuration]
-    for speed in sorted({cell.setting["speed"] for cell in same} - {None, args.speed}):
-        there = believe([cell for cell in same if cell.setting["speed"] == speed], option.charged)
-        if there and there.success.high < args.min_success:
+    found.append(f"--min-success above {math.floor(100 * candidate.interpolated.success.low) / 100:.2f}")
+    if math.isfinite(candidate.rate_hz):
+        found.append(f"--control-hz above {candidate.rate_hz:.3g}, which it does not keep")
+    speeds: dict[float, list[Result]] = {}
+    wanted = replace(candidate.results[0].configuration, speed=None)
+    for result in everywhere:
+        speed = result.setting.speed
+        if speed not in (None, question.speed) and replace(result.configuration, speed=None) == wanted:
+            speeds.setdefault(speed, []).append(result)
+    for speed, results in sorted(speeds.items()):
+        there = interpolate(results, candidate.charged)
+        if there and there.success.high < question.min_success:
             found.append(f"--speed {speed:g}, where success is {rate(there.success)}")
             break
     return [("flips", "; ".join(found))]
 
 
-def _behind(option: Option) -> list[tuple[str, str]]:
+def _behind(candidate: Candidate) -> list[tuple[str, str]]:
     """Where the figures come from."""
-    assert option.believed
-    cells = option.believed.cells
-    policies = ", ".join(dict.fromkeys(policy_line(cell.policy) for cell in cells))
-    said = f"success is that of {policies}; latency is {option.provenance}"
-    heads = sorted({cell.charged.head_ms for cell in cells})
-    if any(not math.isclose(head, option.charged.head_ms, rel_tol=0.1) for head in heads):
+    assert candidate.interpolated
+    results = candidate.interpolated.results
+    said = f"success is that of {policy_lines(results)}; latency is {candidate.source}"
+    heads = sorted({result.setting.timing.latency.head_ms for result in results})
+    if any(not math.isclose(head, candidate.charged.head_ms, rel_tol=0.1) for head in heads):
         measured = " and ".join(f"{head:g}" for head in heads)
-        said += f"; measured with a head of {measured} ms, this device takes {option.charged.head_ms:.3g}"
-    commands = " and ".join(dict.fromkeys(cell.command for cell in cells))
+        said += f"; measured with a head of {measured} ms, this device takes {candidate.charged.head_ms:.3g}"
+    commands = " and ".join(dict.fromkeys(result.origin.command for result in results if result.origin))
     return [("behind", said), ("cells", f"measured by {commands}")]
 
 
@@ -158,3 +177,56 @@ def needed(estimate: float, least: float) -> int | None:
         middle = (low + high) // 2
         low, high = (low, middle) if clears(middle) else (middle, high)
     return high
+
+
+def table(
+    candidates: Sequence[Candidate], beaten: Sequence[int | None], question: Question
+) -> tuple[list[str], list[str]]:
+    """The candidates as text: lines of the heads, and one line each.
+
+    Args:
+        candidates: in the order of `candidates.rank`, at least one.
+        beaten: as of `candidates.dominated`.
+        question: what is asked for.
+    """
+    keeps = f"keeps\n{question.control_hz:g} Hz"
+    heads = ["", "VL p95\nms", "loop\nHz", keeps, "success", f"{question.wanted}\nor more", "measured at VL p95"]
+    rows = []
+    for number, (candidate, better) in enumerate(zip(candidates, beaten, strict=True), 1):
+        more = "" if better is None else f"; dominated by {better + 1}"
+        rows.append(
+            [
+                f"{number} {candidate.name}",
+                f"{'>= ' * candidate.at_best}{candidate.charged.vl_p95_ms:.0f}",
+                f"{candidate.rate_hz:.1f}",
+                "yes" if candidate.rate_hz >= question.control_hz else "no",
+                *_success(candidate, question, more),
+            ]
+        )
+    lines = text_table(heads, rows)
+    return lines[: -len(rows)], lines[-len(rows) :]
+
+
+def _success(candidate: Candidate, question: Question, more: str) -> tuple[str, str, str]:
+    if candidate.interpolated is None:
+        ms = sorted(result.setting.timing.latency.charged.vl_p95_ms for result in candidate.results)
+        where = f"{ms[0]:.0f} to {ms[-1]:.0f}" if ms[0] < ms[-1] else f"{ms[0]:.0f}"
+        return "not measured", "cannot tell", f"only {where} ms"
+    enough = question.meets(candidate)
+    at_best = " at best" * (candidate.at_best and enough == "yes")
+    return rate(candidate.interpolated.success), enough + at_best, candidate.interpolated.describe() + more
+
+
+def what_to_measure(question: Question) -> str:
+    """The command to type where nothing is measured."""
+    asked = [name for name in presets() if any(map(question.suits, _settings(name)))]
+    if not asked:
+        return "no sweep that ships measures this; write one (docs/usage.md) for python experiments/sweep.py"
+    return f"python experiments/sweep.py {asked[0]}" + (f" (or {', '.join(asked[1:])})" if asked[1:] else "")
+
+
+def _settings(preset: str) -> tuple[Setting, ...]:
+    try:
+        return read_plan(preset).settings
+    except UsageError:  # it is of policies that are not here
+        return ()

@@ -5,9 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from vlatency.agent.realtime.cost.latency import NoLatency
+from vlatency.agent.realtime.servers import Servers, Shared
+from vlatency.agent.realtime.timing import Latency, Timing
 from vlatency.experiments.analysis.late_or_wrong import Split
 from vlatency.experiments.analysis.paired import Interval, Paired, wilson
-from vlatency.experiments.evaluation.run_folder import Row
+from vlatency.experiments.evaluation.rows_file import Row
 from vlatency.experiments.evaluation.setting import Setting
 from vlatency.experiments.sweeps.plan import Place, Plan
 from vlatency.experiments.sweeps.verdicts import Rows, letters, splits, used, verdicts
@@ -56,7 +59,7 @@ class Result:
         success: rate with its interval; None if n is 0.
         against: compared with the reference arm on shared seeds; None for the reference itself, and where that has no
             episodes.
-        letters: arms of a place that share one cannot be told apart; None where they were not computed.
+        letters: arms of a place that share one do not differ significantly; None where they were not computed.
         split: how the change against the reference divides into late and wrong, if the sweep asked.
         feature_age_ms_p50: median over episodes of the median age of the features at the control ticks [ms], so that a
             long failure weighs no more than a quick success.
@@ -106,14 +109,14 @@ class Result:
 
     @property
     def loop_ms(self) -> float | None:
-        """What a control tick waits for [ms]: encoder and head in sync, the head in async, nothing in pause."""
-        latency = self.setting.timing.latency
-        return {"pause": None, "sync": latency.vl_ms + latency.head_ms, "async": latency.head_ms}[self.mode]
+        """What a control tick waits for, at nominal latencies [ms]; None where the world waits."""
+        timing = self.setting.timing
+        return loop_ms(timing, timing.latency.vl_ms)
 
     @property
     def rate_hz(self) -> float | None:
         """Control ticks a second that the configuration can serve [Hz]; None where nothing limits them."""
-        return 1000 / self.loop_ms if self.loop_ms else None
+        return rate_hz(self.loop_ms)
 
     @property
     def keeps_up(self) -> bool | None:
@@ -124,6 +127,11 @@ class Result:
     def verdict(self) -> str:
         """Better, worse or cannot tell, against the reference; empty for the reference itself."""
         return self.against.verdict if self.against else ""
+
+    @property
+    def configuration(self) -> Setting:
+        """The setting without its latency and its seed: equal for results that differ in those alone."""
+        return replace(self.setting, seed=0, timing=with_latency(self.setting.timing, NoLatency()))
 
     @property
     def outcomes(self) -> dict[int, bool]:
@@ -142,6 +150,36 @@ class Result:
         read = {name: _PARTS[name](value) for name in _PARTS if (value := values[name]) is not None}
         read |= {"place": tuple(values["place"].items()), "setting": Setting.from_json(values["setting"])}
         return cls(**{**values, **read})
+
+
+def with_latency(timing: Timing, latency: Latency) -> Timing:
+    """The same timing at another latency, which also says how much encoder and head on one GPU slow each other down."""
+    servers: Servers = timing.servers
+    if isinstance(servers, Shared) and servers.contention > 1:
+        servers = Shared(latency.contention)
+    return replace(timing, latency=latency, servers=servers)
+
+
+def loop_ms(timing: Timing, vl_ms: float) -> float | None:
+    """What a control tick waits for [ms]: encode and head in sync, the head in async; None in pause.
+
+    In async an encode may be running, which slows the head down where both share a GPU.
+
+    Args:
+        timing: mode, servers, and the latency of the head.
+        vl_ms: latency of an encode [ms]: its median, or a percentile to be safe.
+    """
+    head_ms = timing.latency.head_ms
+    if timing.mode == "pause":
+        return None
+    if timing.mode == "sync":
+        return vl_ms + head_ms
+    return head_ms * (timing.servers.contention if isinstance(timing.servers, Shared) else 1.0)
+
+
+def rate_hz(loop_ms: float | None) -> float | None:
+    """Control ticks a second [Hz] at so much a tick; None where nothing limits them."""
+    return 1000 / loop_ms if loop_ms else None
 
 
 def _paired(values: Mapping[str, Any]) -> Paired:

@@ -5,30 +5,45 @@ page can filter them.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
 from vlatency.experiments.analysis.paired import Interval
-from vlatency.experiments.reporting.mode_table import percent
+from vlatency.experiments.reporting.wording import rate
+from vlatency.experiments.shared.table import percent
 
 WIDTH = 360
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 14, 22, 40
+_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+_BAR, _HEAD = 38, 22
+"""Heights of a bar and of a heading [px]."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """A rate at a place on the x axis."""
+    """A rate at a place on the x axis.
+
+    Attributes:
+        arm: for filters, and as a name; may be empty.
+        x: on the axis.
+        y: success.
+        n: episodes.
+        mark: what is written in the point, such as its number.
+        strong: filled; else hollow.
+    """
 
     arm: str
     x: float
     y: Interval
     n: int
     mark: str = ""
-    """What is written in the point, such as its number."""
     strong: bool = True
-    """Filled; else hollow."""
+
+    def says(self, where: str) -> str:
+        """In words, for a tool tip."""
+        return f"{f'{self.arm}, ' * bool(self.arm)}{where}: {rate(self.y)}, n = {self.n}"
 
 
 @dataclass(frozen=True)
@@ -71,6 +86,29 @@ def _text(x: float, y: float, words: str, anchor: str = "start", class_: str | N
     return element("text", words, x=x, y=y, text_anchor=anchor, class_=class_)
 
 
+def _line(x: tuple[float, float], y: tuple[float, float], class_: str) -> Markup:
+    return element("line", x1=x[0], x2=x[1], y1=y[0], y2=y[1], class_=class_)
+
+
+def _path(points: Sequence[tuple[float, float]]) -> str:
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+
+
+def _axis_name(height: float, name: str) -> Markup:
+    return _text((_LEFT + WIDTH - _RIGHT) / 2, height - 4, name, "middle", "axis")
+
+
+def _success_axis(bottom: float) -> tuple[Callable[[float], float], list[Markup]]:
+    """Where a rate is drawn, and the grid with its labels."""
+
+    def y(share: float) -> float:
+        return bottom - (bottom - _TOP) * share
+
+    grid = [_line((_LEFT, WIDTH - _RIGHT), (y(share), y(share)), "grid") for share in _SHARES]
+    names = [f"{percent(share)} %" if share == 1 else percent(share) for share in _SHARES]
+    return y, grid + [_text(_LEFT - 6, y(share) + 4, name, "end") for share, name in zip(_SHARES, names, strict=True)]
+
+
 def curve(points: Sequence[Point], axis: str, labels: Sequence[str] = ()) -> Markup:
     """Success over a number, with a band of the 95 % intervals.
 
@@ -84,67 +122,55 @@ def curve(points: Sequence[Point], axis: str, labels: Sequence[str] = ()) -> Mar
     last = max(max(point.x for point in points), 1e-9)
     start = 0.5 if labels else 0.05 * last
     span = len(labels) if labels else last * 1.1
+    y, grid = _success_axis(bottom)
 
     def x(value: float) -> float:
         return _LEFT + (WIDTH - _LEFT - _RIGHT) * (value + start) / span
 
-    def y(share: float) -> float:
-        return bottom - (bottom - _TOP) * share
-
-    band = [(x(point.x), y(point.y.high)) for point in points]
-    band += [(x(point.x), y(point.y.low)) for point in reversed(points)]
-    line = [(x(point.x), y(point.y.estimate)) for point in points]
-    ticks: list[Markup] = []
-    if labels:
-        for place, label in enumerate(labels):
-            at = x(place), bottom + 14
-            turn = f"rotate(-38 {at[0]:.1f} {at[1]:.1f})"
-            ticks.append(element("text", label, x=at[0], y=at[1], text_anchor="end", transform=turn))
-    else:
-        ticks = [_text(x(value), bottom + 15, f"{value:g}", "middle") for value in _ticks(last)]
-    return _svg(
-        height,
-        f"Success over {axis}: " + "; ".join(_says(point, f"{axis} {_named(point, labels)}") for point in points),
-        *_rate_axis(y, WIDTH - _RIGHT),
-        element("polygon", points=_path(band), class_="band"),
-        element("polyline", points=_path(line), class_="line"),
-        *(
+    said = [point.says(f"{axis} {labels[int(point.x)] if labels else f'{point.x:g}'}") for point in points]
+    at = [x(point.x) for point in points]
+    band = [(here, y(point.y.high)) for here, point in zip(at, points, strict=True)]
+    band += reversed([(here, y(point.y.low)) for here, point in zip(at, points, strict=True)])
+    line = [(here, y(point.y.estimate)) for here, point in zip(at, points, strict=True)]
+    dots = []
+    for point, here, words, named in zip(points, at, said, _spaced(at, 24), strict=True):
+        value = _text(here, y(point.y.high) - 5, percent(point.y.estimate), "middle", "value")
+        dots.append(
             element(
                 "g",
-                element("title", _says(point, f"{axis} {_named(point, labels)}")),
-                element("line", x1=x(point.x), x2=x(point.x), y1=y(point.y.low), y2=y(point.y.high), class_="whisker"),
-                element("circle", cx=x(point.x), cy=y(point.y.estimate), r=4, class_="dot"),
-                *([_text(x(point.x), y(point.y.high) - 5, percent(point.y.estimate), "middle", "value")] * named),
+                element("title", words),
+                _line((here, here), (y(point.y.low), y(point.y.high)), "whisker"),
+                element("circle", cx=here, cy=y(point.y.estimate), r=4, class_="dot"),
+                *[value] * named,
                 data_arm=point.arm,
             )
-            for point, named in zip(points, _spaced([x(point.x) for point in points]), strict=True)
-        ),
+        )
+    ticks = [_text(x(value), bottom + 15, f"{value:g}", "middle") for value in _ticks(last)]
+    if labels:
+        ticks = [_turned(x(place), bottom + 14, label) for place, label in enumerate(labels)]
+    return _svg(
+        height,
+        f"Success over {axis}: {'; '.join(said)}",
+        *grid,
+        element("polygon", points=_path(band), class_="band"),
+        element("polyline", points=_path(line), class_="line"),
+        *dots,
         *ticks,
-        _text((_LEFT + WIDTH - _RIGHT) / 2, height - 3, axis, "middle", "axis"),
+        _axis_name(height, axis),
     )
 
 
-def _named(point: Point, labels: Sequence[str]) -> str:
-    return labels[int(point.x)] if labels else f"{point.x:g}"
+def _turned(x: float, y: float, words: str) -> Markup:
+    return element("text", words, x=x, y=y, text_anchor="end", transform=f"rotate(-38 {x:.1f} {y:.1f})")
 
 
-def _says(point: Point, where: str) -> str:
-    y = point.y
-    name = f"{point.arm}, {where}" if point.arm else where
-    return f"{name}: {percent(y.estimate)} % [{percent(y.low)}, {percent(y.high)}], n = {point.n}"
-
-
-def _spaced(places: Sequence[float]) -> list[bool]:
-    """Which of rising places can have a label without covering the last one's."""
-    named: list[float] = []
+def _spaced(places: Sequence[float], least: float) -> list[bool]:
+    """Which of rising places are kept so that each is `least` from the one kept before it."""
+    kept: list[float] = []
     for place in places:
-        if not named or place - named[-1] >= 24:
-            named.append(place)
-    return [place in named for place in places]
-
-
-def _path(points: Sequence[tuple[float, float]]) -> str:
-    return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+        if not kept or place - kept[-1] >= least:
+            kept.append(place)
+    return [place in kept for place in places]
 
 
 def _ticks(last: float) -> list[float]:
@@ -153,15 +179,6 @@ def _ticks(last: float) -> list[float]:
     size = 10 ** math.floor(math.log10(raw))
     step = next(size * factor for factor in (1, 2, 5, 10) if size * factor >= raw * 0.999)
     return [round(step * place, 10) for place in range(int(last / step * 1.001) + 1)]
-
-
-def _rate_axis(y: "object", right: float) -> list[Markup]:
-    assert callable(y)
-    lines = []
-    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
-        lines.append(element("line", x1=_LEFT, x2=right, y1=y(share), y2=y(share), class_="grid"))
-        lines.append(_text(_LEFT - 6, y(share) + 4, f"{percent(share)} %" if share == 1 else percent(share), "end"))
-    return lines
 
 
 def pareto(points: Sequence[Point], front: Sequence[int], wanted_hz: float) -> Markup:
@@ -173,60 +190,59 @@ def pareto(points: Sequence[Point], front: Sequence[int], wanted_hz: float) -> M
         wanted_hz: a line at the rate that is asked for.
     """
     height = 250
-    bottom = height - _BOTTOM
+    y, grid = _success_axis(height - _BOTTOM)
     rates = [point.x for point in points] + [wanted_hz]
     low, high = math.log10(min(rates)) - 0.12, math.log10(max(rates)) + 0.12
 
     def x(rate: float) -> float:
         return _LEFT + 10 + (WIDTH - _LEFT - _RIGHT - 20) * (math.log10(rate) - low) / (high - low)
 
-    def y(share: float) -> float:
-        return bottom - (bottom - _TOP) * share
-
-    ticks = [value * 10.0**power for power in range(-2, 4) for value in (1, 2, 5)]
-    ticks = [tick for tick in ticks if low <= math.log10(tick) <= high]
-    kept: list[float] = []
-    for tick in ticks:
-        if not kept or x(tick) - x(kept[-1]) > 26:
-            kept.append(tick)
-    steps: list[tuple[float, float]] = []
-    for point in sorted((points[place] for place in front), key=lambda point: point.x):
-        if steps:
-            steps.append((steps[-1][0], y(point.y.estimate)))
-        steps.append((x(point.x), y(point.y.estimate)))
     at = [(x(point.x), y(point.y.estimate)) for point in points]
-    sides = _apart(at, (_LEFT + WIDTH - _RIGHT) / 2)
+    dots, badges = [], []
+    for point, (px, py), bx in zip(points, at, _apart(at, (_LEFT + WIDTH - _RIGHT) / 2), strict=True):
+        hollow = "" if point.strong else " hollow"
+        dot = element("circle", cx=px, cy=py, r=3.5, class_="dot")
+        dots.append(element("g", _line((px, bx), (py, py), "whisker"), dot, data_arm=point.arm))
+        badges.append(
+            element(
+                "g",
+                element("title", point.says(f"{point.x:.3g} Hz")),
+                _line((px, px), (y(point.y.low), y(point.y.high)), "whisker"),
+                element("circle", cx=bx, cy=py, r=9, class_=f"badge{hollow}"),
+                _text(bx, py + 4, point.mark, "middle", f"mark{hollow}"),
+                data_arm=point.arm,
+            )
+        )
+    edge, right = x(wanted_hz), WIDTH - _RIGHT
     return _svg(
         height,
-        "Success and control rate: " + "; ".join(_says(point, f"{point.x:.3g} Hz") for point in points),
-        *_rate_axis(y, WIDTH - _RIGHT),
-        element("rect", x=x(wanted_hz), y=y(1), width=WIDTH - _RIGHT - x(wanted_hz), height=y(0) - y(1), class_="able"),
-        element("line", x1=x(wanted_hz), x2=x(wanted_hz), y1=y(1), y2=y(0), class_="wanted"),
-        _text(x(wanted_hz) + 4, y(0) - 5, f"keeps {wanted_hz:g} Hz", class_="axis"),
-        element("polyline", points=_path(steps), class_="front"),
-        *(
-            element(
-                "g",
-                element("line", x1=px, x2=bx, y1=py, y2=py, class_="whisker"),
-                element("circle", cx=px, cy=py, r=3.5, class_="dot"),
-                data_arm=point.arm,
-            )
-            for point, (px, py), bx in zip(points, at, sides, strict=True)
-        ),
-        *(
-            element(
-                "g",
-                element("title", _says(point, f"{point.x:.3g} Hz")),
-                element("line", x1=px, x2=px, y1=y(point.y.low), y2=y(point.y.high), class_="whisker"),
-                element("circle", cx=bx, cy=py, r=9, class_="badge" if point.strong else "badge hollow"),
-                _text(bx, py + 4, point.mark, "middle", "mark" if point.strong else "mark hollow"),
-                data_arm=point.arm,
-            )
-            for point, (px, py), bx in zip(points, at, sides, strict=True)
-        ),
-        *(_text(x(tick), bottom + 15, f"{tick:g}", "middle") for tick in kept),
-        _text((_LEFT + WIDTH - _RIGHT) / 2, height - 5, "control rate it can serve [Hz]", "middle", "axis"),
+        "Success and control rate: " + "; ".join(point.says(f"{point.x:.3g} Hz") for point in points),
+        *grid,
+        element("rect", x=edge, y=y(1), width=right - edge, height=y(0) - y(1), class_="able"),
+        _line((edge, edge), (y(1), y(0)), "wanted"),
+        _text(edge + 4, y(0) - 5, f"keeps {wanted_hz:g} Hz", class_="axis"),
+        element("polyline", points=_path(_steps([at[place] for place in front])), class_="front"),
+        *dots,
+        *badges,
+        *(_text(x(tick), y(0) + 15, f"{tick:g}", "middle") for tick in _decades(low, high, x)),
+        _axis_name(height, "control rate it can serve [Hz]"),
     )
+
+
+def _steps(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """A staircase through points, from the left."""
+    steps: list[tuple[float, float]] = []
+    for x, y in sorted(points):
+        steps += [(steps[-1][0], y)] if steps else []
+        steps.append((x, y))
+    return steps
+
+
+def _decades(low: float, high: float, x: Callable[[float], float]) -> list[float]:
+    """Round numbers on a logarithmic axis, as far apart as their labels need."""
+    ticks = [value * 10.0**power for power in range(-2, 4) for value in (1, 2, 5)]
+    ticks = [tick for tick in ticks if low <= math.log10(tick) <= high]
+    return [tick for tick, kept in zip(ticks, _spaced([x(tick) for tick in ticks], 26), strict=True) if kept]
 
 
 def _apart(points: list[tuple[float, float]], middle: float) -> list[float]:
@@ -239,9 +255,6 @@ def _apart(points: list[tuple[float, float]], middle: float) -> list[float]:
     return [side for side, _ in placed]
 
 
-_BAR, _HEAD = 38, 22
-
-
 def intervals_height(bars: Sequence[Bar]) -> int:
     """Height of their chart."""
     return sum(_HEAD if bar.head else _BAR for bar in bars) + 44
@@ -252,7 +265,8 @@ def intervals(bars: Sequence[Bar], low: float, high: float, axis: str, ticks: Se
 
     Args:
         bars: from the top down.
-        low, high: ends of the axis; an infinite interval ends there in an arrow.
+        low: left end of the axis; an infinite interval ends there in an arrow.
+        high: right end, likewise.
         axis: what is drawn.
         ticks: places and names on the axis; the first one is drawn as the line to compare with.
     """
@@ -262,30 +276,30 @@ def intervals(bars: Sequence[Bar], low: float, high: float, axis: str, ticks: Se
     def x(value: float) -> float:
         return 10 + (WIDTH - 20) * (min(max(value, low), high) - low) / (high - low)
 
-    drawn: list[Markup] = []
-    top = 4.0
+    drawn, top = [], 4.0
     for bar in bars:
-        if bar.head:
-            drawn.append(element("g", _text(8, top + 16, bar.label, class_="head"), data_arm=bar.arm))
-            top += _HEAD
-            continue
-        parts = [_text(16, top + 14, bar.label), _text(WIDTH - 10, top + 14, bar.says, "end", "value")]
-        if bar.interval is not None:
-            y, i = top + 26, bar.interval
-            parts.append(element("line", x1=x(i.low), x2=x(i.high), y1=y, y2=y, class_=f"range {bar.kind}"))
-            parts += [_arrow(x(low), y, 1, bar.kind)] if i.low == -math.inf else []
-            parts += [_arrow(x(high), y, -1, bar.kind)] if i.high == math.inf else []
-            if math.isfinite(i.estimate):
-                parts.append(element("circle", cx=x(i.estimate), cy=y, r=5, class_=f"point {bar.kind}"))
-        drawn.append(element("g", *parts, data_arm=bar.arm))
-        top += _BAR
+        drawn.append(element("g", *_bar(bar, top, x), data_arm=bar.arm))
+        top += _HEAD if bar.head else _BAR
     grid = []
     for place, (value, name) in enumerate(ticks):
-        class_ = "grid zero" if place == 0 else "grid"
-        grid.append(element("line", x1=x(value), x2=x(value), y1=4, y2=bottom, class_=class_))
+        grid.append(_line((x(value), x(value)), (4, bottom), "grid" if place else "grid zero"))
         grid.append(_text(min(max(x(value), 18), WIDTH - 18), bottom + 15, name, "middle"))
     says = "; ".join(f"{bar.label} {bar.says}".strip() for bar in bars)
     return _svg(height, f"{axis}: {says}", *grid, *drawn, _text(WIDTH / 2, height - 4, axis, "middle", "axis"))
+
+
+def _bar(bar: Bar, top: float, x: Callable[[float], float]) -> list[Markup]:
+    if bar.head:
+        return [_text(8, top + 16, bar.label, class_="head")]
+    parts = [_text(16, top + 14, bar.label), _text(WIDTH - 10, top + 14, bar.says, "end", "value")]
+    if bar.interval is not None:
+        y, (left, right) = top + 26, (x(bar.interval.low), x(bar.interval.high))
+        parts.append(_line((left, right), (y, y), f"range {bar.kind}"))
+        parts += [_arrow(left, y, 1, bar.kind)] if bar.interval.low == -math.inf else []
+        parts += [_arrow(right, y, -1, bar.kind)] if bar.interval.high == math.inf else []
+        if math.isfinite(bar.interval.estimate):
+            parts.append(element("circle", cx=x(bar.interval.estimate), cy=y, r=5, class_=f"point {bar.kind}"))
+    return parts
 
 
 def _arrow(x: float, y: float, way: int, kind: str) -> Markup:
@@ -301,8 +315,8 @@ def strip(success: Interval) -> Markup:
 
     return element(
         "svg",
-        element("line", x1=x(0), x2=x(1), y1=6, y2=6, class_="grid"),
-        element("line", x1=x(success.low), x2=x(success.high), y1=6, y2=6, class_="range unknown"),
+        _line((x(0), x(1)), (6, 6), "grid"),
+        _line((x(success.low), x(success.high)), (6, 6), "range unknown"),
         element("circle", cx=x(success.estimate), cy=6, r=4, class_="dot"),
         viewBox="0 0 120 12",
         class_="strip",

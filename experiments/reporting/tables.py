@@ -1,65 +1,78 @@
-"""The note's table with our columns, as rows for a page, and as Markdown, CSV and LaTeX."""
+"""The table of a report, one line an arm and one column a place: for the page, and as Markdown, CSV and LaTeX."""
 
 import csv
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from vlatency.experiments.reporting.headline import Answer, rate
-from vlatency.experiments.reporting.mode_table import difference, milliseconds, outcome
-from vlatency.experiments.reporting.run_summary import features, policy_line
-from vlatency.experiments.reporting.study import Shown, Study
-from vlatency.experiments.sweeps.plan import show
+from vlatency.experiments.reporting.headline import Answer
+from vlatency.experiments.reporting.result import Result
+from vlatency.experiments.reporting.summary import Summary
+from vlatency.experiments.reporting.summary_text import drawn_by
+from vlatency.experiments.reporting.wording import (
+    NOT_MEASURED,
+    assumptions,
+    comparison,
+    features,
+    policy_line,
+    rate,
+)
+from vlatency.experiments.shared.table import markdown_table, milliseconds
+from vlatency.experiments.sweeps.plan import Place, show
 
-NO_FIGURE = "not measured"
 COLUMNS = (
-    "study", "place", "task", "arm", "mode", "cameras", "width", "height", "encoding", "reuse", "k", "n", "success",
-    "ci_low", "ci_high", "vl_ms", "loop_ms", "fps", "control_hz", "keeps_up", "difference", "difference_low",
-    "difference_high", "p_holm", "verdict", "letters", "break_even", "break_even_low",
+    "study", "place", "task", "arm", "mode", "cameras", "width", "height", "encoding", "reuse", "servers", "k", "n",
+    "success", "ci_low", "ci_high", "vl_ms", "loop_ms", "fps", "control_hz", "keeps_up", "difference",
+    "difference_low", "difference_high", "p_holm", "verdict", "letters", "break_even", "break_even_low",
     "break_even_high", "latency", "policy", "stand_in", "command",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Line:
-    """An arm: its pace, and its cell in each place."""
+    """An arm: what it is, its pace, its break-evens, and its result in each place."""
 
     number: int
     arm: str
     features: str
-    vl_ms: str
-    loop_ms: str
-    fps: str
+    pace: tuple[str, ...]
     keeps_up: str
-    cells: tuple[Shown, ...]
+    falls: tuple[str, ...]
+    results: tuple[Result, ...]
 
 
-def lines(study: Study) -> list[Line]:
+def heads(summary: Summary) -> list[str]:
+    """Names of the columns."""
+    keeps = f"keeps {summary.control_hz:g} Hz"
+    falls = [f"break-even {summary.load}" + f", {show(rest)}" * (len(_rests(summary)) > 1) for rest in _rests(summary)]
+    return ["configuration", "VL ms", "loop ms", "loop Hz", keeps, *falls, *map(show, summary.plan.places)]
+
+
+def lines(summary: Summary) -> list[Line]:
     """One an arm; figures that differ between places are given from the least to the greatest."""
-    found = []
-    for number, arm in enumerate(study.arms, 1):
-        cells = study.of_arm(arm)
-        if not cells:
-            continue
-        paced = [cell for cell in cells if cell.loop_ms is not None]
-        keeps = {cell.keeps_up for cell in cells}
-        found.append(
-            Line(
-                number=number,
-                arm=arm,
-                features=features(cells[0].setting, cells[0].mode),
-                vl_ms=_span([milliseconds(cell.vl_ms) for cell in cells]),
-                loop_ms=_span([milliseconds(cell.loop_ms) for cell in paced]) if paced else "world waits",
-                fps=_span([f"{cell.rate_hz:.3g}" for cell in paced if cell.rate_hz]) if paced else "-",
-                keeps_up="world waits" if None in keeps else " / ".join(sorted(_yes(bool(each)) for each in keeps)),
-                cells=tuple(cells),
-            )
-        )
-    return found
+    return [_line(summary, number, arm) for number, arm in enumerate(summary.plan.arms, 1)]
 
 
-def _yes(flag: bool) -> str:
-    return "yes" if flag else "no"
+def _line(summary: Summary, number: int, arm: str) -> Line:
+    results = summary.of_arm(arm)
+    loops = [milliseconds(result.loop_ms) for result in results if result.loop_ms is not None]
+    rates = [f"{result.rate_hz:.3g}" for result in results if result.rate_hz]
+    keeps = {result.keeps_up for result in results}
+    falls = [summary.falls.get((rest, arm)) for rest in _rests(summary)]
+    return Line(
+        number=number,
+        arm=arm,
+        features=features(results[0].setting),
+        pace=(_span([milliseconds(result.vl_ms) for result in results]), _span(loops), _span(rates)),
+        keeps_up="world waits" if None in keeps else " / ".join(sorted("yes" if each else "no" for each in keeps)),
+        falls=tuple(fall.describe() if fall else "" for fall in falls),
+        results=tuple(results),
+    )
+
+
+def _rests(summary: Summary) -> list[Place]:
+    """The places, apart from the load: each has a break-even."""
+    return list(dict.fromkeys(rest for rest, _ in summary.falls))
 
 
 def _span(figures: Sequence[str]) -> str:
@@ -67,152 +80,104 @@ def _span(figures: Sequence[str]) -> str:
     return each[0] if len(each) == 1 else f"{each[0]} to {each[-1]}" if each else "-"
 
 
-def verdict(cell: Shown) -> str:
-    """In a word, against the reference; nothing for the reference itself."""
-    if cell.against is None:
-        return ""
-    if not cell.against.significant:
-        return "cannot tell"
-    return "better" if cell.against.difference.estimate > 0 else "worse"
-
-
-def heads(study: Study) -> list[str]:
-    """Names of the columns."""
-    hertz = f"{study.cells[0].setting['control_hz']:g} Hz possible?" if study.cells else "keeps up?"
-    places = [show(where) for where in study.places]
-    return ["configuration", "VL ms", "total ms", "FPS", hertz, *fall_heads(study), *places]
-
-
-def fall_heads(study: Study) -> list[str]:
-    """Names of the columns of break-evens: one a place, apart from the load."""
-    rests = dict.fromkeys(rest for rest, _, _ in study.falls)
-    return [f"break-even {study.load}" + (f", {show(rest)}" if len(rests) > 1 else "") for rest in rests]
-
-
-def falls(study: Study, arm: str) -> list[str]:
-    """The break-evens of an arm, one a column of `fall_heads`."""
-    found = {(rest, name): fall.describe() for rest, name, fall in study.falls}
-    return [found.get((rest, arm), "") for rest in dict.fromkeys(rest for rest, _, _ in study.falls)]
-
-
-def wide(study: Study) -> list[list[str]]:
+def wide(summary: Summary) -> list[list[str]]:
     """The table in text."""
-    rows = []
-    for line in lines(study):
-        row = [line.arm, line.vl_ms, line.loop_ms, line.fps, line.keeps_up, *falls(study, line.arm)]
-        for where in study.places:
-            cell = study.cell(where, line.arm)
-            row.append(_in_text(cell) if cell and cell.success else NO_FIGURE)
-        rows.append(row)
-    return rows
+    return [[line.arm, *line.pace, line.keeps_up, *line.falls, *map(_in_text, line.results)] for line in lines(summary)]
 
 
-def _in_text(cell: Shown) -> str:
-    assert cell.success
-    return f"{rate(cell.success)} {cell.k}/{cell.n}" + (f" {verdict(cell)}" if cell.against else "")
+def _in_text(result: Result) -> str:
+    if not result.success:
+        return NOT_MEASURED
+    return f"{rate(result.success)} {result.k}/{result.n} {result.verdict}".strip()
 
 
-def notes(study: Study) -> list[str]:
+def notes(summary: Summary) -> list[str]:
     """What has to stand beside every figure."""
-    policies = ", ".join(map(policy_line, study.policies)) or NO_FIGURE
-    stand_in = any(policy["stand_in"] for policy in study.policies)
+    stand_in = any(result.origin.policy.stand_in for result in summary.results if result.origin)
+    letters = any(result.letters for result in summary.results)
+    looks = f", up to {summary.plan.looks} looks (p-values allow for them)" * (summary.plan.looks > 1)
     return [
-        f"Success is that of {policies}"
-        + ("; Qwen2.5-VL-3B itself was not run. Latencies are those of the clock below." if stand_in else "."),
-        f"Latency: {', '.join(study.latencies) or NO_FIGURE}.",
-        "VL ms is one encode; total ms is what a control tick waits for: encode and head in sync, the head in async.",
-        f"Intervals are Wilson's at 95 %, those of differences Newcombe's, each by itself. {_comparisons(study)}",
-        f"{study.drawn_by}.",
+        f"Assumes: {assumptions(summary.results)}.",
+        *["Success is that of the small stand-in; Qwen2.5-VL-3B itself was not run."] * stand_in,
+        "VL ms: one encode. Loop ms: what a control tick waits for, encode and head in sync, the head in async.",
+        "Intervals: Wilson, 95 %; of differences Newcombe, each at 95 % by itself.",
+        f"Verdicts against {summary.reference}: exact McNemar on shared seeds, Holm over the study{looks}.",
+        *["Arms that share a letter do not differ significantly."] * letters,
+        f"D{drawn_by(summary)[1:]}.",
     ]
 
 
-def _comparisons(study: Study) -> str:
-    how = f"Verdicts against {study.arms[0]}: exact McNemar on shared seeds"
-    if study.looks > 1:
-        return f"{how}, Holm over the study, looked at up to {study.looks} times (p-values allow for that)."
-    said = f"{how}, Holm over the study."
-    return said + " Arms that share a letter cannot be told apart." * any(cell.letters for cell in study.cells)
-
-
-def markdown(studies: Iterable[tuple[Study, Answer]]) -> str:
+def markdown(studies: Iterable[tuple[Summary, Answer]]) -> str:
     """All tables, each after its answer."""
     text: list[str] = []
-    for study, answer in studies:
-        head = heads(study)
-        text += [f"# {_cell(study.name)}", "", f"**{_cell(answer.short)}.** {_cell(answer.sentence)}", ""]
-        text += [f"| {' | '.join(map(_cell, head))} |", f"| --- |{' ---: |' * (len(head) - 1)}"]
-        text += [f"| {' | '.join(map(_cell, row))} |" for row in wide(study)]
-        text += ["", *(f"- {_cell(line)}" for line in (*_differences(study), *notes(study)))]
-        text += ["", f"    {study.command}", ""]
+    for summary, answer in studies:
+        text += [f"# {_escaped(summary.plan.name)}", ""]
+        text += [f"**{_escaped(answer.short)}.** {_escaped(answer.sentence)}", ""]
+        text += markdown_table([*map(_escaped, heads(summary))], [[*map(_escaped, row)] for row in wide(summary)])
+        text += ["", *(f"- {_escaped(line)}" for line in (*_comparisons(summary), *notes(summary)))]
+        text += ["", f"    {summary.command}", ""]
     return "\n".join(text)
 
 
-def _differences(study: Study) -> list[str]:
+def _comparisons(summary: Summary) -> list[str]:
     return [
-        f"{cell.arm} against {study.arms[0]}, {show(cell.where)}: {outcome(cell.against)}"
-        for cell in study.cells
-        if cell.against
+        f"{result.arm} against {summary.reference}, {show(result.place)}: {comparison(result.against)}"
+        for result in summary.results
+        if result.against
     ]
 
 
-def _cell(text: str) -> str:
+def _escaped(text: str) -> str:
     return text.replace("|", "\\|").replace("<", "&lt;")
 
 
-def as_csv(studies: Iterable[Study]) -> str:
-    """A row a cell, all studies in one table; what was not measured stays empty."""
+def as_csv(summaries: Iterable[Summary]) -> str:
+    """A row a result, all studies in one table; what was not measured stays empty."""
     file = io.StringIO()
     writer = csv.DictWriter(file, COLUMNS, lineterminator="\n", restval="")
     writer.writeheader()
-    for study in studies:
-        for cell in study.cells:
-            writer.writerow(_record(study, cell) | _fall(study, cell))
+    for summary in summaries:
+        for result in summary.results:
+            writer.writerow(_record(summary, result))
     return file.getvalue()
 
 
-def _record(study: Study, cell: Shown) -> dict[str, object]:
-    o = cell.setting["optimization"]
+def _record(summary: Summary, result: Result) -> dict[str, object]:
+    setting, o = result.setting, result.setting.optimization
     record: dict[str, object] = {
-        "study": study.name, "place": show(cell.where), "task": cell.task, "arm": cell.arm, "mode": cell.mode,
-        "cameras": " ".join(o["cameras"]), "width": o["width"], "height": o["height"], "encoding": o["encoding"],
-        "reuse": cell.setting["reuse"], "k": cell.k, "n": cell.n, "vl_ms": cell.vl_ms, "loop_ms": cell.loop_ms,
-        "fps": cell.rate_hz, "control_hz": cell.setting["control_hz"], "keeps_up": cell.keeps_up,
-        "letters": cell.letters, "latency": cell.latency, "verdict": verdict(cell), "command": study.command,
+        "study": summary.plan.name, "place": show(result.place), "task": result.task, "arm": result.arm,
+        "mode": result.mode, "cameras": " ".join(o.cameras), "width": o.width, "height": o.height,
+        "encoding": o.encoding, "reuse": setting.timing.reuse, "servers": setting.timing.servers, "k": result.k,
+        "n": result.n, "vl_ms": result.vl_ms, "loop_ms": result.loop_ms, "fps": result.rate_hz,
+        "control_hz": setting.timing.control_hz, "keeps_up": result.keeps_up, "letters": result.letters,
+        "verdict": result.verdict, "command": summary.command,
     }  # fmt: skip
-    if cell.success:
-        record |= {"success": cell.success.estimate, "ci_low": cell.success.low, "ci_high": cell.success.high}
-    if cell.against:
-        d = cell.against.difference
+    if result.success:
+        record |= {"success": result.success.estimate, "ci_low": result.success.low, "ci_high": result.success.high}
+    if result.against:
+        d = result.against.difference
         record |= {"difference": d.estimate, "difference_low": d.low, "difference_high": d.high}
-        record["p_holm"] = cell.against.p_value
-    if cell.policy:
-        record |= {"policy": policy_line(cell.policy), "stand_in": cell.policy["stand_in"]}
+        record["p_holm"] = result.against.p_value
+    if result.origin:
+        record |= {"latency": result.origin.latency, "policy": policy_line(result.origin.policy)}
+        record["stand_in"] = result.origin.policy.stand_in
+    for (rest, arm), fall in summary.falls.items():
+        if arm == result.arm and set(rest) <= set(result.place):
+            record |= {"break_even": fall.estimate, "break_even_low": fall.low, "break_even_high": fall.high}
     return record
 
 
-def _fall(study: Study, cell: Shown) -> dict[str, object]:
-    """The break-even of the cell's arm and place; empty where there is none, or where it goes on beyond the tested."""
-    for rest, arm, fall in study.falls:
-        if arm == cell.arm and set(rest) <= set(cell.where):
-            return {"break_even": fall.estimate, "break_even_low": fall.low, "break_even_high": fall.high}
-    return {}
-
-
-def latex(studies: Iterable[Study]) -> str:
+def latex(summaries: Iterable[Summary]) -> str:
     """A `tabular` a study, for the package booktabs."""
     text: list[str] = []
-    for study in studies:
-        head = heads(study)
-        text += [f"% {_comment(study.command)}", *(f"% {_comment(note)}" for note in notes(study))]
+    for summary in summaries:
+        head = heads(summary)
+        text += [f"% {' '.join(line.split())}" for line in (summary.command, *notes(summary))]
         text += [f"\\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}", "\\toprule"]
         text += [f"{' & '.join(map(_tex, head))} \\\\", "\\midrule"]
-        text += [f"{' & '.join(map(_tex, row))} \\\\" for row in wide(study)]
+        text += [f"{' & '.join(map(_tex, row))} \\\\" for row in wide(summary)]
         text += ["\\bottomrule", "\\end{tabular}", ""]
     return "\n".join(text)
-
-
-def _comment(text: str) -> str:
-    return " ".join(text.split())
 
 
 _TEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
@@ -221,13 +186,3 @@ _TEX |= {sign: f"\\{sign}" for sign in "&%$#_{}"} | {"<": "$<$", ">": "$>$", "["
 
 def _tex(text: str) -> str:
     return "".join(_TEX.get(sign, sign) for sign in text)
-
-
-def said(cell: Shown) -> str:
-    """The comparison of a cell in full, for a tool tip."""
-    return outcome(cell.against) if cell.against else ""
-
-
-def changed(cell: Shown) -> str:
-    """The comparison of a cell in short, such as "-10 points [-31, +9]"."""
-    return difference(cell.against.difference, " points") if cell.against else ""

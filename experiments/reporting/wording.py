@@ -1,16 +1,20 @@
 """How settings, policies and comparisons are put into words, the same in every table, page and summary."""
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
 from vlatency.agent.optimization import unusual
 from vlatency.agent.realtime.robot_timing import RobotTiming
+from vlatency.agent.realtime.servers import Servers, Shared
 from vlatency.agent.realtime.timing import Timing
 from vlatency.experiments.analysis.late_or_wrong import Split
 from vlatency.experiments.analysis.paired import Interval, Paired
 from vlatency.experiments.evaluation.setting import Setting
-from vlatency.experiments.reporting.result import Policy
+from vlatency.experiments.reporting.result import Policy, Result
 from vlatency.experiments.shared.table import percent, points
+
+NOT_MEASURED = "not measured"
 
 
 def rate(success: Interval) -> str:
@@ -90,3 +94,41 @@ def policy_line(policy: Policy) -> str:
     """The policy in a few words."""
     size = f"{policy.parameters / 1e6:.1f} M"
     return f"{Path(policy.folder).name} ({size}{', stand-in for Qwen2.5-VL-3B' * policy.stand_in})"
+
+
+def policy_lines(results: Iterable[Result]) -> str:
+    """The policies that were evaluated, each once."""
+    found = dict.fromkeys(policy_line(result.origin.policy) for result in results if result.origin)
+    return ", ".join(found) or NOT_MEASURED
+
+
+def latency_source(latency: str) -> str:
+    """Where the latencies of an `Origin` come from, without their figures, such as "orin (Jetson Orin, measured)"."""
+    source = latency.partition(": VL ")[0]
+    return f"{source} (chosen, not measured)" if source.startswith("fixed") else source
+
+
+def latency_sources(results: Iterable[Result]) -> str:
+    """Where the latencies that were charged come from, each source once."""
+    measured = [result for result in results if result.origin]
+    found = dict.fromkeys(
+        latency_source(result.origin.latency) for result in measured if result.origin and result.mode != "pause"
+    )
+    return ", ".join(found) or ("none, the world waits" if measured else NOT_MEASURED)
+
+
+def servers_line(servers: Servers) -> str:
+    """Which GPUs encoder and head are assumed to have."""
+    if not isinstance(servers, Shared):
+        return "encoder and head each on its own GPU"
+    if servers.contention > 1:
+        return f"encoder and head on one GPU (contention {servers.contention:g})"
+    return "encoder and head on one GPU, the head first"
+
+
+def assumptions(results: Iterable[Result]) -> str:
+    """What is taken for granted in every figure: whose success, which latency, which GPUs."""
+    results = list(results)
+    servers = dict.fromkeys(servers_line(result.setting.timing.servers) for result in results if result.mode != "pause")
+    said = [f"policy {policy_lines(results)}", f"latency {latency_sources(results)}", *servers]
+    return " · ".join(said)

@@ -3,18 +3,25 @@
 import math
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tests.builders.sweeps import SOFTWARE, measure_into
+from tests.builders.sweeps import SETTING, SOFTWARE, measure_into
+from vlatency.agent.realtime.cost.schema import CONTENTION
+from vlatency.agent.realtime.servers import Apart, Servers
+from vlatency.agent.realtime.timing import MODES, Mode, Timing
 from vlatency.experiments.evaluation.episodes import Job
 from vlatency.experiments.evaluation.feature_ages import HISTOGRAM, histogram
-from vlatency.experiments.evaluation.run_folder import Row
+from vlatency.experiments.evaluation.rows_file import Row
+from vlatency.experiments.evaluation.run_folder import SCHEMA, RunFolder
+from vlatency.experiments.evaluation.setting import RecordedLatency, Setting
 from vlatency.experiments.recording.video import write_frames
-from vlatency.experiments.reporting.sweep_summary import summarize_sweep
-from vlatency.experiments.reporting.sweep_summary import write_sweep as write_summary
+from vlatency.experiments.reporting.result import Result, summarize
+from vlatency.experiments.reporting.study import summarize_sweep
+from vlatency.experiments.reporting.study import write_sweep as write_summary
 from vlatency.experiments.sweeps.cell_store import Cells
 from vlatency.experiments.sweeps.filming import film_path
 from vlatency.experiments.sweeps.plan_file import make_plan
@@ -110,3 +117,69 @@ def write_films(root: Path, name: str, spec: dict[str, Any], seed: int, frames: 
         shades = np.linspace(60, 220, frames * (1 + (number == 1)))
         pictures = (np.full((52, 128, 3), shade, np.uint8) for shade in shades)
         write_frames(Path(film_path(cells.path(cell.setting), row)), pictures)
+
+
+def run_config(settings: Sequence[Setting], **change: Any) -> dict[str, Any]:
+    """The config.json of a run of three cameras at 20 episodes a mode."""
+    return {
+        "schema": SCHEMA,
+        "name": "static-3v-224-7f3a",
+        "hash": "7f3a",
+        "settings": [setting.as_json() for setting in settings],
+        "episodes": 20,
+        "command": "python experiments/run.py --views 3 --res 224",
+        "instruction": "Pick up the {colour} {shape}",
+        "camera_px": [640, 360],
+        "policy": {"folder": "assets/policies/tiny", "parameters": 2_400_000, "stand_in": True},
+        "feature_error": None,
+        "latency": settings[0].timing.latency.describe(),
+        "gl_renderer": "llvmpipe (LLVM 15.0.6, 256 bits)",
+        "machine": {"cores": 2, "platform": "Linux"},
+        "versions": {"python": "3.11.7", "vlatency": "0.1.0"},
+        "git_revision": None,
+        **change,
+    }
+
+
+def run_row(mode: str, seed: int, success: bool, age_ms: float | None, missed: int) -> Row:
+    """An episode of 40 control ticks."""
+    return {
+        "mode": mode,
+        "seed": seed,
+        "success": success,
+        "feature_age_ms_p50": age_ms,
+        "feature_age_ms_p95": None if age_ms is None else 2 * age_ms,
+        "time_to_success_s": 3.0 + (seed - 10_000) / 10 if success else None,
+        "ticks": 40,
+        "missed": missed,
+        "overruns": 0,
+        "encodes": 7,
+    }
+
+
+RUN = tuple(replace(SETTING, timing=replace(SETTING.timing, mode=mode)) for mode in MODES)
+"""The settings of a run in all modes, at a VL latency of 50 ms and 10 ms for the head."""
+RUN_ROWS = (
+    [run_row("pause", 10_000 + seed, seed != 3, 0.0, 0) for seed in range(20)]
+    + [run_row("sync", 10_000 + seed, False, 1502.8, 39) for seed in range(20)]
+    + [run_row("async", 10_000 + seed, seed not in (3, 4, 5), 96.34, 1) for seed in range(20)]
+)
+"""19, 0 and 17 of 20 succeed in pause, sync and async."""
+
+
+def write_run(
+    path: Path, rows: Sequence[Row] = RUN_ROWS, settings: Sequence[Setting] = RUN, **change: Any
+) -> RunFolder:
+    """A run folder with those episodes."""
+    run = RunFolder.create(path, run_config(settings, **change))
+    for row in rows:
+        run.append(row)
+    return run
+
+
+def cell(p95_ms: float, k: int, n: int, mode: Mode = "async", servers: Servers | None = None) -> Result:
+    """A cell of which only this matters: what its clock charged, and how many of its episodes succeeded."""
+    latency = RecordedLatency("fixed", 1.0, p95_ms, p95_ms, 11.0, CONTENTION, f"{p95_ms:g}")
+    setting = replace(SETTING, timing=Timing(mode, latency=latency, servers=servers or Apart()))
+    rows = [{"mode": mode, "seed": setting.seed + i, "success": i < k} for i in range(n)]
+    return summarize(setting, rows, run_config([setting]))

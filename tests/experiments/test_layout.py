@@ -29,8 +29,6 @@ MAY_IMPORT = {
 }
 COMMAND_LINES, MODULE_LINES, ALL_LINES = 130, 350, 9_400
 UNFINISHED = {
-    "experiments.card",
-    "experiments.recommend",
     "experiments.run",
     "experiments.sweep",
 }

@@ -10,7 +10,7 @@ import pytest
 from tests.builders.sweeps import SPEC, measured
 from vlatency.experiments.evaluation.run_folder import EPISODES
 from vlatency.experiments.reporting.result import Result
-from vlatency.experiments.reporting.sweep_summary import read_sweep, summarize_sweep, write_sweep
+from vlatency.experiments.reporting.study import read_study, summarize_sweep, write_sweep
 from vlatency.experiments.shared.files import ROOT
 from vlatency.experiments.sweeps.plan_file import make_plan
 
@@ -28,9 +28,9 @@ def test_what_a_sweep_writes_tells_which_cells_it_used(tmp_path: Path) -> None:
     cells = measured(plan, tmp_path / "cells")
     folder = write_sweep(summarize_sweep(plan, cells, "python experiments/sweep.py x"), cells)
     assert folder.parent == tmp_path and folder.name == f"sweep-x-{plan.hash[:4]}"
-    summary, again = read_sweep(folder)
+    summary = read_study(folder).summary
     assert summary.results == summarize_sweep(plan, cells, "").results and len(summary.results) == 6
-    assert all((again.path(setting) / EPISODES).is_file() for setting in summary.plan.settings)
+    assert all((cells.path(setting) / EPISODES).is_file() for setting in summary.plan.settings)
     stored = json.loads((folder / "summary.json").read_text())
     assert [Result.from_json(values) for values in stored["results"]] == list(summary.results)
     assert "task small" in (folder / "summary.md").read_text()

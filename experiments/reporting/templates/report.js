@@ -46,7 +46,7 @@ function sideBySide(figure) {
   const videos = { left: null, right: null };
   for (const side in videos) videos[side] = figure.querySelector(`[data-side=${side}]`);
   const both = Object.values(videos);
-  const sceneOf = (film) => `${film.where}, seed ${film.seed}`;
+  const sceneOf = (film) => `${film.place}, seed ${film.seed}`;
   const scenes = [...new Set(films.map(sceneOf))];
   const clock = figure.querySelector("[data-clock]");
   const fill = (select, names, chosen) => {

@@ -9,7 +9,8 @@ from tests.builders.sweeps import SOFTWARE, SPEC, Killed, episode, measure_into,
 from vlatency.experiments.evaluation.episodes import Job
 from vlatency.experiments.evaluation.rows_file import Row
 from vlatency.experiments.evaluation.run_folder import EPISODES
-from vlatency.experiments.reporting.sweep_summary import summarize_sweep
+from vlatency.experiments.reporting.study import summarize_sweep
+from vlatency.experiments.reporting.summary_text import text
 from vlatency.experiments.sweeps.cell_store import Cells
 from vlatency.experiments.sweeps.measuring import forecast, missing
 from vlatency.experiments.sweeps.plan import Plan
@@ -17,7 +18,7 @@ from vlatency.experiments.sweeps.plan_file import make_plan
 
 
 def table(plan: Plan, cells: Cells) -> list[str]:
-    return summarize_sweep(plan, cells, "").text()
+    return text(summarize_sweep(plan, cells, ""))
 
 
 def files(root: Path) -> dict[str, bytes]:

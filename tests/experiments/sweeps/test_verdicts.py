@@ -4,7 +4,8 @@ import pytest
 
 from tests.builders.sweeps import SOFTWARE, SPEC, outcomes_of, rows_of
 from vlatency.experiments.reporting.result import results
-from vlatency.experiments.reporting.summary import ARM_COLUMNS, Summary
+from vlatency.experiments.reporting.summary import Summary
+from vlatency.experiments.reporting.summary_text import text
 from vlatency.experiments.sweeps.plan import LATE, WRONG, Plan
 from vlatency.experiments.sweeps.plan_file import make_plan
 from vlatency.experiments.sweeps.verdicts import Rows, break_evens, decided, letters, splits, verdicts
@@ -12,7 +13,7 @@ from vlatency.experiments.sweeps.verdicts import Rows, break_evens, decided, let
 
 def summary(plan: Plan, rows: Rows) -> Summary:
     found = results(plan, rows, lambda setting: None)
-    return Summary(plan, found, break_evens(plan, rows), ARM_COLUMNS, "", SOFTWARE)
+    return Summary(plan, found, break_evens(plan, rows), "", SOFTWARE)
 
 
 def test_late_or_wrong_finds_what_was_put_there() -> None:
@@ -22,7 +23,7 @@ def test_late_or_wrong_finds_what_was_put_there() -> None:
     found = splits(plan, rows)
     (place,) = plan.places
     assert found[place, "1 view"].wrong.significant and not found[place, "1 view"].late.significant
-    lines = "\n".join(summary(plan, rows).text())
+    lines = "\n".join(text(summary(plan, rows)))
     assert "features worse" in lines and "-75 points" in lines
     assert [cell.part for cell in plan.cells] == ["", "", LATE, WRONG, "", LATE, WRONG]
     assert summary(plan, rows).as_json()["results"][2]["split"]["wrong"]["difference"]["estimate"] == -0.75
@@ -72,4 +73,4 @@ def test_break_even_is_taken_along_its_option() -> None:
     assert set(break_evens(plan, rows)) == {((("task", "conveyor"),), arm) for arm in plan.arms}
     never = rows_of(plan, lambda cell, number: True)
     assert {fit.describe() for fit in break_evens(plan, never).values()} == {"above 0.1"}
-    assert any("3 views, task conveyor: above 0.1" in line for line in summary(plan, never).text())
+    assert any("3 views, task conveyor: above 0.1" in line for line in text(summary(plan, never)))

@@ -1,0 +1,71 @@
+"""What is asked of the measured cells: a device, a task, and how much is good enough."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from vlatency.experiments.evaluation.options import MAX_CONTROL_HZ, MIN_CONTROL_HZ, TaskName
+from vlatency.experiments.evaluation.setting import Setting
+from vlatency.experiments.reporting.candidates import Candidate
+from vlatency.experiments.shared.command import check_range
+from vlatency.sim.errors import UsageError
+
+CELLS = Path("runs/cells")
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked for."""
+
+    device: str
+    """What charges the clock: a latency profile (name or path), a device of the roofline, or fixed:VL_MS,HEAD_MS."""
+    control_hz: float = 10.0
+    """Control ticks a second that the configuration has to serve [Hz]."""
+    min_success: float = 0.9
+    """The lowest success rate that is good enough, between 0 and 1."""
+    task: TaskName = "static"
+    """Pick task."""
+    speed: float | None = None
+    """conveyor, turntable: speed of the belt or of the rim [m/s]; cells of drawn speeds if left out."""
+    policy: str = "tiny"
+    """A policy in assets/policies, or the folder of another one; cells of others are not used."""
+    cells: Path = CELLS
+    """Folder of the measured cells."""
+
+    def check(self) -> None:
+        """UsageError unless it can be asked."""
+        from vlatency.envs.tasks import check_speed, find_task  # MuJoCo, which a help text must not wait for
+
+        check_range("control-hz", self.control_hz, MIN_CONTROL_HZ, MAX_CONTROL_HZ)
+        if not 0 < self.min_success < 1:
+            raise UsageError(f"min-success must be above 0 and below 1, not {self.min_success:g}")
+        check_speed(find_task(self.task), self.speed)
+        if self.cells != CELLS and not self.cells.is_dir():
+            raise UsageError(f"--cells: there is no folder {self.cells}; sweeps write to {CELLS}")
+
+    @property
+    def wanted(self) -> str:
+        """The lowest success that is good enough, in words."""
+        return f"{self.min_success:.0%}"
+
+    @property
+    def place(self) -> str:
+        """Task and speed, in words."""
+        return self.task if self.speed is None else f"{self.task} at {self.speed:g} m/s"
+
+    def suits(self, setting: Setting, at_speed: bool = True) -> bool:
+        """Measured where the question is asked; pause is no way to run a robot, and controls are no policies."""
+        return (
+            (setting.task, setting.timing.control_hz) == (self.task, self.control_hz)
+            and (not at_speed or setting.speed == self.speed)
+            and setting.mode != "pause"
+            and not setting.blackout
+            and not setting.swap_instruction
+        )
+
+    def meets(self, candidate: Candidate) -> str:
+        """Whether its success is enough: yes, no, cannot tell."""
+        assert candidate.interpolated
+        success = candidate.interpolated.success
+        if success.low >= self.min_success:
+            return "yes"
+        return "no" if success.high < self.min_success else "cannot tell"

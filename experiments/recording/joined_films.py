@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from vlatency.experiments.recording.video import check_frames
 from vlatency.sim.errors import UsageError
 
 ORDER = ("pause", "async", "sync")
@@ -45,10 +46,13 @@ def join_films(paths: list[Path], out: Path, width: int) -> None:
     films = [[_resize(frame, width) for frame in reader] for reader in readers]
     frames = [np.vstack([film[min(i, len(film) - 1)] for film in films]) for i in range(max(map(len, films)))]
     out.parent.mkdir(parents=True, exist_ok=True)
+    part = out.with_name(f".{out.stem}.part{out.suffix}")
     if out.suffix == ".gif":
-        _write_gif(out, frames, 1000 * stride / fps)
+        _write_gif(part, frames, 1000 * stride / fps)
     else:
-        imageio.imwrite(out, np.stack(frames), fps=fps, codec="libx264", plugin="FFMPEG", macro_block_size=2)
+        imageio.imwrite(part, np.stack(frames), fps=fps, codec="libx264", plugin="FFMPEG", macro_block_size=2)
+        check_frames(part, len(frames))
+    part.replace(out)
 
 
 def _resize(frame: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import imageio.v2 as imageio
 import numpy as np
+from imageio_ffmpeg import count_frames_and_secs
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageEnhance
 
@@ -63,7 +64,7 @@ def write_video(path: Path, film: Film, trace: EpisodeTrace, caption: Caption) -
 
 
 def write_frames(path: Path, frames: Iterable[NDArray[np.uint8]]) -> None:
-    """Write an mp4 (h264) at `FPS`, atomically.
+    """Write an mp4 (h264) at `FPS`. It gets its name only when it is whole.
 
     Args:
         path: the file.
@@ -78,15 +79,28 @@ def write_frames(path: Path, frames: Iterable[NDArray[np.uint8]]) -> None:
         part, format="FFMPEG", mode="I", fps=FPS, codec="libx264", quality=None, macro_block_size=2,
         ffmpeg_log_level="error", ffmpeg_params=["-crf", "23", "-preset", "veryfast", "-movflags", "+faststart"],
     )  # fmt: skip
+    count = 0
     try:
         for frame in frames:
             writer.append_data(frame)
+            count += 1
         writer.close()
+        check_frames(part, count)
         part.replace(path)
     except OSError:  # ffmpeg died, and its message has many lines
         with contextlib.suppress(OSError):
             part.unlink()
         raise OSError(errno.EIO, "cannot write the video (disk full?)", str(path)) from None
+
+
+def check_frames(path: Path, count: int) -> None:
+    """OSError unless a film can be read to its end and has so many frames: imageio loses ffmpeg's exit status."""
+    try:
+        found = count_frames_and_secs(path)[0]
+    except RuntimeError:
+        found = 0
+    if found != count:
+        raise OSError(errno.EIO, f"the video is cut off after {found} of {count} frames (disk full?)", str(path))
 
 
 def _frames(film: Film, trace: EpisodeTrace, caption: Caption) -> Iterator[NDArray[np.uint8]]:

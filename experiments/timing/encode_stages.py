@@ -22,6 +22,7 @@ from vlatency.agent.vla.model.views import resize, resize_on_device
 from vlatency.agent.vla.model.vla import VLA
 from vlatency.agent.vla.policy import VLAPolicy, sensor_batch
 from vlatency.experiments.timing.stopwatch import Stopwatch
+from vlatency.sim.clock import CHUNK_STEP_NS
 from vlatency.sim.errors import UsageError
 from vlatency.sim.names import CAMERA_ORDER, HEIGHT, WIDTH
 from vlatency.sim.readings import WRENCH_SAMPLES, Readings
@@ -179,7 +180,7 @@ def head_stages(policy: VLAPolicy, watch: Stopwatch) -> tuple[Samples, dict[str,
 def act_on(policy: VLAPolicy, request: Encode) -> Callable[[], object]:
     """A function that runs the head on the features of `request`."""
     (features,) = policy.encode([request])
-    act = Act(features, request.readings, age_ns=100_000_000)
+    act = Act(features, request.readings, age_ns=CHUNK_STEP_NS)
     return lambda: policy.act([act])
 
 

@@ -1,5 +1,6 @@
 """Filming changes nothing, and a film shows what the trace says, at true speed."""
 
+import resource
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -97,3 +98,20 @@ def test_a_full_disk_is_told_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "videos" / ".a.part.mp4").mkdir()  # ffmpeg cannot write here either
     with pytest.raises(OSError, match="cannot write the video"):
         write_video(path, filmed.film, trace(0), Caption("sync", CAMERAS, "", False))
+
+
+@pytest.mark.parametrize("kept_bytes", [2000, 8192, 20_000])
+def test_a_film_that_a_full_disk_cuts_off_never_gets_its_name(tmp_path: Path, kept_bytes: int) -> None:
+    filmed = FilmedPlant(StepCounter(end_ns=1000 * MS), CAMERAS)
+    filmed.advance_to(1000 * MS)
+    path = tmp_path / "a.mp4"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (kept_bytes, limits[1]))
+    try:
+        with pytest.raises(OSError, match="cannot write the video"):
+            write_video(path, filmed.film, trace(1000), Caption("sync", CAMERAS, "", False))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.iterdir()) == []
+    write_video(path, filmed.film, trace(1000), Caption("sync", CAMERAS, "", False))
+    assert path.stat().st_size > kept_bytes

@@ -1,7 +1,7 @@
 """Joins episodes and policy: advances many episodes together, so that their requests share forward passes.
 
-Only simulated time counts, so an episode is the same whenever its requests are answered, and together with whichever
-others.
+Only simulated time counts, so an episode depends neither on when its requests are answered nor on which other episodes
+run beside it.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ class Latency(Protocol):
 
     @property
     def charged(self) -> Charged:
-        """Median and 95th percentile of an encode, and the head."""
+        """Median and 95th percentile of an encode, and median of a head run."""
 
     @property
     def sha256(self) -> str:

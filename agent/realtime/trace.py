@@ -18,7 +18,7 @@ class Span:
     end_ns: int
     """When it finishes; after the end of the episode for a job that was cut off."""
     capture_ns: int
-    """When the newest of the views that it works on were exposed."""
+    """When the newest of the views that it works on was exposed."""
     views: tuple[str, ...] = ()
     """Cameras of an encode; older views of the other cameras stay in the features."""
 
@@ -29,7 +29,7 @@ class CommandRecord:
 
     applied_ns: int
     capture_ns: int
-    """When the newest of the views behind it were exposed."""
+    """When the newest of the views behind it was exposed."""
     vl_ns: int
     """Latency charged for encoding them."""
     head_ns: int

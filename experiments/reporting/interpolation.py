@@ -9,9 +9,8 @@ from typing import Literal
 from vlatency.agent.realtime.cost.latency import Charged
 from vlatency.experiments.analysis.break_even import BreakEven, break_even
 from vlatency.experiments.analysis.paired import Interval, wilson
-from vlatency.experiments.evaluation.run_folder import CONFIG, RunFolder
+from vlatency.experiments.evaluation.run_folder import CONFIG, OtherSchema, RunFolder
 from vlatency.experiments.reporting.result import Result, summarize
-from vlatency.experiments.sweeps.cell_store import open_cell
 from vlatency.sim.errors import UsageError
 
 
@@ -62,9 +61,13 @@ def read_cells(root: Path) -> MeasuredCells:
     Raises:
         UsageError: one of them is damaged.
     """
-    found = [open_cell(path.parent) for path in sorted(root.glob(f"*/{CONFIG}"))]
-    cells = [cell for cell in found if cell and cell.rows]
-    older = found.count(None)
+    cells, older = [], 0
+    for path in sorted(root.glob(f"*/{CONFIG}")):
+        try:
+            cells.append(RunFolder(path.parent))
+        except OtherSchema:
+            older += 1
+    cells = [cell for cell in cells if cell.rows]
     if not cells:
         return MeasuredCells(older=older)
     newest = max(cells, key=lambda cell: (cell.path / CONFIG).stat().st_mtime).config.get("software")

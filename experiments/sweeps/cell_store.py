@@ -7,6 +7,7 @@ another renderer means another folder.
 import hashlib
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -29,14 +30,6 @@ def canonical(setting: Setting) -> Setting:
     elif timing.mode == "sync":
         timing = replace(timing, reuse=Latest())
     return replace(setting, timing=timing)
-
-
-def open_cell(path: Path) -> RunFolder | None:
-    """The cell in a folder; None if it is of an older schema. UsageError if it is damaged."""
-    try:
-        return RunFolder(path)
-    except OtherSchema:
-        return None
 
 
 class Cells:
@@ -109,4 +102,8 @@ class Cells:
     @cached_property
     def _all(self) -> list[RunFolder]:
         """Every cell below the root, of any software, as read the first time; those of an older schema are left out."""
-        return [cell for config in sorted(self.root.glob(f"*/{CONFIG}")) if (cell := open_cell(config.parent))]
+        found = []
+        for config in sorted(self.root.glob(f"*/{CONFIG}")):
+            with suppress(OtherSchema):
+                found.append(RunFolder(config.parent))
+        return found

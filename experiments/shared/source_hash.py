@@ -17,7 +17,6 @@ FOLDERS = ("sim", "envs", "agent")
 MODULES: dict[str, set[str]] = {
     "experiments/evaluation/episodes.py": set(),
     "experiments/evaluation/feature_ages.py": {"EDGES_MS", "HISTOGRAM", "histogram"},
-    "experiments/evaluation/setting.py": {"Setting"},
     "experiments/parallel/engine.py": {"SINGLE_THREADED"},
     "experiments/sweeps/cell_store.py": {"canonical"},
 }

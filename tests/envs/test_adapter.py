@@ -172,6 +172,7 @@ def test_an_environment_that_cannot_be_a_plant_is_refused_with_the_reason() -> N
         GymPlant(Made(), step_s=float("nan"))
 
 
+@pytest.mark.gl
 def test_views_are_what_the_environment_renders() -> None:
     gl.configure()
     plant = GymPlant(gymnasium.make("Pusher-v5", render_mode="rgb_array", width=64, height=48), seed=2)

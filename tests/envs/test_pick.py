@@ -16,6 +16,8 @@ from vlatency.envs.pick import HOLD_NS, PickEnv
 from vlatency.sim.clock import CHUNK_STEP_NS, PHYSICS_STEP_NS
 from vlatency.sim.errors import UsageError
 
+pytestmark = pytest.mark.gl
+
 ALLOWED_WARNINGS = (
     "minimum value is -infinity",
     "maximum value is infinity",

@@ -62,6 +62,7 @@ def until_event(env: PickEnv) -> None:
 # On every task.
 
 
+@pytest.mark.gl
 def test_check_env_is_silent(env: PickEnv, recwarn: pytest.WarningsRecorder) -> None:
     check_env(env, skip_render_check=True)
     unexpected = [str(w.message) for w in recwarn if not any(known in str(w.message) for known in ALLOWED_WARNINGS)]
@@ -175,6 +176,7 @@ def test_boards_hide_the_target_from_two_or_three_cameras_and_never_from_all(ope
     assert hidden_from == {"top", "front", "left", "right"}
 
 
+@pytest.mark.gl
 def test_no_board_is_left_over_from_the_episode_before(open_env: Open) -> None:
     env = begin(open_env("occluded"), 0)
     images = []
@@ -249,6 +251,7 @@ def test_a_speed_that_a_task_cannot_have_is_refused(task: str, speed: float, say
         PickEnv(task, speed=speed)
 
 
+@pytest.mark.gl
 def test_reset_changes_the_task_and_with_it_the_world() -> None:
     env = gymnasium.make("vlatency.envs:vlatency/Pick-v0", cameras=("top",)).unwrapped
     assert isinstance(env, PickEnv)

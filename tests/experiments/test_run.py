@@ -63,6 +63,7 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.gl
 def test_what_only_a_worker_finds_is_one_line_too(untrained: Path, tmp_path: Path) -> None:
     weights = tmp_path / "policy" / "model.safetensors"
     shutil.copytree(untrained, weights.parent)
@@ -77,6 +78,7 @@ def test_what_only_a_worker_finds_is_one_line_too(untrained: Path, tmp_path: Pat
     assert [path.name for path in tmp_path.iterdir()] == ["policy"]
 
 
+@pytest.mark.gl
 @pytest.mark.slow
 def test_a_run_from_start_to_end(untrained: Path, tmp_path: Path) -> None:
     args = [
@@ -114,6 +116,7 @@ def test_a_run_from_start_to_end(untrained: Path, tmp_path: Path) -> None:
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.gl
 @pytest.mark.slow
 def test_episodes_depend_neither_on_the_number_of_workers_nor_on_the_batch_size(
     untrained: Path, tmp_path: Path

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 
 from vlatency.sim.plant import ArmPlant
 from vlatency.sim.world import Thing
@@ -23,6 +24,7 @@ def look(colour: str) -> ArmPlant:
     return arm
 
 
+@pytest.mark.gl
 def test_a_renderer_that_opens_or_closes_changes_nothing_for_others() -> None:
     red, blue = world("red"), world("blue")
     alone = red.renderer.render(red.world.data, ["top"])["top"]
@@ -38,6 +40,7 @@ def test_a_renderer_that_opens_or_closes_changes_nothing_for_others() -> None:
     red.close()
 
 
+@pytest.mark.gl
 def test_a_process_that_leaves_its_renderers_open_ends_in_silence() -> None:
     code = "from tests.sim.test_cameras import look; worlds = [look('red'), look('blue')]"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)

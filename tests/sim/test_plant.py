@@ -124,6 +124,7 @@ def test_the_target_of_a_camera_projects_to_the_centre_of_its_image(arm: ArmPlan
             np.testing.assert_allclose(place, [[0.5, 0.5]], atol=1e-6)
 
 
+@pytest.mark.gl
 def test_every_camera_sees_the_object_where_it_projects(arm: ArmPlant) -> None:
     thing = Thing("cube", "red", 0.47, 0.03, 0.0)  # the wrist camera sees no further than x = 0.50 from HOME
     arm.begin((thing,), HOME)

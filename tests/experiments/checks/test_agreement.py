@@ -97,6 +97,7 @@ def test_bad_input_is_one_line_with_exit_status_2() -> None:
     assert done.stderr == "error: spread must be 1 to 3, not 9\n"
 
 
+@pytest.mark.gl
 @pytest.mark.slow
 def test_a_real_comparison_prints_its_table_and_its_exit_status_follows_the_verdict() -> None:
     done = command("--views", "1", "--episodes", "1")

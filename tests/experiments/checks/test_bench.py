@@ -2,6 +2,8 @@
 
 import time
 
+import pytest
+
 from tests.builders.short_episodes import Rule, job, open_world
 from vlatency.agent.realtime.driver import run_episodes
 from vlatency.experiments.checks.clock_share import Timed
@@ -33,6 +35,7 @@ def test_only_the_named_methods_are_timed() -> None:
     assert spent >= 0.02 and timed.idle(0.02) == 0.02 and timed.seconds == spent
 
 
+@pytest.mark.gl
 def test_the_peers_loop_is_the_paused_world() -> None:
     env, rule = open_world(), Rule()
     lay_out(job("pause"), env)

@@ -16,6 +16,8 @@ from vlatency.envs.pick import PickEnv
 from vlatency.experiments.evaluation import episodes
 from vlatency.experiments.evaluation.episodes import run_episode, run_together
 
+pytestmark = pytest.mark.gl
+
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[PickEnv]:

@@ -111,7 +111,10 @@ def test_what_only_prints_does_not_count(copy: Path) -> None:
 
 
 def test_the_hash_takes_half_a_second_once_a_process() -> None:
-    began = time.process_time()
-    source_sha256.__wrapped__(ROOT)
-    assert time.process_time() - began < 0.5
+    def seconds() -> float:
+        began = time.process_time()
+        source_sha256.__wrapped__(ROOT)
+        return time.process_time() - began
+
+    assert min(seconds() for _ in range(3)) < 0.5
     assert source_sha256() is source_sha256()

@@ -10,6 +10,8 @@ from vlatency.experiments.training.batches import MAX_AGE_TICKS, draw_batch
 from vlatency.experiments.training.demonstrations import Demonstrations
 from vlatency.sim.errors import UsageError
 
+pytestmark = pytest.mark.gl
+
 
 def test_later_moments_stay_in_their_episode(demonstrations: Demonstrations) -> None:
     moments = np.arange(len(demonstrations.moments.episode))

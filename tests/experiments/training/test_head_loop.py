@@ -26,6 +26,7 @@ def args(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Args:
     return Args(policy=out / "policy", data=(folder,), out=out / "out", steps=3, batch=4)
 
 
+@pytest.mark.gl
 @pytest.mark.parametrize("head", ["regression", "flow"])
 def test_a_training_changes_one_head_and_no_other_weight_and_repeats(args: Args, head: Head) -> None:
     args = replace(args, head=head, out=args.out.with_name(head))
@@ -55,6 +56,7 @@ def test_large_images_are_seen_large_and_none_is_enlarged() -> None:
     assert {draw_size(np.concatenate([small, large]), rng) for _ in range(200)} == {(224, 224), (112, 112)}
 
 
+@pytest.mark.gl
 def test_an_ablated_head_is_new_and_stays_without(args: Args) -> None:
     args = replace(args, out=args.out.with_name("without"), without=("motion", "age"))
     main(args)

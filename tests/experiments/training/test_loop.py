@@ -67,6 +67,7 @@ def test_a_damaged_checkpoint_is_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.gl
 def test_a_training_repeats_and_its_first_stage_leaves_the_head_as_it_was(large_folder: Path, tmp_path: Path) -> None:
     demonstrations = Demonstrations([large_folder])
 

@@ -17,12 +17,14 @@ from vlatency.experiments.training.shards import read_shards, shard_path, write_
 from vlatency.sim.errors import UsageError
 
 
+@pytest.mark.gl
 def test_a_shard_recorded_twice_is_the_same(folder: Path, tmp_path: Path) -> None:
     record_shard(ShardJob(shard_path(tmp_path, 0), "static", 2, seed=(5, 0), size=(224, 224), every=4))
     one, two = (shard_path(of, 0).with_suffix(".npy").read_bytes() for of in (folder, tmp_path))
     assert one == two
 
 
+@pytest.mark.gl
 def test_shards_are_read_as_one(folder: Path) -> None:
     one, images = read_shards([folder])
     two, more = read_shards([folder, folder])
@@ -36,6 +38,7 @@ def test_a_folder_without_demonstrations_is_named(tmp_path: Path) -> None:
         read_shards([tmp_path])
 
 
+@pytest.mark.gl
 def test_demonstrations_hold_the_belt_s_speed_and_the_instructed_object(tmp_path: Path) -> None:
     for number, task in enumerate(("conveyor", "switched")):
         record_shard(ShardJob(shard_path(tmp_path, number), task, 3, seed=(5, number), size=(224, 224), every=9))
@@ -47,6 +50,7 @@ def test_demonstrations_hold_the_belt_s_speed_and_the_instructed_object(tmp_path
     assert max(len(targets) for targets in told) == 2  # the instruction changed during an episode
 
 
+@pytest.mark.gl
 @pytest.mark.parametrize("killed_at", ["save", "savez"])
 def test_a_killed_recording_leaves_no_half_file_and_no_shard_without_images(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: str

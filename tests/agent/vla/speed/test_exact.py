@@ -79,6 +79,7 @@ def test_compiled_code_gives_the_hidden_states_of_the_plain_encode(model: VLA) -
     assert distance(hidden(model, replace(BASE, compile="compile"), TEXTS[2:]), hidden(model, BASE, TEXTS[2:])) < LIMIT
 
 
+@pytest.mark.gpu
 @needs_cuda
 @pytest.mark.parametrize(
     "change", [{"compile": "cuda-graph"}, {"compile": "compile"}, {"encoding": "streams"}], ids=str
@@ -89,6 +90,7 @@ def test_a_way_of_launching_on_cuda_gives_the_hidden_states_of_the_plain_encode(
         assert distance(hidden(model, optimization, device="cuda"), hidden(model, BASE, device="cuda")) < LIMIT
 
 
+@pytest.mark.gpu
 @needs_cuda
 @pytest.mark.parametrize("encoding", ["batched", "joint"])
 def test_packed_attention_is_the_plain_one_rounded_to_bfloat16(model: VLA, encoding: Encoding) -> None:
@@ -187,6 +189,7 @@ def test_what_needs_cuda_is_refused_on_a_cpu_in_one_line(model: VLA, change: dic
     check_device(optimization, "cuda")
 
 
+@pytest.mark.gpu
 @needs_cuda
 @pytest.mark.parametrize(
     ("attention", "package"), [("flash_attention_2", "flash_attn"), ("flash_attention_4", "flash_attn.cute")]

@@ -12,6 +12,8 @@ import pytest
 
 from vlatency.experiments.shared.files import ROOT
 
+pytestmark = pytest.mark.slow
+
 SETUPTOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
 FOLDERS = [ROOT / folder for folder in SETUPTOOLS["package-dir"].values()]
 PIP = (sys.executable, "-m", "pip", "-q", "--disable-pip-version-check")

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from tests.envs.test_pick import ALLOWED_WARNINGS
 from vlatency.envs.events import PUSH_NS, Push, Switch
 from vlatency.envs.expert import expert, scene_of
 from vlatency.envs.pick import PickEnv
@@ -63,10 +62,9 @@ def until_event(env: PickEnv) -> None:
 
 
 @pytest.mark.gl
-def test_check_env_is_silent(env: PickEnv, recwarn: pytest.WarningsRecorder) -> None:
+def test_check_env_is_silent(env: PickEnv, surprises: Callable[[], list[str]]) -> None:
     check_env(env, skip_render_check=True)
-    unexpected = [str(w.message) for w in recwarn if not any(known in str(w.message) for known in ALLOWED_WARNINGS)]
-    assert unexpected == []
+    assert surprises() == []
 
 
 def test_equal_seeds_have_equal_trajectories_whatever_went_before(env: PickEnv) -> None:
@@ -78,6 +76,7 @@ def test_equal_seeds_have_equal_trajectories_whatever_went_before(env: PickEnv) 
     assert futures[0] == futures[1]
 
 
+@pytest.mark.slow
 def test_a_state_restored_in_another_world_has_the_same_future_bit_for_bit(env: PickEnv, open_env: Open) -> None:
     begin(env, 8)
     follow_expert(env, 1)
@@ -105,6 +104,7 @@ def test_no_episode_begins_with_success(env: PickEnv) -> None:
     assert env.event_ns is None
 
 
+@pytest.mark.slow
 def test_the_expert_picks_four_of_four(env: PickEnv) -> None:
     for seed in range(4):
         begin(env, 200 + seed)

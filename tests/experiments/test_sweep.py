@@ -23,6 +23,7 @@ def test_bad_input_is_one_line(args: list[str], says: str, tmp_path: Path) -> No
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1 and says in done.stderr
 
 
+@pytest.mark.slow
 def test_what_a_sweep_writes_tells_which_cells_it_used(tmp_path: Path) -> None:
     plan = make_plan("x", {**SPEC, "split": False, "episodes": 2})
     cells = measured(plan, tmp_path / "cells")

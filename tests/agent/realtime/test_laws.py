@@ -77,6 +77,7 @@ def burning(processes: int) -> Iterator[None]:
             burner.terminate()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_an_episode_depends_neither_on_workers_nor_on_the_load_of_the_host() -> None:
     here = [hashed(seed) for seed in range(6)]

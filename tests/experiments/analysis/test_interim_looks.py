@@ -49,6 +49,7 @@ def test_an_early_difference_must_be_larger_than_a_late_one() -> None:
     assert not look_by_look(first, second, sizes(100, 5)).significant
 
 
+@pytest.mark.slow
 def test_equal_arms_are_told_apart_in_at_most_one_of_twenty_sweeps() -> None:
     rng = np.random.default_rng(5)
     alarms = 0

@@ -49,6 +49,7 @@ def test_the_interaction_is_narrower_if_features_change_the_same_scenes_at_eithe
     assert split.interaction.high - split.interaction.low < 0.5 * (alone.high - alone.low)
 
 
+@pytest.mark.slow
 def test_interaction_intervals_cover() -> None:
     rng = np.random.default_rng(9)
     rates = np.array([[0.9], [0.7], [0.8], [0.4]])  # reference, late, wrong, optimized: the interaction is -0.2

@@ -1,9 +1,12 @@
 """The expert's success is measured on the scenes that a policy meets, and any process finds the same."""
 
+import pytest
+
 from vlatency.experiments.checks.expert_success import Attempt, time_to_success
 from vlatency.experiments.parallel.processes import Workers
 
 
+@pytest.mark.slow
 def test_an_attempt_repeats_in_another_process() -> None:
     attempts = [Attempt("static", None, 10.0, seed) for seed in (20_000, 20_001)]
     here = [time_to_success(attempt) for attempt in attempts]

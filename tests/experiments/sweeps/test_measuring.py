@@ -25,6 +25,7 @@ def files(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob(EPISODES)}
 
 
+@pytest.mark.slow
 def test_a_killed_sweep_ends_like_one_that_was_not(tmp_path: Path) -> None:
     plan = make_plan("x", {**SPEC, "episodes": 3, "across": {}})
     whole = measured(plan, tmp_path / "whole")
@@ -45,6 +46,7 @@ def test_what_is_measured_is_not_measured_again(tmp_path: Path) -> None:
     assert [len(missing(setting, cells.rows(setting, 3), 3)) for setting in more.settings] == [1, 1, 1]
 
 
+@pytest.mark.slow
 def test_two_sweeps_share_cells_in_either_order(tmp_path: Path) -> None:
     one = make_plan("one", {**SPEC, "split": False, "episodes": 2})
     two = make_plan("two", {**SPEC, "split": False, "episodes": 3, "across": {"task": ["static"]}})

@@ -16,6 +16,7 @@ def summary(plan: Plan, rows: Rows) -> Summary:
     return Summary(plan, found, break_evens(plan, rows), "", SOFTWARE)
 
 
+@pytest.mark.slow
 def test_late_or_wrong_finds_what_was_put_there() -> None:
     plan = make_plan("x", {**SPEC, "episodes": 40, "across": {"task": ["static"]}})
     views = {3: 40, 2: 40, 1: 10}

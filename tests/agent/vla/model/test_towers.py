@@ -25,6 +25,8 @@ from vlatency.sim.errors import UsageError
 from vlatency.sim.names import CAMERA_ORDER
 from vlatency.sim.readings import Readings
 
+pytestmark = pytest.mark.slow
+
 ENCODERS = list(LIGHT_ENCODERS)
 Requests = Callable[..., Encode]
 

@@ -7,12 +7,6 @@ import pytest
 
 from tests.builders.browser import Browser, find_chromium
 
-# TEMPORARY: tests of what is being moved to Setting, Timing and Result; whoever has moved one takes it out.
-collect_ignore = [
-    "test_bench.py",
-    "test_measure.py",
-]
-
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[Browser]:

@@ -163,7 +163,8 @@ def test_what_is_frozen_is_what_will_be_in_force(mode: Mode, head_ms: float) -> 
 
 def test_the_plan_interpolates_linearly_between_set_points_of_the_old_chunk() -> None:
     old = Chunk(np.arange(8.0)[:, None] * np.ones(5), 0, 0)
-    act: Any = Act(None, Felt(0, 0.0, np.zeros(4)), 0)  # type: ignore[arg-type]
+    felt: Any = Felt(0, 0.0, np.zeros(4))
+    act = Act(None, felt, 0)
 
     def plan(now_ms: float, delay_ms: float) -> list[float]:
         asked: Any = RealTimeChunking().ask(act, [old], ms_to_ns(now_ms), ms_to_ns(delay_ms))
@@ -230,7 +231,8 @@ def test_an_ensemble_is_the_weighted_mean_of_what_all_chunks_say_about_now() -> 
 
 def test_the_end_effector_is_rolled_forward_along_the_set_points_in_force() -> None:
     chunk = Chunk(np.arange(1.0, 9.0)[:, None] * np.ones(5), 0, 0)
-    act = Act(None, Felt(0, 0.0, np.zeros(4)), 0)  # type: ignore[arg-type]
+    felt: Any = Felt(0, 0.0, np.zeros(4))
+    act = Act(None, felt, 0)
 
     def rolled(now_ms: float, head_ms: float) -> float:
         return RollForward().ask(act, [chunk], ms_to_ns(now_ms), ms_to_ns(head_ms)).readings.ee_pose[0]

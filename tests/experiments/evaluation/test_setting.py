@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.builders.sweeps import SETTING
@@ -70,7 +71,7 @@ def test_a_setting_comes_back_from_json_as_it_went(setting: Setting) -> None:
 def test_what_was_read_back_runs_no_episode() -> None:
     latency = Setting.from_json(SETTING.as_json()).timing.latency
     with pytest.raises(TypeError, match="read back"):
-        latency.stream(None)  # type: ignore[arg-type]
+        latency.stream(np.random.default_rng(0))
 
 
 def test_a_latency_counts_by_what_it_charges_and_not_by_its_name(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from tests.builders.sweeps import SETTING
 from vlatency.agent.realtime.cost.latency import FixedLatency
 from vlatency.agent.realtime.execution import OpenLoop
 from vlatency.agent.realtime.robot_timing import RobotTiming
-from vlatency.agent.realtime.servers import make_servers
+from vlatency.agent.realtime.servers import ServersName, make_servers
 from vlatency.experiments.evaluation.rows_file import Row
 from vlatency.experiments.reporting.header import header
 from vlatency.experiments.reporting.study import summarize_run
@@ -81,8 +81,8 @@ def test_swapped_instructions_are_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["two", "shared", "shared-priority"])
-def test_what_is_assumed_is_said_under_the_table(name: str, tmp_path: Path) -> None:
-    servers = make_servers(name, 2.0)  # type: ignore[arg-type]
+def test_what_is_assumed_is_said_under_the_table(name: ServersName, tmp_path: Path) -> None:
+    servers = make_servers(name, 2.0)
     setting = replace(SETTING, timing=replace(SETTING.timing, servers=servers))
     said = text(summarize_run(write_run(tmp_path / "run", [run_row("async", 10_000, True, 90.0, 0)], [setting])))[-1]
     assert servers_line(servers) in said and "stand-in for Qwen2.5-VL-3B" in said and "chosen, not measured" in said

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -70,6 +71,6 @@ def test_an_ablated_head_is_new_and_stays_without(args: Args) -> None:
         ({"head": "flow", "anew": True}, "drop"),
     ],
 )
-def test_what_cannot_be_trained_is_refused(wrong: dict[str, object], words: str) -> None:
+def test_what_cannot_be_trained_is_refused(wrong: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        main(replace(Args(), **wrong))  # type: ignore[arg-type]
+        main(replace(Args(), **wrong))

@@ -175,7 +175,7 @@ def _split(summary: Summary) -> Figure:
 
 
 def _parts(arm: str, split: Split) -> list[Bar]:
-    bars = [Bar(arm, arm, head=True)]
+    bars = [Bar(arm, arm)]
     for name, part in (("late: its timing alone", split.late), ("wrong: its features alone", split.wrong)):
         bars.append(Bar(arm, name, f"{difference(part.difference)} {part.verdict}", part.difference, kind(part)))
     bars.append(Bar(arm, "interaction: the rest", difference(split.interaction), split.interaction))

@@ -2,15 +2,15 @@
 
 import base64
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from vlatency.experiments.reporting.figures import Figure, figures
+from vlatency.experiments.reporting.figures import figures
 from vlatency.experiments.reporting.headline import Answer
 from vlatency.experiments.reporting.study import Film, Study
-from vlatency.experiments.reporting.summary import Summary
 from vlatency.experiments.reporting.svg import strip
-from vlatency.experiments.reporting.tables import Line, heads, lines, notes
+from vlatency.experiments.reporting.tables import caption, heads, lines
 from vlatency.experiments.reporting.wording import assumptions, comparison, difference, limits, policy_lines
 from vlatency.experiments.shared.table import percent
 from vlatency.experiments.sweeps.plan import Place, show
@@ -27,32 +27,6 @@ MISSING = {
 """What a page may lack, and the command that measures it."""
 
 
-@dataclass(frozen=True)
-class Part:
-    """What the page says of one study.
-
-    Attributes:
-        summary, answer: see there.
-        figures, heads, lines, notes: of its charts and of its table.
-        films: what the script needs of each: place, arm, seed, outcome, src.
-        left_out: films that there was no room for.
-    """
-
-    summary: Summary
-    answer: Answer
-    figures: list[Figure]
-    heads: list[str]
-    lines: list[Line]
-    notes: list[str]
-    films: list[dict[str, object]]
-    left_out: int
-
-    @property
-    def kinds(self) -> set[str]:
-        """Which figures it has."""
-        return {figure.kind for figure in self.figures} | ({"films"} if self.films else set())
-
-
 def html(studies: Sequence[tuple[Study, Answer]], command: str) -> str:
     """The page.
 
@@ -62,35 +36,21 @@ def html(studies: Sequence[tuple[Study, Answer]], command: str) -> str:
     """
     import jinja2
 
-    parts: list[Part] = []
+    parts: list[dict[str, Any]] = []
     room = FILM_BYTES
     for study, answer in studies:
         summary, films = study.summary, _that_fit(study.films, room)
         room -= sum(film.path.stat().st_size for film in films)
-        parts.append(
-            Part(
-                summary=summary,
-                answer=answer,
-                figures=figures(summary),
-                heads=heads(summary),
-                lines=lines(summary),
-                notes=notes(summary),
-                films=[_inline(film) for film in films],
-                left_out=len(study.films) - len(films),
-            )
-        )
-    found = set().union(*(part.kinds for part in parts))
+        inline, left_out = [_inline(film) for film in films], len(study.films) - len(films)
+        drawn = figures(summary)
+        parts.append({"summary": summary, "answer": answer, "figures": drawn, "films": inline, "left_out": left_out})
+    found = {figure.kind for part in parts for figure in part["figures"]} | {"films" for part in parts if part["films"]}
     loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    words = (show, strip, comparison, difference, limits, percent, policy_lines, assumptions)
+    words = (assumptions, caption, comparison, difference, heads, limits, lines, percent, policy_lines, show, strip)
     environment.globals.update({function.__name__: function for function in words})
-    origins = [result.origin for part in parts for result in part.summary.results if result.origin]
-    return environment.get_template("report.html.j2").render(
-        parts=parts,
-        command=command,
-        missing=[what for kind, what in MISSING.items() if kind not in found],
-        stand_in=any(origin.policy.stand_in for origin in origins),
-    )
+    missing = [what for kind, what in MISSING.items() if kind not in found]
+    return environment.get_template("report.html.j2").render(parts=parts, command=command, missing=missing)
 
 
 def _that_fit(films: Sequence[Film], room: int) -> list[Film]:

@@ -32,20 +32,10 @@ def poster(summary: Summary) -> str:
         drawn.append(element("text", show(place), x=x + 8, y=y + 8, class_="head"))
         drawn.append(element("svg", svg, x=x, y=y + 16, width=WIDTH, height=room))
     style = Markup("<style>{}</style>").format(Markup(escape(STYLE.read_text(encoding="utf-8"), quote=False)))
-    return str(
-        element(
-            "svg",
-            style,
-            element("rect", width="100%", height="100%", fill="var(--card)"),
-            *drawn,
-            xmlns="http://www.w3.org/2000/svg",
-            viewBox=f"0 0 {width} {height}",
-            width=width,
-            height=height,
-            font_family="system-ui, sans-serif",
-            font_size="11.5",
-        )
-    )
+    paper = element("rect", width="100%", height="100%", fill="var(--card)")
+    size = {"viewBox": f"0 0 {width} {height}", "width": width, "height": height, "font_size": "11.5"}
+    space = "http://www.w3.org/2000/svg"
+    return str(element("svg", style, paper, *drawn, xmlns=space, font_family="system-ui, sans-serif", **size))
 
 
 def _bar(result: Result) -> Bar:

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from vlatency.agent.realtime.cost.latency import NoLatency
 from vlatency.agent.realtime.servers import Servers, Shared
 from vlatency.agent.realtime.timing import Latency, Timing
@@ -141,15 +143,21 @@ class Result:
     def as_json(self) -> dict[str, Any]:
         """As plain JSON values, the rows left out."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "rows"}
-        values |= {name: asdict(value) for name in _PARTS if (value := values[name]) is not None}
+        values |= {name: asdict(value) for name in PARTS if (value := values[name]) is not None}
         return values | {"place": dict(self.place), "setting": self.setting.as_json()}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Result":
         """The result that `as_json` gave. KeyError, TypeError or ValueError if it is none."""
-        read = {name: _PARTS[name](value) for name in _PARTS if (value := values[name]) is not None}
+        read = {name: TypeAdapter(kind).validate_python(values[name]) for name, kind in PARTS.items()}
         read |= {"place": tuple(values["place"].items()), "setting": Setting.from_json(values["setting"])}
         return cls(**{**values, **read})
+
+
+PARTS: dict[str, Any] = {
+    "success": Interval | None, "against": Paired | None, "split": Split | None, "origin": Origin | None
+}  # fmt: skip
+"""The fields of a `Result` that are objects of their own in JSON."""
 
 
 def with_latency(timing: Timing, latency: Latency) -> Timing:
@@ -182,28 +190,6 @@ def rate_hz(loop_ms: float | None) -> float | None:
     return 1000 / loop_ms if loop_ms else None
 
 
-def _paired(values: Mapping[str, Any]) -> Paired:
-    return Paired(**{**values, "difference": Interval(**values["difference"])})
-
-
-def _split(values: Mapping[str, Any]) -> Split:
-    total, late, wrong = (_paired(values[part]) for part in ("total", "late", "wrong"))
-    return Split(total, late, wrong, Interval(**values["interaction"]))
-
-
-def _origin(values: Mapping[str, Any]) -> Origin:
-    return Origin(values["command"], values["latency"], Policy(**values["policy"]))
-
-
-_PARTS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
-    "success": lambda values: Interval(**values),
-    "against": _paired,
-    "split": _split,
-    "origin": _origin,
-}
-"""Fields that are objects of their own, and how each is read."""
-
-
 def results(plan: Plan, rows: Rows, config: Callable[[Setting], dict[str, Any] | None]) -> tuple[Result, ...]:
     """One result an arm and place, in the order of the plan.
 
@@ -233,8 +219,15 @@ def summarize(setting: Setting, rows: Sequence[Row], config: Mapping[str, Any] |
         setting: what was measured.
         rows: its episodes, by seed.
         config: config.json of their folder; None if there are no episodes.
+
+    Raises:
+        KeyError, TypeError: config.json lacks something.
     """
     k, n = sum(bool(row["success"]) for row in rows), len(rows)
+    origin = None
+    if config:
+        latency = "none" if setting.mode == "pause" else config["latency"]
+        origin = Origin(config["command"], latency, Policy(**config["policy"]))
     counts = {name: sum(row.get(name, 0) for row in rows) for name in ("ticks", "missed", "overruns", "encodes")}
     return Result(
         place=(),
@@ -250,15 +243,9 @@ def summarize(setting: Setting, rows: Sequence[Row], config: Mapping[str, Any] |
         feature_age_ms_p95=_median(rows, "feature_age_ms_p95"),
         **counts,
         time_to_success_s=_median(rows, "time_to_success_s"),
-        origin=origin_of(setting, config) if config else None,
+        origin=origin,
         rows=tuple(rows),
     )
-
-
-def origin_of(setting: Setting, config: Mapping[str, Any]) -> Origin:
-    """From config.json. KeyError or TypeError if it lacks something."""
-    latency = "none" if setting.mode == "pause" else config["latency"]
-    return Origin(config["command"], latency, Policy(**config["policy"]))
 
 
 def _median(rows: Sequence[Row], key: str) -> float | None:

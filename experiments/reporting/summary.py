@@ -68,6 +68,16 @@ class Summary:
         return all(result.arm == result.mode for result in self.results)
 
     @property
+    def lettered(self) -> bool:
+        """There are letters to show. A run has no room for them: it has three arms at most."""
+        return not self.by_mode and any(result.letters for result in self.results)
+
+    @property
+    def stand_in(self) -> bool:
+        """Success is that of the small stand-in for the real model."""
+        return any(result.origin and result.origin.policy.stand_in for result in self.results)
+
+    @property
     def only_latency_differs(self) -> bool:
         """In each place the arms differ in how long things take, and in nothing else."""
         alike = all(len({result.configuration for result in self.at(place)}) == 1 for place in self.plan.places)

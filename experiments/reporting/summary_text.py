@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vlatency.experiments.evaluation import feature_ages
 from vlatency.experiments.evaluation.run_folder import SUMMARY_JSON, SUMMARY_MD
-from vlatency.experiments.reporting.result import Policy, Result
+from vlatency.experiments.reporting.result import Result
 from vlatency.experiments.reporting.summary import Summary
 from vlatency.experiments.reporting.wording import (
     assumptions,
@@ -14,7 +14,6 @@ from vlatency.experiments.reporting.wording import (
     divided,
     encode_details,
     limits,
-    policy_line,
     surroundings,
 )
 from vlatency.experiments.shared.files import write_text
@@ -64,14 +63,14 @@ ARM_COLUMNS: tuple[Column, ...] = (
 )
 """Of the table of a sweep."""
 LETTERS: Column = ("letters", lambda result: result.letters or "")
-"""Of the table of a sweep, where there are any."""
+"""Where there are any."""
 
 
 def _table(summary: Summary, place: Place) -> tuple[list[str], list[list[str]]]:
     """Heads and rows of the table of a place."""
     here = summary.at(place)
     columns = MODE_COLUMNS if summary.by_mode else ARM_COLUMNS
-    columns += (LETTERS,) * (not summary.by_mode and any(each.letters for each in here))
+    columns += (LETTERS,) * summary.lettered
     return [head for head, _ in columns], [[value(result) for _, value in columns] for result in here]
 
 
@@ -80,53 +79,59 @@ def text(summary: Summary) -> list[str]:
     lines: list[str] = []
     for place in summary.plan.places:
         lines += ["", show(place)] if len(summary.plan.places) > 1 else [""]
-        lines += [f"  {line}" for line in (*text_table(*_table(summary, place)), *_comparisons(summary, place))]
-    return lines[1:] + _notes(summary)
+        lines += [f"  {line}" for line in (*text_table(*_table(summary, place)), *comparisons(summary, place))]
+    return [*lines[1:], *_findings(summary), "", *notes(summary)]
 
 
-def _comparisons(summary: Summary, place: Place) -> list[str]:
+def comparisons(summary: Summary, place: Place, where: str = "same seeds") -> list[str]:
+    """A line an arm, against the reference."""
     return [
-        f"{each.arm} against {summary.reference}, same seeds: {comparison(each.against)}"
+        f"{each.arm} against {summary.reference}, {where}: {comparison(each.against)}"
         for each in summary.at(place)
         if each.against
     ]
 
 
-def _notes(summary: Summary) -> list[str]:
-    """The sentences under the tables."""
+def _findings(summary: Summary) -> list[str]:
+    """Late or wrong, break-evens, and what was lifted where the policy was told another object."""
+    lines: list[str] = []
+    if any(each.split for each in summary.results):
+        once = ", as if looked at once" * (summary.plan.looks > 1)
+        lines += ["", f"late or wrong, against {summary.reference} on the same seeds{once}"]
+        lines += [f"  {each.arm}, {show(each.place)}: {divided(each.split)}" for each in summary.results if each.split]
+    if summary.plan.break_even:
+        option, threshold = summary.plan.break_even
+        lines += ["", f"break-even: the {option} above which success is below {percent(threshold)} % [95 % interval]"]
+        lines += [f"  {', '.join([arm, *[show(rest)] * bool(rest)])}: {fall.describe()}"
+                  for (rest, arm), fall in summary.falls.items()]  # fmt: skip
+    swapped = [each for each in summary.results if each.setting.swap_instruction and each.n]
+    return lines + [""] * bool(swapped) + [_lifted(each) for each in swapped]
+
+
+def _lifted(result: Result) -> str:
+    right, former = (
+        sum(bool(row[key]) for row in result.rows) for key in ("instructed_lifted", "former_target_lifted")
+    )
+    return (
+        f"{result.arm}, told another object: lifted the instructed one {right}/{result.n}, "
+        f"the former target {former}/{result.n}"
+    )
+
+
+def notes(summary: Summary) -> list[str]:
+    """What has to stand beside the figures: how they were tested, what they assume, whose success it is."""
     results, looks = summary.results, summary.plan.looks
-    lines = [*_splits(summary), *_break_evens(summary)]
     count = sum(result.against is not None for result in results)
-    if count:
-        several = f", adjusted by Holm over {count} comparisons" * (count > 1)
-        lines += ["", f"p-values are exact McNemar on shared seeds{several};"]
-        lines.append("intervals of differences are Newcombe's, each at 95 % by itself")
-    if not summary.by_mode and any(result.letters for result in results):
+    holm = f", adjusted by Holm over {count} comparisons" * (count > 1)
+    several = f" and {looks} looks" * (looks > 1)
+    lines = [f"p-values are exact McNemar on shared seeds{holm}{several}"] * bool(count)
+    lines.append("intervals are at 95 %, each by itself: Wilson's of rates, Newcombe's of differences")
+    if summary.lettered:
         lines.append("arms that share a letter do not differ significantly (Holm over the pairs of the place)")
-    if looks > 1:
-        lines.append(f"up to {looks} looks at each comparison; p-values allow for them, intervals do not")
-    lines += [swap_line(each) for each in results if each.setting.swap_instruction and each.n]
-    if not all(result.n for result in results):
-        lines.append("not all cells are measured yet")
+    if summary.stand_in:
+        lines.append("success is that of the small stand-in; Qwen2.5-VL-3B itself was not run")
+    lines += ["not all cells are measured yet"] * any(not result.n for result in results)
     return [*lines, assumptions(results)]
-
-
-def _splits(summary: Summary) -> list[str]:
-    parted = [f"  {each.arm}, {show(each.place)}: {divided(each.split)}" for each in summary.results if each.split]
-    once = ", as if looked at once" * (summary.plan.looks > 1)
-    head = f"late or wrong, against {summary.reference} on the same seeds{once}"
-    return ["", head, *parted] if parted else []
-
-
-def _break_evens(summary: Summary) -> list[str]:
-    if summary.plan.break_even is None:
-        return []
-    option, threshold = summary.plan.break_even
-    head = f"break-even: the {option} above which success is below {percent(threshold)} % [95 % interval]"
-    falls = [
-        f"  {arm}{f', {show(rest)}' if rest else ''}: {fall.describe()}" for (rest, arm), fall in summary.falls.items()
-    ]
-    return ["", head, *falls]
 
 
 def markdown(summary: Summary) -> str:
@@ -136,27 +141,22 @@ def markdown(summary: Summary) -> str:
     for place in plan.places:
         lines += [f"## {show(place)}", ""] if len(plan.places) > 1 else []
         lines += [*markdown_table(*_table(summary, place)), ""]
-        lines += [f"- {line}" for line in _comparisons(summary, place)]
-    notes = [line.strip() for line in _notes(summary) if line]
-    lines += ["", *(f"- {line}" for line in (*notes, *_provenance(summary)))]
+        lines += [f"- {line}" for line in comparisons(summary, place)]
+    said = [line.strip() for line in _findings(summary) if line]
+    lines += ["", *(f"- {line}" for line in (*said, *notes(summary), *_details(summary)))]
     lines += ["", *feature_ages.markdown({result.arm: result.rows for result in summary.results})]
     return "\n".join([*lines, f"    {summary.command}", ""])
 
 
-def _provenance(summary: Summary) -> list[str]:
+def _details(summary: Summary) -> list[str]:
     results, first = summary.results, summary.results[0].setting
-    origins = [result.origin for result in results if result.origin]
-    policies = dict.fromkeys(origin.policy for origin in origins)
-    latencies = dict.fromkeys(origin.latency for origin in origins)
-    around = dict.fromkeys(
-        line for each in results for line in (*encode_details(each.setting, None), *surroundings(each.setting))
-    )
+    around = (line for each in results for line in (*encode_details(each.setting, None), *surroundings(each.setting)))
+    latencies = dict.fromkeys(f"latency {result.origin.latency}" for result in results if result.origin)
     return [
         f"seeds from {first.seed}; {first.timing.control_hz:g} Hz control",
-        *around,
-        *(f"policy {policy_line(policy)}. {whose_success(policy)}" for policy in policies),
-        *(f"latency {latency}" for latency in latencies),
-        *(["control: the policy saw black images"] if first.blackout else []),
+        *dict.fromkeys(around),
+        *latencies,
+        *["control: the policy saw black images"] * first.blackout,
         drawn_by(summary),
     ]
 
@@ -171,22 +171,3 @@ def write_summary(summary: Summary, folder: Path) -> None:
     """Write summary.json and summary.md into a folder."""
     write_text(folder / SUMMARY_JSON, json.dumps(summary.as_json(), indent=2, ensure_ascii=False) + "\n")
     write_text(folder / SUMMARY_MD, markdown(summary))
-
-
-def whose_success(policy: Policy) -> str:
-    """In a sentence."""
-    if policy.stand_in:
-        return "Success is the tiny stand-in's; Qwen2.5-VL-3B itself was not run"
-    return "Success is this policy's own"
-
-
-def swap_line(result: Result) -> str:
-    """What was lifted where the policy was told another object than the task's."""
-
-    def lifted(key: str) -> str:
-        return f"{sum(bool(row[key]) for row in result.rows)}/{result.n}"
-
-    return (
-        f"{result.arm}, told another object: lifted the instructed one {lifted('instructed_lifted')}, "
-        f"the former target {lifted('former_target_lifted')}"
-    )

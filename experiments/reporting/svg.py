@@ -17,22 +17,11 @@ from vlatency.experiments.shared.table import percent
 WIDTH = 360
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 14, 22, 40
 _SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
-_BAR, _HEAD = 38, 22
-"""Heights of a bar and of a heading [px]."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """A rate at a place on the x axis.
-
-    Attributes:
-        arm: for filters, and as a name; may be empty.
-        x: on the axis.
-        y: success.
-        n: episodes.
-        mark: what is written in the point, such as its number.
-        strong: filled; else hollow.
-    """
+    """Success of `n` episodes at `x`. `mark` is written in the point, which is hollow unless `strong`."""
 
     arm: str
     x: float
@@ -48,14 +37,10 @@ class Point:
 
 @dataclass(frozen=True)
 class Bar:
-    """A line of a chart of intervals.
+    """A line of a chart of intervals, with words at its left and right. Without both it is a heading.
 
-    Attributes:
-        arm: for filters.
-        label, says: in words, before and after the bar.
-        interval: what is drawn; low or high may be infinite, for an interval that goes on.
-        kind: a class of the style sheet: better, worse, unknown.
-        head: a heading instead of a bar.
+    An end of the interval may be infinite, for one that goes on. `kind` is a class of the style sheet: better, worse,
+    unknown.
     """
 
     arm: str
@@ -63,7 +48,11 @@ class Bar:
     says: str = ""
     interval: Interval | None = None
     kind: str = "unknown"
-    head: bool = False
+
+    @property
+    def height(self) -> int:
+        """Of the line [px]."""
+        return 38 if self.says or self.interval else 22
 
 
 def element(name: str, *children: str, **attributes: object) -> Markup:
@@ -82,8 +71,11 @@ def _svg(height: float, says: str, *children: str) -> Markup:
     return element("svg", element("title", says), *children, viewBox=box, role="img", class_="chart")
 
 
-def _text(x: float, y: float, words: str, anchor: str = "start", class_: str | None = None) -> Markup:
-    return element("text", words, x=x, y=y, text_anchor=anchor, class_=class_)
+def _text(
+    x: float, y: float, words: str, anchor: str = "start", class_: str | None = None, turned: bool = False
+) -> Markup:
+    turn = f"rotate(-38 {x:.1f} {y:.1f})" if turned else None
+    return element("text", words, x=x, y=y, text_anchor=anchor, class_=class_, transform=turn)
 
 
 def _line(x: tuple[float, float], y: tuple[float, float], class_: str) -> Markup:
@@ -132,22 +124,15 @@ def curve(points: Sequence[Point], axis: str, labels: Sequence[str] = ()) -> Mar
     band = [(here, y(point.y.high)) for here, point in zip(at, points, strict=True)]
     band += reversed([(here, y(point.y.low)) for here, point in zip(at, points, strict=True)])
     line = [(here, y(point.y.estimate)) for here, point in zip(at, points, strict=True)]
-    dots = []
+    dots: list[Markup] = []
     for point, here, words, named in zip(points, at, said, _spaced(at, 24), strict=True):
-        value = _text(here, y(point.y.high) - 5, percent(point.y.estimate), "middle", "value")
-        dots.append(
-            element(
-                "g",
-                element("title", words),
-                _line((here, here), (y(point.y.low), y(point.y.high)), "whisker"),
-                element("circle", cx=here, cy=y(point.y.estimate), r=4, class_="dot"),
-                *[value] * named,
-                data_arm=point.arm,
-            )
-        )
+        drawn = [element("title", words), _line((here, here), (y(point.y.low), y(point.y.high)), "whisker")]
+        drawn.append(element("circle", cx=here, cy=y(point.y.estimate), r=4, class_="dot"))
+        drawn += [_text(here, y(point.y.high) - 5, percent(point.y.estimate), "middle", "value")] * named
+        dots.append(element("g", *drawn, data_arm=point.arm))
     ticks = [_text(x(value), bottom + 15, f"{value:g}", "middle") for value in _ticks(last)]
     if labels:
-        ticks = [_turned(x(place), bottom + 14, label) for place, label in enumerate(labels)]
+        ticks = [_text(x(place), bottom + 14, label, "end", turned=True) for place, label in enumerate(labels)]
     return _svg(
         height,
         f"Success over {axis}: {'; '.join(said)}",
@@ -158,10 +143,6 @@ def curve(points: Sequence[Point], axis: str, labels: Sequence[str] = ()) -> Mar
         *ticks,
         _axis_name(height, axis),
     )
-
-
-def _turned(x: float, y: float, words: str) -> Markup:
-    return element("text", words, x=x, y=y, text_anchor="end", transform=f"rotate(-38 {x:.1f} {y:.1f})")
 
 
 def _spaced(places: Sequence[float], least: float) -> list[bool]:
@@ -203,16 +184,11 @@ def pareto(points: Sequence[Point], front: Sequence[int], wanted_hz: float) -> M
         hollow = "" if point.strong else " hollow"
         dot = element("circle", cx=px, cy=py, r=3.5, class_="dot")
         dots.append(element("g", _line((px, bx), (py, py), "whisker"), dot, data_arm=point.arm))
-        badges.append(
-            element(
-                "g",
-                element("title", point.says(f"{point.x:.3g} Hz")),
-                _line((px, px), (y(point.y.low), y(point.y.high)), "whisker"),
-                element("circle", cx=bx, cy=py, r=9, class_=f"badge{hollow}"),
-                _text(bx, py + 4, point.mark, "middle", f"mark{hollow}"),
-                data_arm=point.arm,
-            )
-        )
+        drawn = [element("title", point.says(f"{point.x:.3g} Hz"))]
+        drawn.append(_line((px, px), (y(point.y.low), y(point.y.high)), "whisker"))
+        drawn.append(element("circle", cx=bx, cy=py, r=9, class_=f"badge{hollow}"))
+        drawn.append(_text(bx, py + 4, point.mark, "middle", f"mark{hollow}"))
+        badges.append(element("g", *drawn, data_arm=point.arm))
     edge, right = x(wanted_hz), WIDTH - _RIGHT
     return _svg(
         height,
@@ -257,7 +233,7 @@ def _apart(points: list[tuple[float, float]], middle: float) -> list[float]:
 
 def intervals_height(bars: Sequence[Bar]) -> int:
     """Height of their chart."""
-    return sum(_HEAD if bar.head else _BAR for bar in bars) + 44
+    return sum(bar.height for bar in bars) + 44
 
 
 def intervals(bars: Sequence[Bar], low: float, high: float, axis: str, ticks: Sequence[tuple[float, str]]) -> Markup:
@@ -279,7 +255,7 @@ def intervals(bars: Sequence[Bar], low: float, high: float, axis: str, ticks: Se
     drawn, top = [], 4.0
     for bar in bars:
         drawn.append(element("g", *_bar(bar, top, x), data_arm=bar.arm))
-        top += _HEAD if bar.head else _BAR
+        top += bar.height
     grid = []
     for place, (value, name) in enumerate(ticks):
         grid.append(_line((x(value), x(value)), (4, bottom), "grid" if place else "grid zero"))
@@ -289,7 +265,7 @@ def intervals(bars: Sequence[Bar], low: float, high: float, axis: str, ticks: Se
 
 
 def _bar(bar: Bar, top: float, x: Callable[[float], float]) -> list[Markup]:
-    if bar.head:
+    if not bar.says and not bar.interval:
         return [_text(8, top + 16, bar.label, class_="head")]
     parts = [_text(16, top + 14, bar.label), _text(WIDTH - 10, top + 14, bar.says, "end", "value")]
     if bar.interval is not None:
@@ -313,12 +289,6 @@ def strip(success: Interval) -> Markup:
     def x(share: float) -> float:
         return 2 + 116 * share
 
-    return element(
-        "svg",
-        _line((x(0), x(1)), (6, 6), "grid"),
-        _line((x(success.low), x(success.high)), (6, 6), "range unknown"),
-        element("circle", cx=x(success.estimate), cy=6, r=4, class_="dot"),
-        viewBox="0 0 120 12",
-        class_="strip",
-        aria_hidden="true",
-    )
+    drawn = [_line((x(0), x(1)), (6, 6), "grid"), _line((x(success.low), x(success.high)), (6, 6), "range unknown")]
+    drawn.append(element("circle", cx=x(success.estimate), cy=6, r=4, class_="dot"))
+    return element("svg", *drawn, viewBox="0 0 120 12", class_="strip", aria_hidden="true")

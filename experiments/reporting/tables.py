@@ -8,15 +8,8 @@ from dataclasses import dataclass
 from vlatency.experiments.reporting.headline import Answer
 from vlatency.experiments.reporting.result import Result
 from vlatency.experiments.reporting.summary import Summary
-from vlatency.experiments.reporting.summary_text import drawn_by
-from vlatency.experiments.reporting.wording import (
-    NOT_MEASURED,
-    assumptions,
-    comparison,
-    features,
-    policy_line,
-    rate,
-)
+from vlatency.experiments.reporting.summary_text import comparisons, drawn_by, notes
+from vlatency.experiments.reporting.wording import NOT_MEASURED, features, policy_line, rate
 from vlatency.experiments.shared.table import markdown_table, milliseconds
 from vlatency.experiments.sweeps.plan import Place, show
 
@@ -91,20 +84,13 @@ def _in_text(result: Result) -> str:
     return f"{rate(result.success)} {result.k}/{result.n} {result.verdict}".strip()
 
 
-def notes(summary: Summary) -> list[str]:
-    """What has to stand beside every figure."""
-    stand_in = any(result.origin.policy.stand_in for result in summary.results if result.origin)
-    letters = any(result.letters for result in summary.results)
-    looks = f", up to {summary.plan.looks} looks (p-values allow for them)" * (summary.plan.looks > 1)
-    return [
-        f"Assumes: {assumptions(summary.results)}.",
-        *["Success is that of the small stand-in; Qwen2.5-VL-3B itself was not run."] * stand_in,
-        "VL ms: one encode. Loop ms: what a control tick waits for, encode and head in sync, the head in async.",
-        "Intervals: Wilson, 95 %; of differences Newcombe, each at 95 % by itself.",
-        f"Verdicts against {summary.reference}: exact McNemar on shared seeds, Holm over the study{looks}.",
-        *["Arms that share a letter do not differ significantly."] * letters,
-        f"D{drawn_by(summary)[1:]}.",
-    ]
+def caption(summary: Summary) -> list[str]:
+    """What has to stand beside the table, in sentences."""
+    columns = (
+        "VL ms is one encode; loop ms is what a control tick waits for: encode and head in sync, the head in async"
+    )
+    said = [f"verdicts are against {summary.reference}", columns, *notes(summary), drawn_by(summary)]
+    return [f"{line[0].upper()}{line[1:]}." for line in said]
 
 
 def markdown(studies: Iterable[tuple[Summary, Answer]]) -> str:
@@ -113,18 +99,11 @@ def markdown(studies: Iterable[tuple[Summary, Answer]]) -> str:
     for summary, answer in studies:
         text += [f"# {_escaped(summary.plan.name)}", ""]
         text += [f"**{_escaped(answer.short)}.** {_escaped(answer.sentence)}", ""]
+        said = [line for place in summary.plan.places for line in comparisons(summary, place, show(place))]
         text += markdown_table([*map(_escaped, heads(summary))], [[*map(_escaped, row)] for row in wide(summary)])
-        text += ["", *(f"- {_escaped(line)}" for line in (*_comparisons(summary), *notes(summary)))]
+        text += ["", *(f"- {_escaped(line)}" for line in (*said, *caption(summary)))]
         text += ["", f"    {summary.command}", ""]
     return "\n".join(text)
-
-
-def _comparisons(summary: Summary) -> list[str]:
-    return [
-        f"{result.arm} against {summary.reference}, {show(result.place)}: {comparison(result.against)}"
-        for result in summary.results
-        if result.against
-    ]
 
 
 def _escaped(text: str) -> str:
@@ -172,7 +151,7 @@ def latex(summaries: Iterable[Summary]) -> str:
     text: list[str] = []
     for summary in summaries:
         head = heads(summary)
-        text += [f"% {' '.join(line.split())}" for line in (summary.command, *notes(summary))]
+        text += [f"% {' '.join(line.split())}" for line in (summary.command, *caption(summary))]
         text += [f"\\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}", "\\toprule"]
         text += [f"{' & '.join(map(_tex, head))} \\\\", "\\midrule"]
         text += [f"{' & '.join(map(_tex, row))} \\\\" for row in wide(summary)]

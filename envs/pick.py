@@ -10,6 +10,7 @@ import gymnasium
 import mujoco
 import numpy as np
 from gymnasium import spaces
+from gymnasium.error import ResetNeeded
 from numpy.typing import ArrayLike, NDArray
 
 from vlatency.envs.events import Push, push_wrench
@@ -85,7 +86,7 @@ class PickEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
         task: A row of `envs.tasks.TASKS`.
         cameras: The views in `pixels`. No others are rendered.
         control_hz: Set-points per simulated second; a divisor of 500 Hz.
-        render_mode: "rgb_array" (the front view), "human" (a window) or None.
+        render_mode: "rgb_array" (the front view), "human" (a window, which needs a screen) or None.
         speed: Speed of the belt, or of the turntable's rim [m/s]. None draws one for each episode.
 
     Raises:
@@ -105,17 +106,19 @@ class PickEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
     ) -> None:
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise UsageError(f"unknown render mode '{render_mode}'; render modes are rgb_array, human")
-        if render_mode == "human" and sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ):
+        if render_mode == "human" and not _has_screen():
             raise UsageError("render mode 'human' needs a screen (DISPLAY is not set); 'rgb_array' works without one")
         steps = NS_PER_S / control_hz / PHYSICS_STEP_NS if control_hz > 0 else 0.5
         if abs(steps - round(steps)) > 1e-9 or steps < 1:
             raise UsageError(f"control_hz={control_hz} is not a divisor of 500 Hz; 10, 20, 25 and 50 are")
         self.task: Task = find_task(task)
+        self._own_task = task
         check_speed(self.task, speed)
         self.speed = speed
         self.cameras = check_cameras(cameras)
         self.control_hz = control_hz
-        self.metadata = {**self.metadata, "render_fps": control_hz}
+        modes = [mode for mode in self.metadata["render_modes"] if mode != "human" or _has_screen()]
+        self.metadata = {**self.metadata, "render_modes": modes, "render_fps": control_hz}
         self.render_mode = render_mode
         self._period_ns = round(steps) * PHYSICS_STEP_NS
         self._viewer: Any = None
@@ -158,6 +161,8 @@ class PickEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
         self._event_ns: int | None = None
 
     def _switch_task(self, name: str) -> None:
+        if name == self.task.name:
+            return
         task = find_task(name)
         check_speed(task, self.speed)
         self.task, arena = task, self.task.arena
@@ -174,10 +179,10 @@ class PickEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
 
         Args:
             seed: Seed of everything that is drawn.
-            options: `state`, a `PickState` to return to, or `task`, another row of the task table.
+            options: `state`, a `PickState` to return to, or `task`, another row of the task table for this episode.
 
         Raises:
-            UsageError: An unknown option or task.
+            UsageError: An unknown option or task, or both options.
         """
         super().reset(seed=seed)
         self.begin(self.np_random, options or {})
@@ -188,6 +193,7 @@ class PickEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
 
         Raises:
             ValueError: The action is not five finite numbers.
+            gymnasium.error.ResetNeeded: No episode has begun.
         """
         self.command(action)
         self.advance_to(self.now_ns + self._period_ns)
@@ -219,11 +225,12 @@ class PickEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
         """Do what `reset` does, without rendering an observation."""
         if unknown := set(options) - {"state", "task"}:
             raise UsageError(f"unknown reset option {sorted(unknown)[0]!r}; options are 'state', 'task'")
-        if "task" in options:
-            self._switch_task(options["task"])
+        if {"state", "task"} <= set(options):
+            raise UsageError("give the reset option 'state' or 'task', not both: a state says of which task it is")
         if "state" in options:
             self.set_state(options["state"])
             return
+        self._switch_task(options.get("task", self._own_task))
         self.lay_out(draw_script(self.task, rng, self.speed))
 
     def lay_out(self, script: Script, target: int = 0, pose: NDArray[np.float64] = HOME_POSE) -> None:
@@ -255,7 +262,7 @@ class PickEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
     @property
     def target(self) -> Thing:
         """The object to be picked."""
-        return self._arm.world.things[self._target]
+        return self.things[self._target]
 
     @property
     def target_index(self) -> int:
@@ -264,8 +271,13 @@ class PickEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
 
     @property
     def things(self) -> tuple[Thing, ...]:
-        """All objects, at their initial positions."""
+        """All objects, at their initial positions. `ResetNeeded` before the first episode."""
+        self._check_begun()
         return self._arm.world.things
+
+    def _check_begun(self) -> None:
+        if not self._arm.world.things:
+            raise ResetNeeded("no episode has begun in this environment: call reset() first")
 
     @property
     def script(self) -> Script:
@@ -302,7 +314,9 @@ class PickEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
 
         Raises:
             ValueError: `t_ns` is in the past.
+            gymnasium.error.ResetNeeded: No episode has begun.
         """
+        self._check_begun()
         if t_ns < self.now_ns:
             raise ValueError(f"cannot advance to {t_ns} ns: it is already {self.now_ns} ns")
         while self.now_ns < t_ns:
@@ -329,14 +343,17 @@ class PickEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
 
     def command(self, action: ArrayLike) -> None:
         """Follow a new set-point from now on. ValueError unless it is five finite numbers."""
+        self._check_begun()
         self._arm.command(action)
 
     def capture(self, cameras: Sequence[str]) -> dict[str, NDArray[np.uint8]]:
         """Current images of the cameras, uint8 (360, 640, 3) each."""
+        self._check_begun()
         return self._arm.renderer.render(self._arm.world.data, cameras)
 
     def sensors(self) -> Readings:
         """Current sensor readings."""
+        self._check_begun()
         return self._arm.sensors()
 
     # Success and state.
@@ -374,6 +391,7 @@ class PickEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
 
     def get_state(self) -> PickState:
         """All that the future of the episode depends on. `set_state` restores it bit for bit."""
+        self._check_begun()
         return PickState(
             self._arm.get_state(), self.task.name, self._script, self._target,
             self._event_ns, self._held_ns, self._success_ns,
@@ -403,3 +421,8 @@ class PickEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
 
     def _info(self) -> dict[str, Any]:
         return {"is_success": self.success, "instruction": self.instruction, **self.subgoals()}
+
+
+def _has_screen() -> bool:
+    """Whether a window can be opened; elsewhere than on Linux one always can."""
+    return sys.platform != "linux" or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))

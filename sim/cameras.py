@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import threading
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -104,21 +105,45 @@ def project(
 class _Renderer(mujoco.Renderer):  # type: ignore[misc]  # mujoco has no types
     """MuJoCo's renderer, safe beside others in the same process and silent when the process ends."""
 
+    _gl_context: Any
+    _mjr_context: Any
+
     def __init__(self, model: mujoco.MjModel, height: int, width: int) -> None:
+        self._thread = threading.get_ident()
         super().__init__(model, height, width)
+        self.option = mujoco.MjvOption()
+        self.option.geomgroup[3] = 0
         # The GL library also registers an exit handler. Handlers run in reverse order, so this one runs first.
         atexit.register(_close, weakref.ref(self))
 
     def close(self) -> None:
-        # MuJoCo frees its buffers in the current context, which may belong to another renderer.
         if self._gl_context:
-            self._gl_context.make_current()
+            self.make_current()  # MuJoCo frees its buffers in the current context, which may be another renderer's
         super().close()
+
+    def make_current(self) -> None:
+        """Draw here from now on. UsageError if another thread has done so: a context serves one."""
+        try:
+            self._gl_context.make_current()
+        except Exception as error:  # EGL, GLFW and OSMesa each raise their own
+            if threading.get_ident() == self._thread:
+                raise
+            raise UsageError(
+                "another thread has taken images with these cameras: use and close() the environment in that thread, "
+                "or make an environment in each thread"
+            ) from error
+
+    def abandon(self) -> None:
+        """Leave what another thread has opened to the end of the process."""
+        self._gl_context = self._mjr_context = None
 
 
 def _close(renderer: weakref.ref[_Renderer]) -> None:
     if (alive := renderer()) is not None:
-        alive.close()
+        try:
+            alive.close()
+        except UsageError:
+            alive.abandon()
 
 
 class CameraRenderer:
@@ -136,20 +161,19 @@ class CameraRenderer:
         self._model = model
         self._size = (width, height)
         self._ids = {name: model.camera(name).id for name in CAMERA_ORDER}
-        self._option = mujoco.MjvOption()
-        self._option.geomgroup[3] = 0
-        self._renderer: mujoco.Renderer | None = None
+        self._renderer: _Renderer | None = None
 
     def render(self, data: mujoco.MjData, cameras: Sequence[str]) -> dict[str, NDArray[np.uint8]]:
         """One uint8 image (height, width, 3) per camera of the state in `data`, whose kinematics must be up to date."""
         renderer = self._renderer or self._open()
+        renderer.make_current()
         images: dict[str, NDArray[np.uint8]] = {}
         for name in cameras:
-            renderer.update_scene(data, self._ids[name], self._option)
+            renderer.update_scene(data, self._ids[name], renderer.option)
             images[name] = renderer.render()
         return images
 
-    def _open(self) -> mujoco.Renderer:
+    def _open(self) -> _Renderer:
         gl.configure()
         width, height = self._size
         try:

@@ -1,14 +1,18 @@
 """Laws of the pick environment."""
 
+import copy
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
+from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env
 
 from vlatency.envs.expert import expert, scene_of
@@ -26,6 +30,12 @@ def env() -> Iterator[PickEnv]:
     env.close()
 
 
+@pytest.fixture(scope="module")
+def fresh() -> PickEnv:
+    """An environment without an episode."""
+    return PickEnv(cameras=("top",), render_mode="rgb_array")
+
+
 def run_expert(env: PickEnv, ticks: int) -> None:
     for _ in range(ticks):
         env.command(expert(scene_of(env))[0])
@@ -41,15 +51,102 @@ def test_make_finds_the_environment_without_an_import_of_ours() -> None:
     assert done.stdout.startswith("(360, 640, 3) Pick up the ")
 
 
-def test_check_env_is_silent_but_for_unbounded_readings(surprises: Callable[[], list[str]]) -> None:
-    env = gymnasium.make("vlatency.envs:vlatency/Pick-v0", cameras=("top",), render_mode="rgb_array")
-    # The render check would open a window, which a machine without a screen cannot.
-    check_env(env.unwrapped, skip_render_check=True)
-    picture = env.unwrapped.render()
-    assert isinstance(picture, np.ndarray)
-    assert picture.shape == (360, 640, 3)
+def test_check_env_is_silent_without_a_screen_but_for_unbounded_readings(
+    monkeypatch: pytest.MonkeyPatch, surprises: Callable[[], list[str]]
+) -> None:
+    """All render modes that are offered are tried; a window is not among them."""
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    env = gymnasium.make("vlatency.envs:vlatency/Pick-v0", cameras=("top",))
+    check_env(env.unwrapped)
     assert surprises() == []
     assert env.metadata["render_fps"] == 10
+    assert env.metadata["render_modes"] == (["rgb_array"] if sys.platform == "linux" else ["rgb_array", "human"])
+    env.close()
+
+
+@pytest.mark.parametrize("copied", [lambda env: pickle.loads(pickle.dumps(env)), copy.deepcopy])
+def test_a_copy_in_the_middle_of_an_episode_has_the_same_future(
+    env: PickEnv, copied: Callable[[PickEnv], PickEnv]
+) -> None:
+    env.reset(seed=3)
+    run_expert(env, 9)
+    other = copied(env)
+    for each in (env, other):
+        run_expert(each, 6)
+    assert other.trajectory_hash == env.trajectory_hash
+    np.testing.assert_array_equal(other.capture(("top",))["top"], env.capture(("top",))["top"])
+    for each in (env, other):
+        each.reset()
+    assert other.script == env.script
+    other.close()
+
+
+def test_a_new_environment_can_be_pickled() -> None:
+    first = PickEnv("static", cameras=("top",))
+    second = pickle.loads(pickle.dumps(first))
+    assert second.reset(seed=5)[0]["pixels"]["top"].mean() == first.reset(seed=5)[0]["pixels"]["top"].mean()
+    first.close()
+    second.close()
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda env: env.step([0.5, 0, 0.2, 0, 0]),
+        lambda env: env.command([0.5, 0, 0.2, 0, 0]),
+        lambda env: env.advance_to(PHYSICS_STEP_NS),
+        lambda env: env.capture(("top",)),
+        lambda env: env.sensors(),
+        lambda env: env.get_state(),
+        lambda env: env.instruction,
+        lambda env: env.subgoals(),
+        lambda env: env.render(),
+    ],
+)
+def test_what_needs_an_episode_says_so_before_the_first_one(use: Callable[[PickEnv], object], fresh: PickEnv) -> None:
+    with pytest.raises(ResetNeeded, match="reset"):
+        use(fresh)
+
+
+def test_another_thread_is_told_in_one_line_and_costs_the_first_one_nothing() -> None:
+    env = PickEnv(cameras=("top",))
+    env.reset(seed=1)
+    with ThreadPoolExecutor(1) as pool:
+        for use in (lambda: env.step([0.5, 0, 0.2, 0, 0]), env.close):
+            with pytest.raises(UsageError, match="another thread") as error:
+                pool.submit(use).result()
+            assert "\n" not in str(error.value)
+        own = pool.submit(PickEnv, "static", ("top",)).result()
+        assert pool.submit(own.reset, seed=1).result()[0]["pixels"]["top"].shape == (360, 640, 3)
+        pool.submit(own.close).result()
+    env.step([0.5, 0, 0.2, 0, 0])
+    env.close()
+
+
+def test_a_process_whose_environment_belongs_to_a_thread_ends_silently() -> None:
+    code = (
+        "import threading; from vlatency.envs.pick import PickEnv; env = PickEnv(cameras=('top',));"
+        "thread = threading.Thread(target=env.reset); thread.start(); thread.join()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_task_in_the_options_holds_for_that_episode_only() -> None:
+    env = PickEnv("static", cameras=("top",))
+    for option, task in (("conveyor", "conveyor"), (None, "static"), ("shape", "shape"), (None, "static")):
+        env.reset(seed=1, options={"task": option} if option else None)
+        assert env.task.name == task
+    env.reset(seed=1, options={"task": "conveyor"})
+    state = env.get_state()
+    env.reset(seed=1)
+    env.reset(options={"state": state})
+    assert env.task.name == "conveyor"
+    with pytest.raises(UsageError, match="not both"):
+        env.reset(options={"state": state, "task": "static"})
+    env.reset()
+    assert env.task.name == "static"
     env.close()
 
 

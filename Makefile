@@ -46,10 +46,10 @@ types:
 	$(PY) -m mypy
 
 tests:
-	$(PY) -m pytest -n logical $(ARGS)
+	$(PY) -m pytest -n logical --dist loadgroup $(ARGS)
 
 fast-tests:
-	$(PY) -m pytest -n logical -m "not (slow or gl or browser or ray or gpu)" $(ARGS)
+	$(PY) -m pytest -n logical --dist loadgroup -m "not (slow or gl or browser or ray or gpu)" $(ARGS)
 
 # Each step continues where it stopped. Twice, the expert corrects the policy in the states that the policy ran into;
 # at last the head alone is trained further, on the encoder's finished features.

@@ -1,11 +1,20 @@
-"""A page for the tests of pages."""
+"""A page for the tests of pages, and a disk that need not last."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.builders.browser import Browser, find_chromium
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_fsync() -> Iterator[None]:
+    """Made-up episodes may be lost when the machine loses power."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
 
 
 @pytest.fixture

@@ -142,6 +142,7 @@ def test_constants_fit_the_points_they_come_from() -> None:
     assert (overhead_ms, realised) == pytest.approx((4, 0.05), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_model_is_timed_without_a_simulator() -> None:
     """A machine that only measures has no MuJoCo."""
     absent = ("mujoco", "gymnasium", "mink", "imageio", "jinja2", "statsmodels", "ray")

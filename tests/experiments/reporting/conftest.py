@@ -1,6 +1,5 @@
 """Studies of made-up episodes, written once for all tests of this room."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -15,10 +14,8 @@ from vlatency.experiments.reporting.summary import Summary
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Four sweeps: which arm to ship, how late, late or wrong, how fast."""
     root = tmp_path_factory.mktemp("runs")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda _: None)  # these episodes may be lost
-        specs = {"ship": SHIP, "late": LATE, "split": SPLIT, "fast": FAST}
-        found = {name: write_sweep(root, name, spec) for name, spec in specs.items()}
+    specs = {"ship": SHIP, "late": LATE, "split": SPLIT, "fast": FAST}
+    found = {name: write_sweep(root, name, spec) for name, spec in specs.items()}
     write_films(root, "ship", SHIP, 10_000)
     return found
 

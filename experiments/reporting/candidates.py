@@ -21,7 +21,7 @@ class Candidate:
         name: what the model is fed and when.
         results: the cells where it was measured on this task, at any latency.
         charged: latencies of the device.
-        rate_hz: control ticks a second it serves, at the 95th percentile of an encode [Hz].
+        rate_hz: control ticks per second that it serves, at the 95th percentile of an encode [Hz].
         at_best: the latencies are those of a roofline, which no real device beats: success is at most what it says.
         source: of the latency.
         interpolated: success at those latencies; None if only shorter ones were measured.
@@ -43,7 +43,7 @@ class Candidate:
 
 
 def make_candidates(results: Sequence[Result], device: str) -> list[Candidate]:
-    """One a configuration, with the latency of the device and what the cells say of that.
+    """One candidate per configuration, with the latency of the device and what the cells say of that.
 
     Args:
         results: of one task and speed, in any mode but pause.
@@ -71,7 +71,7 @@ def make_candidates(results: Sequence[Result], device: str) -> list[Candidate]:
 
 
 def rank(candidates: Sequence[Candidate], control_hz: float) -> list[Candidate]:
-    """Those that keep up first, then by success, then by rate, then by latency."""
+    """Those that keep up first; among them by success, then by rate, then by latency."""
 
     def merit(candidate: Candidate) -> tuple[bool, float, float, float]:
         success = candidate.interpolated.success.estimate if candidate.interpolated else -1.0
@@ -81,7 +81,7 @@ def rank(candidates: Sequence[Candidate], control_hz: float) -> list[Candidate]:
 
 
 def dominated(candidates: Sequence[Candidate]) -> list[int | None]:
-    """Of each one, the first other at no lower a rate whose whole interval of success lies above its own."""
+    """For each one, the first other that is at least as fast and whose whole interval of success lies above its own."""
 
     def beats(one: Candidate, two: Candidate) -> bool:
         if not one.interpolated or not two.interpolated:

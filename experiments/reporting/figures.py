@@ -43,7 +43,7 @@ class Figure:
         kind: latency, age, pareto, split, break-even.
         title, note: what is seen, and how to read it.
         n: episodes behind it, in words.
-        panels: one a place.
+        panels: one per place.
     """
 
     kind: str
@@ -75,7 +75,7 @@ def _merit(result: Result) -> tuple[float, float]:
 
 
 def _n(counts: Iterable[int], unit: str) -> str:
-    """Such as "n = 20 to 40 episodes a point"."""
+    """Such as "n = 20 to 40 episodes per point"."""
     each = sorted(set(counts)) or [0]
     return f"n = {each[0]}{f' to {each[-1]}' if len(each) > 1 else ''} {unit}"
 
@@ -100,7 +100,7 @@ def _pareto(summary: Summary) -> Figure:
         "Success and control rate",
         "Up and to the right is better. Filled: no other configuration has more of one without less of the other. "
         "Numbers are those of the table, moved sideways where they would overlap. Vertical lines: 95 % intervals.",
-        _n((result.n for result in used), "episodes a point"),
+        _n((result.n for result in used), "episodes per point"),
         tuple(panels),
     )
 
@@ -121,7 +121,7 @@ def _latency(summary: Summary) -> Figure | None:
         "Success against latency",
         "VL latency: what one encode by the vision-language model takes. Everything else is the same for all points. "
         "Shaded: 95 % intervals.",
-        _n((result.n for result in used), "episodes a point"),
+        _n((result.n for result in used), "episodes per point"),
         tuple(panels),
     )
 
@@ -209,7 +209,7 @@ def _fall(summary: Summary) -> Figure | None:
         f"The {load} at which success falls below {percent(threshold)} %, assuming only that success does not rise "
         f"with the {load}. The ends of an interval are tested values; an arrow means that it goes on beyond them. "
         "The curves show what was measured.",
-        _n((result.n for result in summary.results if result.n), "episodes a point"),
+        _n((result.n for result in summary.results if result.n), "episodes per point"),
         tuple(panels),
     )
 

@@ -97,7 +97,7 @@ def _ship(summary: Summary, pools: Sequence[_Pool]) -> Answer:
     unsure = [(arms, result) for arms, result in pairs.items() if best.arm in arms and not result.significant]
     over = f"on {len(summary.tasks)} tasks" if len(summary.tasks) > 1 else f"on task {summary.tasks[0]}"
     start = f"{best.describe()} {over}"
-    reference = _beside(first, best) if first.arm == summary.reference else ""
+    reference = _beside(first, best) if first.arm == summary.reference and first not in able else ""
     if unsure:
         rivals = [pool for pool in able if pool is not best and any(pool.arm in arms for arms, _ in unsure)]
         names = ", ".join(f"{pool.arm} in {rate(pool.success)}" for pool in rivals)
@@ -137,8 +137,6 @@ def _worse_somewhere(best: _Pool, able: Sequence[_Pool]) -> str:
 
 def _beside(reference: _Pool, best: _Pool) -> str:
     """The best arm beside the reference."""
-    if reference is best:
-        return ""
     result = best.against(reference)
     pace = f"at {reference.rate_hz:.2g} Hz" if reference.rate_hz else "with the world waiting"
     change = difference(result.difference, " points")

@@ -19,7 +19,7 @@ class MeasuredCells:
     """The cells below a folder.
 
     Attributes:
-        results: one a cell, of the software that was used last.
+        results: one per cell, of the software that was used last.
         other_software: how many cells other software measured.
         older: how many cells an older version of this program wrote, which this one cannot read.
     """

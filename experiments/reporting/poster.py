@@ -18,7 +18,7 @@ TICKS = [(share, f"{100 * share:.0f} %") for share in (0.0, 0.25, 0.5, 0.75, 1.0
 
 
 def poster(summary: Summary) -> str:
-    """An SVG document, light or dark as the reader's screen; one panel a place, one line an arm."""
+    """An SVG document, light or dark as the reader's screen; one panel per place, one line per arm."""
     axis = f"success [95 %]; green, red: significantly better, worse than {summary.reference}"
     places = summary.plan.places
     columns = min(COLUMNS, len(places))

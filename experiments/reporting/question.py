@@ -1,4 +1,4 @@
-"""What is asked of the measured cells: a device, a task, and how much is good enough."""
+"""The question that a recommendation answers: a device, a task, and how much success is good enough."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ class Question:
     device: str
     """What charges the clock: a latency profile (name or path), a device of the roofline, or fixed:VL_MS,HEAD_MS."""
     control_hz: float = 10.0
-    """Control ticks a second that the configuration has to serve [Hz]."""
+    """Control ticks per second that the configuration has to serve [Hz]."""
     min_success: float = 0.9
     """The lowest success rate that is good enough, between 0 and 1."""
     task: TaskName = "static"
@@ -32,7 +32,7 @@ class Question:
     """Folder of the measured cells."""
 
     def check(self) -> None:
-        """UsageError unless it can be asked."""
+        """Raise UsageError if it cannot be asked."""
         from vlatency.envs.tasks import check_speed, find_task  # MuJoCo, which a help text must not wait for
 
         check_range("control-hz", self.control_hz, MIN_CONTROL_HZ, MAX_CONTROL_HZ)
@@ -53,7 +53,7 @@ class Question:
         return self.task if self.speed is None else f"{self.task} at {self.speed:g} m/s"
 
     def suits(self, setting: Setting, at_speed: bool = True) -> bool:
-        """Measured where the question is asked; pause is no way to run a robot, and controls are no policies."""
+        """Whether a setting answers the question. Pause is no way to run a robot, and controls are no policies."""
         return (
             (setting.task, setting.timing.control_hz) == (self.task, self.control_hz)
             and (not at_speed or setting.speed == self.speed)

@@ -36,12 +36,12 @@ def recommend(
     enough = [candidate for candidate in known if question.meets(candidate) == "yes"]
     if enough:
         best = enough[0]
-        return [("answer", _ship(best, question)), *_margin(best, question), *_flips(best, everywhere, question),
-                *_behind(best)]  # fmt: skip
+        said = [("answer", _ship(best, question)), ("margin", _margin(best, question))]
+        return [*said, ("flips", _flips(best, everywhere, question)), *_behind(best)]
     maybe = [candidate for candidate in known if question.meets(candidate) == "cannot tell"]
     if maybe:
         best = maybe[0]
-        return [("answer", _perhaps(best, question)), *_margin(best, question), *_behind(best)]
+        return [("answer", _perhaps(best, question)), ("margin", _margin(best, question)), *_behind(best)]
     return _none(candidates, able, question)
 
 
@@ -95,11 +95,11 @@ def _nothing(candidates: Sequence[Candidate], everywhere: Sequence[Result], ques
     )
 
 
-def _margin(candidate: Candidate, question: Question) -> list[tuple[str, str]]:
+def _margin(candidate: Candidate, question: Question) -> str:
     """How far the candidate is from where its success falls below what is asked for."""
     fall = cliff(candidate.results, question.min_success)
     if fall is None:
-        return [("margin", "not measured: this configuration has cells at one latency only")]
+        return "not measured: this configuration has cells at one latency only"
     here = f"this device takes {candidate.charged.vl_p95_ms:.0f} ms{' at best' * candidate.at_best}"
     if fall.low is None and fall.high is None:
         said = f"cannot tell where success falls below {question.wanted}"
@@ -111,12 +111,12 @@ def _margin(candidate: Candidate, question: Question) -> list[tuple[str, str]]:
         holds = "cannot tell up to which VL p95 success holds"
         if fall.low is not None:
             holds = f"success holds up to a VL p95 of {fall.low:.0f} ms"
-        fails = f"it fails from {fall.high:.0f} ms on" if fall.high is not None else "cannot tell from where it fails"
-        said = f"{holds}, {fails}"
-    return [("margin", f"{said}; {here}")]
+        fails = "cannot tell from where it fails" if fall.high is None else f"it fails from {fall.high:.0f} ms on"
+        said = f"{holds}; {fails}"
+    return f"{said}; {here}"
 
 
-def _flips(candidate: Candidate, everywhere: Sequence[Result], question: Question) -> list[tuple[str, str]]:
+def _flips(candidate: Candidate, everywhere: Sequence[Result], question: Question) -> str:
     """What would change the answer, as far as it is measured."""
     assert candidate.interpolated
     found = []
@@ -137,7 +137,7 @@ def _flips(candidate: Candidate, everywhere: Sequence[Result], question: Questio
         if there and there.success.high < question.min_success:
             found.append(f"--speed {speed:g}, where success is {rate(there.success)}")
             break
-    return [("flips", "; ".join(found))]
+    return "; ".join(found)
 
 
 def _behind(candidate: Candidate) -> list[tuple[str, str]]:
@@ -190,7 +190,8 @@ def table(
         question: what is asked for.
     """
     keeps = f"keeps\n{question.control_hz:g} Hz"
-    heads = ["", "VL p95\nms", "loop\nHz", keeps, "success", f"{question.wanted}\nor more", "measured at VL p95"]
+    enough = f"{question.wanted}\nor more"
+    heads = ["configuration", "VL p95\nms", "loop\nHz", keeps, "success", enough, "measured at VL p95"]
     rows = []
     for number, (candidate, better) in enumerate(zip(candidates, beaten, strict=True), 1):
         more = "" if better is None else f"; dominated by {better + 1}"

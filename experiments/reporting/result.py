@@ -50,7 +50,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Result:
-    """One configuration, measured or still to be measured (n = 0).
+    """What one configuration achieved; n = 0 if it is still to be measured.
 
     Attributes:
         place: the options that hold for all arms compared with it, such as the task.
@@ -117,7 +117,7 @@ class Result:
 
     @property
     def rate_hz(self) -> float | None:
-        """Control ticks a second that the configuration can serve [Hz]; None where nothing limits them."""
+        """Control ticks per second that the configuration can serve [Hz]; None where nothing limits them."""
         return rate_hz(self.loop_ms)
 
     @property
@@ -161,7 +161,7 @@ PARTS: dict[str, Any] = {
 
 
 def with_latency(timing: Timing, latency: Latency) -> Timing:
-    """The same timing at another latency, which also says how much encoder and head on one GPU slow each other down."""
+    """The same timing at another latency, whose contention also holds for encoder and head on one GPU."""
     servers: Servers = timing.servers
     if isinstance(servers, Shared) and servers.contention > 1:
         servers = Shared(latency.contention)
@@ -186,12 +186,12 @@ def loop_ms(timing: Timing, vl_ms: float) -> float | None:
 
 
 def rate_hz(loop_ms: float | None) -> float | None:
-    """Control ticks a second [Hz] at so much a tick; None where nothing limits them."""
+    """Control ticks per second [Hz], if each takes so long [ms]; None where nothing limits them."""
     return 1000 / loop_ms if loop_ms else None
 
 
 def results(plan: Plan, rows: Rows, config: Callable[[Setting], dict[str, Any] | None]) -> tuple[Result, ...]:
-    """One result an arm and place, in the order of the plan.
+    """One result per arm and place, in the order of the plan.
 
     Args:
         plan: what was to be measured.

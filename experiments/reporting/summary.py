@@ -18,7 +18,7 @@ class Summary:
 
     Attributes:
         plan: what was to be measured.
-        results: one an arm and place, in the order of the plan.
+        results: one per arm and place, in the order of the plan.
         falls: break-even by place (without the load) and arm.
         command: that measures it.
         software: versions, renderer, and for a sweep the hash of the code.

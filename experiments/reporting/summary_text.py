@@ -75,7 +75,7 @@ def _table(summary: Summary, place: Place) -> tuple[list[str], list[list[str]]]:
 
 
 def text(summary: Summary) -> list[str]:
-    """A table a place, then what it permits to say."""
+    """One table per place, then what they permit to say."""
     lines: list[str] = []
     for place in summary.plan.places:
         lines += ["", show(place)] if len(summary.plan.places) > 1 else [""]
@@ -84,7 +84,7 @@ def text(summary: Summary) -> list[str]:
 
 
 def comparisons(summary: Summary, place: Place, where: str = "same seeds") -> list[str]:
-    """A line an arm, against the reference."""
+    """One line for each arm that is compared with the reference."""
     return [
         f"{each.arm} against {summary.reference}, {where}: {comparison(each.against)}"
         for each in summary.at(place)
@@ -119,7 +119,7 @@ def _lifted(result: Result) -> str:
 
 
 def notes(summary: Summary) -> list[str]:
-    """What has to stand beside the figures: how they were tested, what they assume, whose success it is."""
+    """How the figures were tested, what they assume, and whose success it is."""
     results, looks = summary.results, summary.plan.looks
     count = sum(result.against is not None for result in results)
     holm = f", adjusted by Holm over {count} comparisons" * (count > 1)

@@ -237,7 +237,7 @@ def intervals_height(bars: Sequence[Bar]) -> int:
 
 
 def intervals(bars: Sequence[Bar], low: float, high: float, axis: str, ticks: Sequence[tuple[float, str]]) -> Markup:
-    """Estimates with intervals, one a line, each with its words above; a heading stands alone.
+    """Estimates with intervals, one per line, each with its words above; a heading stands alone.
 
     Args:
         bars: from the top down.

@@ -1,4 +1,4 @@
-"""The table of a report, one line an arm and one column a place: for the page, and as Markdown, CSV and LaTeX."""
+"""The table of a report, one line per arm and one column per place: on the page, and as Markdown, CSV and LaTeX."""
 
 import csv
 import io
@@ -42,7 +42,7 @@ def heads(summary: Summary) -> list[str]:
 
 
 def lines(summary: Summary) -> list[Line]:
-    """One an arm; figures that differ between places are given from the least to the greatest."""
+    """One per arm. Figures that differ between places are given as a range."""
     return [_line(summary, number, arm) for number, arm in enumerate(summary.plan.arms, 1)]
 
 
@@ -85,7 +85,7 @@ def _in_text(result: Result) -> str:
 
 
 def caption(summary: Summary) -> list[str]:
-    """What has to stand beside the table, in sentences."""
+    """How to read the table and what it assumes, in sentences."""
     columns = (
         "VL ms is one encode; loop ms is what a control tick waits for: encode and head in sync, the head in async"
     )
@@ -111,7 +111,7 @@ def _escaped(text: str) -> str:
 
 
 def as_csv(summaries: Iterable[Summary]) -> str:
-    """A row a result, all studies in one table; what was not measured stays empty."""
+    """One row per result, all studies in one table. What was not measured stays empty."""
     file = io.StringIO()
     writer = csv.DictWriter(file, COLUMNS, lineterminator="\n", restval="")
     writer.writeheader()
@@ -147,7 +147,7 @@ def _record(summary: Summary, result: Result) -> dict[str, object]:
 
 
 def latex(summaries: Iterable[Summary]) -> str:
-    """A `tabular` a study, for the package booktabs."""
+    """One `tabular` per study, for the package booktabs."""
     text: list[str] = []
     for summary in summaries:
         head = heads(summary)

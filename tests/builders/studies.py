@@ -120,7 +120,7 @@ def write_films(root: Path, name: str, spec: dict[str, Any], seed: int, frames: 
 
 
 def run_config(settings: Sequence[Setting], **change: Any) -> dict[str, Any]:
-    """The config.json of a run of three cameras at 20 episodes a mode."""
+    """The config.json of a run of three cameras with 20 episodes per mode."""
     return {
         "schema": SCHEMA,
         "name": "static-3v-224-7f3a",

@@ -167,16 +167,8 @@ def needed(estimate: float, least: float) -> int | None:
         too_many = bisect_left(range(n + 1), True, key=lambda k: wilson(k, n).high >= least)
         return bool(binom.cdf(too_many - 1, n, estimate) >= POWER)
 
-    n = 8
-    while n <= MOST_EPISODES and not clears(n):
-        n *= 2
-    if n > MOST_EPISODES:
-        return None
-    low, high = n // 2, n
-    while high - low > max(1, high // 50):  # an estimate: 2 % is enough
-        middle = (low + high) // 2
-        low, high = (low, middle) if clears(middle) else (middle, high)
-    return high
+    n = bisect_left(range(1, MOST_EPISODES), True, key=clears) + 1
+    return n if n < MOST_EPISODES else None
 
 
 def table(

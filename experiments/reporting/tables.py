@@ -5,6 +5,8 @@ import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from vlatency.experiments.analysis.break_even import BreakEven
+from vlatency.experiments.analysis.paired import Interval
 from vlatency.experiments.reporting.headline import Answer
 from vlatency.experiments.reporting.result import Result
 from vlatency.experiments.reporting.summary import Summary
@@ -12,13 +14,6 @@ from vlatency.experiments.reporting.summary_text import comparisons, drawn_by, n
 from vlatency.experiments.reporting.wording import NOT_MEASURED, features, policy_line, rate
 from vlatency.experiments.shared.table import markdown_table, milliseconds
 from vlatency.experiments.sweeps.plan import Place, show
-
-COLUMNS = (
-    "study", "place", "task", "arm", "mode", "cameras", "width", "height", "encoding", "reuse", "servers", "k", "n",
-    "success", "ci_low", "ci_high", "vl_ms", "loop_ms", "fps", "control_hz", "keeps_up", "difference",
-    "difference_low", "difference_high", "p_holm", "verdict", "letters", "break_even", "break_even_low",
-    "break_even_high", "latency", "policy", "stand_in", "command",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -112,38 +107,38 @@ def _escaped(text: str) -> str:
 
 def as_csv(summaries: Iterable[Summary]) -> str:
     """One row per result, all studies in one table. What was not measured stays empty."""
+    records = [_record(summary, result) for summary in summaries for result in summary.results]
     file = io.StringIO()
-    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n", restval="")
+    writer = csv.DictWriter(file, records[0].keys(), lineterminator="\n")
     writer.writeheader()
-    for summary in summaries:
-        for result in summary.results:
-            writer.writerow(_record(summary, result))
+    writer.writerows(records)
     return file.getvalue()
 
 
 def _record(summary: Summary, result: Result) -> dict[str, object]:
     setting, o = result.setting, result.setting.optimization
-    record: dict[str, object] = {
+    against, origin = result.against, result.origin
+    falls = [
+        fall for (rest, arm), fall in summary.falls.items() if arm == result.arm and set(rest) <= set(result.place)
+    ]
+    return {
         "study": summary.plan.name, "place": show(result.place), "task": result.task, "arm": result.arm,
         "mode": result.mode, "cameras": " ".join(o.cameras), "width": o.width, "height": o.height,
         "encoding": o.encoding, "reuse": setting.timing.reuse, "servers": setting.timing.servers, "k": result.k,
-        "n": result.n, "vl_ms": result.vl_ms, "loop_ms": result.loop_ms, "fps": result.rate_hz,
-        "control_hz": setting.timing.control_hz, "keeps_up": result.keeps_up, "letters": result.letters,
-        "verdict": result.verdict, "command": summary.command,
+        "n": result.n, **_ends(("success", "ci_low", "ci_high"), result.success), "vl_ms": result.vl_ms,
+        "loop_ms": result.loop_ms, "fps": result.rate_hz, "control_hz": setting.timing.control_hz,
+        "keeps_up": result.keeps_up, "verdict": result.verdict, "letters": result.letters,
+        "p_holm": against and against.p_value,
+        **_ends(("difference", "difference_low", "difference_high"), against.difference if against else None),
+        **_ends(("break_even", "break_even_low", "break_even_high"), falls[0] if falls else None),
+        "latency": origin and origin.latency, "policy": origin and policy_line(origin.policy),
+        "stand_in": origin and origin.policy.stand_in, "command": summary.command,
     }  # fmt: skip
-    if result.success:
-        record |= {"success": result.success.estimate, "ci_low": result.success.low, "ci_high": result.success.high}
-    if result.against:
-        d = result.against.difference
-        record |= {"difference": d.estimate, "difference_low": d.low, "difference_high": d.high}
-        record["p_holm"] = result.against.p_value
-    if result.origin:
-        record |= {"latency": result.origin.latency, "policy": policy_line(result.origin.policy)}
-        record["stand_in"] = result.origin.policy.stand_in
-    for (rest, arm), fall in summary.falls.items():
-        if arm == result.arm and set(rest) <= set(result.place):
-            record |= {"break_even": fall.estimate, "break_even_low": fall.low, "break_even_high": fall.high}
-    return record
+
+
+def _ends(names: Sequence[str], interval: Interval | BreakEven | None) -> dict[str, float | None]:
+    values = (interval.estimate, interval.low, interval.high) if interval else (None, None, None)
+    return dict(zip(names, values, strict=True))
 
 
 def latex(summaries: Iterable[Summary]) -> str:

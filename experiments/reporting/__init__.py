@@ -1,1 +1,1 @@
-"""What is told of results: summaries, reports, recommendations."""
+"""From measured episodes to words: summaries, reports, recommendations, model cards."""

@@ -1,6 +1,6 @@
 """Linear layers of vision tower and language model with fewer bits. The small heads stay as they are.
 
-| quant          | weights                            | activations                                | by            |
+| quant          | weights                            | activations                                | on CUDA       |
 |----------------|------------------------------------|--------------------------------------------|---------------|
 | `bnb-int8`     | int8                               | int8, outlier columns in half precision    | bitsandbytes  |
 | `bnb-nf4`      | NF4 (4 bits)                       | the model's own precision                  | bitsandbytes  |
@@ -8,8 +8,9 @@
 | `fp8`          | float8 (e4m3), one scale an output | float8, one scale a token                  | torchao       |
 
 bitsandbytes saves memory. The last two are low-precision matrix products: on CUDA those of torchao, which people ship.
-**On a CPU they are emulated**: weights and activations are rounded to the same numbers and multiplied in float32, which
-has the error of the format and none of its speed.
+On a CPU, `int8-dynamic` multiplies integers too, if `multiplies_integers_exactly`. **`fp8`, and `int8-dynamic` without
+such a processor, are emulated**: weights and activations are rounded to the same numbers and multiplied in float32.
+This has the error of the format and none of its speed.
 
 The CUDA path through torchao has not been run yet: it was written without a GPU. Its configurations, its padding and,
 for int8, its numbers are tested on a CPU.
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -38,10 +39,11 @@ _LARGEST = {torch.int8: 127.0, torch.float8_e4m3fn: 448.0}
 
 def _rounded(values: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
     """Rows (M, K) as `dtype` and their scales (M, 1) float32."""
-    largest = torch.linalg.vector_norm(values, torch.inf, dim=1, keepdim=True, dtype=torch.float32)
-    scale = largest.clamp(min=1e-12) / _LARGEST[dtype]
+    values = values.float()
+    # Four times as fast as a norm, and the same bits.
+    scale = values.abs().amax(dim=1, keepdim=True).clamp(min=1e-12) / _LARGEST[dtype]
     values = values / scale
-    return (values.round() if dtype == torch.int8 else values).to(dtype), scale
+    return (values.round_() if dtype == torch.int8 else values).to(dtype), scale
 
 
 def _filled(values: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
@@ -69,18 +71,52 @@ class EmulatedLinear(nn.Module):
         self.weight: torch.Tensor
         self.scale: torch.Tensor
         self.register_buffer("weight", rounded)
-        self.register_buffer("scale", scale.T.contiguous())
+        self.register_buffer("scale", scale[: self.out_features].T.contiguous())
         self.bias = linear.bias
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         """Hidden states (..., in_features) to (..., out_features) of the same type."""
         flat = hidden.flatten(0, -2)
-        rounded, scale = _rounded(_filled(flat, max(len(flat), 2 * _UNIT), self.weight.shape[1]), self.weight.dtype)
-        product = (rounded.float() @ self.weight.float().T) * scale * self.scale
-        product = product[: len(flat), : self.out_features]
-        product = product if self.bias is None else product + self.bias
+        rounded, scale = _rounded(flat, self.weight.dtype)
+        # In place, because memory is what these steps cost.
+        product = self.product(rounded)[: len(flat), : self.out_features].mul_(scale).mul_(self.scale)
+        product = product if self.bias is None else product.add_(self.bias)
         shaped: torch.Tensor = product.to(hidden.dtype).unflatten(0, hidden.shape[:-1])
         return shaped
+
+    def product(self, rounded: torch.Tensor) -> torch.Tensor:
+        """Rounded inputs (M, in_features) times the rounded weights, float32, with zeros at its edges."""
+        inputs = _filled(rounded.float(), max(len(rounded), 2 * _UNIT), self.weight.shape[1])
+        return inputs @ self.weight.float().T
+
+
+class IntegerLinear(EmulatedLinear):
+    """The same layer at int8, its product one of integers.
+
+    No element differs from the emulation's while sums stay below 2**24, which float32 holds: always with up to 1040
+    inputs. Above that the integers are the exact ones.
+    """
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__(linear, torch.int8)
+
+    def product(self, rounded: torch.Tensor) -> torch.Tensor:
+        """Rounded inputs (M, in_features) times the rounded weights, float32, with zeros at its edges."""
+        return torch._int_mm(_filled(rounded, len(rounded), self.weight.shape[1]), self.weight.T).float()
+
+
+@cache
+def multiplies_integers_exactly() -> bool:
+    """Whether torch multiplies int8 matrices exactly on this CPU.
+
+    Without VNNI instructions (Intel before Cascade Lake and Ice Lake, AMD before Zen 4, or `ONEDNN_MAX_CPU_ISA=AVX2`)
+    oneDNN adds pairs of products in 16 bits, and cuts off what they do not hold. The largest numbers show it.
+    """
+    weights = torch.full((2 * _UNIT, 4 * _UNIT), -127, dtype=torch.int8)
+    return torch.backends.mkldnn.is_available() and all(
+        bool((torch._int_mm(-weights[:rows], weights.T) == -127 * 127 * weights.shape[1]).all())
+        for rows in (1, len(weights))
+    )
 
 
 class PaddedLinear(nn.Module):
@@ -168,10 +204,14 @@ def _bnb_nf4(linear: nn.Linear) -> nn.Module:
     return layer.to(linear.weight.device)
 
 
+def _int8(linear: nn.Linear) -> nn.Module:
+    return IntegerLinear(linear) if multiplies_integers_exactly() else EmulatedLinear(linear, torch.int8)
+
+
 _LAYERS: dict[str, Callable[[nn.Linear], nn.Module]] = {
     "bnb-int8": _bnb_int8,
     "bnb-nf4": _bnb_nf4,
-    "int8-dynamic": partial(EmulatedLinear, dtype=torch.int8),
+    "int8-dynamic": _int8,
     "fp8": partial(EmulatedLinear, dtype=torch.float8_e4m3fn),
 }
 

@@ -1,6 +1,8 @@
 """Laws of the quantized encode: its error is that of its format, neither none nor large."""
 
 import copy
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,7 +17,14 @@ from vlatency.agent.realtime.requests import Encode
 from vlatency.agent.vla.model.vla import VLA
 from vlatency.agent.vla.policy import VLAPolicy
 from vlatency.agent.vla.speed import quantize as module
-from vlatency.agent.vla.speed.quantize import EmulatedLinear, PaddedLinear, quantize, torchao_config
+from vlatency.agent.vla.speed.quantize import (
+    EmulatedLinear,
+    IntegerLinear,
+    PaddedLinear,
+    multiplies_integers_exactly,
+    quantize,
+    torchao_config,
+)
 from vlatency.sim.errors import UsageError
 from vlatency.sim.names import CAMERA_ORDER
 
@@ -53,6 +62,64 @@ def test_fusing_first_changes_nothing_where_every_output_has_its_own_scale(
     torch.testing.assert_close(features(shortcuts=("fused",)), features(), rtol=1e-5, atol=1e-5)
 
 
+def int8_by_definition(linear: nn.Linear, inputs: torch.Tensor) -> torch.Tensor:
+    """The same numbers from another product: one of float64, which holds every sum."""
+
+    def rounded(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        scale = torch.linalg.vector_norm(values.float(), torch.inf, dim=-1, keepdim=True).clamp(min=1e-12) / 127
+        return (values.float() / scale).round(), scale
+
+    (left, left_scale), (right, right_scale) = rounded(inputs), rounded(linear.weight)
+    product = (left.double() @ right.double().T).float() * left_scale * right_scale.T
+    return (product if linear.bias is None else product + linear.bias).to(inputs.dtype)
+
+
+def layer_and_inputs(seed: int, most_inputs: int) -> tuple[nn.Linear, torch.Tensor]:
+    """A random layer of odd sides, and tokens some of which are large, small or zero."""
+    torch.manual_seed(seed)
+    inside, outside = (int(torch.randint(1, most, (1,))) for most in (most_inputs, 400))
+    dtype = (torch.float32, torch.bfloat16, torch.float16)[seed % 3]
+    linear = nn.Linear(inside, outside, bias=seed % 2 == 0).to(dtype)
+    shape = [(1,), (2, 3), (int(torch.randint(1, 90, (1,))),)][seed % 5 % 3]
+    inputs = torch.randn(*shape, inside) * 10.0 ** torch.randint(-3, 3, (*shape, 1))
+    inputs[..., : seed % 4] *= 50
+    if seed % 7 == 0:  # every sum as large as it can be
+        inputs, linear.weight.data = torch.ones_like(inputs), -torch.ones_like(linear.weight)
+    if seed % 11 == 0:
+        inputs[-1] = 0
+    return linear, inputs.to(dtype)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("most_inputs", [1041, 5000])
+def test_not_one_element_changes_when_integers_are_multiplied(most_inputs: int) -> None:
+    """Beyond 1040 inputs a sum may leave what float32 holds, so only the integers are exact."""
+    if most_inputs > 1041 and not multiplies_integers_exactly():
+        pytest.skip("this processor has no exact integer products")
+    for seed in range(100):
+        linear, inputs = layer_and_inputs(seed, most_inputs)
+        expected = int8_by_definition(linear, inputs)
+        quantized = nn.Sequential(linear)
+        assert quantize(quantized, "int8-dynamic") == 1
+        assert torch.equal(quantized(inputs), expected), (seed, linear, inputs.shape)
+        if most_inputs <= 1041:
+            assert torch.equal(EmulatedLinear(linear, torch.int8)(inputs), expected), (seed, linear, inputs.shape)
+
+
+def test_integers_are_multiplied_where_that_is_exact() -> None:
+    model = nn.Sequential(nn.Linear(8, 8))
+    quantize(model, "int8-dynamic")
+    assert isinstance(model[0], IntegerLinear) == multiplies_integers_exactly()
+
+
+@pytest.mark.slow
+def test_an_older_processor_gets_the_same_numbers() -> None:
+    """One without VNNI, whose integer kernels cut sums off at 16 bits."""
+    code = f"from {__name__} import *; test_not_one_element_changes_when_integers_are_multiplied(1041)"
+    older = os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2"}
+    assert subprocess.run([sys.executable, "-c", code], env=older, timeout=250).returncode == 0
+
+
 @pytest.mark.parametrize("sides", [(16, 16), (37, 3420 // 60), (128, 40)])
 @pytest.mark.parametrize("rows", [1, 40])
 def test_a_product_of_numbers_that_int8_holds_is_exact(sides: tuple[int, int], rows: int) -> None:
@@ -84,8 +151,10 @@ def test_heads_and_embeddings_keep_their_bits(model: VLA) -> None:
     kinds = {name: type(module) for name, module in changed.named_modules()}
     towers = [kind for name, kind in kinds.items() if "visual.blocks" in name or "language_model.layers" in name]
     assert nn.Linear not in towers
-    assert towers.count(EmulatedLinear) > 20
-    assert EmulatedLinear not in [kind for name, kind in kinds.items() if not name.startswith("encoder.backbone")]
+    assert sum(issubclass(kind, EmulatedLinear) for kind in towers) > 20
+    assert not any(
+        issubclass(kind, EmulatedLinear) for name, kind in kinds.items() if not name.startswith("encoder.backbone")
+    )
     assert kinds["encoder.backbone.language_model.embed_tokens"] is nn.Embedding
 
 
@@ -105,7 +174,7 @@ def test_without_torchao_a_gpu_gets_one_line_that_names_the_extra(
         torchao_config(quant)
 
 
-def test_without_torchao_a_cpu_emulates(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_torchao_a_cpu_emulates_fp8(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torchao", None)
     model = nn.Sequential(nn.Linear(8, 8))
     assert quantize(model, "fp8") == 1
@@ -122,7 +191,7 @@ def test_torchao_is_asked_for_one_scale_a_row_like_the_emulation() -> None:
     assert {fp8.activation_dtype, fp8.weight_dtype} == {torch.float8_e4m3fn}
 
 
-def test_int8_of_torchao_has_the_error_of_the_emulation(model: VLA, request_of: Callable[..., Encode]) -> None:
+def test_int8_of_torchao_has_the_error_of_ours(model: VLA, request_of: Callable[..., Encode]) -> None:
     """On torchao's CPU kernel; the one for CUDA needs a GPU."""
     pytest.importorskip("torchao", reason="needs the extra [torchao]")
 
@@ -133,9 +202,9 @@ def test_int8_of_torchao_has_the_error_of_the_emulation(model: VLA, request_of: 
         return torch.from_numpy(policy.encode([request_of(0)])[0].newest.views)
 
     exact = features(lambda part: None)
-    emulated = features(lambda part: quantize(part, "int8-dynamic"))
+    ours = features(lambda part: quantize(part, "int8-dynamic"))
     theirs = features(lambda part: module._by_torchao(part, "int8-dynamic"))
-    errors = [float((each - exact).norm() / exact.norm()) for each in (emulated, theirs)]
+    errors = [float((each - exact).norm() / exact.norm()) for each in (ours, theirs)]
     assert errors[0] == pytest.approx(errors[1], rel=0.5)
 
 

@@ -2,10 +2,10 @@
 
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -22,9 +22,9 @@ def typed(*args: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
 
 
 def test_help_answers_at_once() -> None:
-    started = time.perf_counter()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     done = typed("--help")
-    assert time.perf_counter() - started < 1.5
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 1.0
     assert done.returncode == 0 and "--swap-instruction" in done.stdout and not done.stderr
 
 

@@ -13,6 +13,7 @@ from vlatency.sim.errors import UsageError
 BELT: dict[str, Any] = {"across": {"task": ["conveyor"], "speed": [0.0, 0.1]}}
 
 
+@pytest.mark.slow
 def test_a_plan_comes_back_from_json_as_it_went() -> None:
     for name in ("note", "views-res", "speed", "quant"):
         plan = read_plan(name)
@@ -33,6 +34,7 @@ def test_a_name_that_is_there_twice_is_refused(tmp_path: Path) -> None:
         read_plan(str(path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(presets().keys() - {"ablations"}))
 def test_every_preset_can_be_planned(name: str) -> None:
     plan = read_plan(name)

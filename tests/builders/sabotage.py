@@ -47,14 +47,14 @@ class Sweep:
         self._said = folder / "stdout.txt"
 
     def start(self) -> "subprocess.Popen[bytes]":
-        """Begin it, or go on."""
+        """Start it, or continue it."""
         path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
         env = os.environ | {"PYTHONPATH": path, "COLUMNS": "200"}
         with self._said.open("wb") as out:
             return subprocess.Popen(self._command, cwd=self.folder, env=env, stdout=out)
 
     def finish(self, process: "subprocess.Popen[bytes] | None" = None) -> Ending:
-        """What it ends with."""
+        """Wait until it ends, and read what it leaves behind."""
         status = (process or self.start()).wait()
         assert status == 0, f"the sweep ended with {status}"
         lines = self._said.read_text().splitlines()
@@ -68,11 +68,11 @@ class Sweep:
 
     @property
     def episodes(self) -> int:
-        """How many are on disk."""
+        """Episodes on disk."""
         return sum(path.read_bytes().count(b"\n") for path in self.folder.glob("runs/cells/*/episodes.jsonl"))
 
     def wait_for(self, episodes: int, process: "subprocess.Popen[bytes]") -> None:
-        """Return when so many are on disk, or the process has ended."""
+        """Wait until there are that many episodes on disk, or the process has ended."""
         while self.episodes < episodes and process.poll() is None:
             time.sleep(0.02)
 
@@ -82,7 +82,7 @@ def _without_command(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def kill_processes(sweep: Sweep, times: int, rng: random.Random) -> Ending:
-    """Kill the sweep itself or one of its processes, at any moment, and start it again where it has ended."""
+    """Kill the sweep itself or one of its processes at random moments, and start it again when it has ended."""
     process = sweep.start()
     for number in range(times):
         if process.poll() is not None:
@@ -98,7 +98,7 @@ def kill_processes(sweep: Sweep, times: int, rng: random.Random) -> Ending:
 
 
 def kill_one(pid: int, rng: random.Random) -> int:
-    """Kill a process or one of those it started; says which it was."""
+    """Kill a process or one of its children, and return the one that was killed."""
     while True:
         victim = rng.choice([pid, *children(pid)])
         try:
@@ -109,7 +109,7 @@ def kill_one(pid: int, rng: random.Random) -> int:
 
 
 def children(pid: int) -> list[int]:
-    """The processes that a process started and that live."""
+    """The living children of a process."""
     try:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:
@@ -118,7 +118,7 @@ def children(pid: int) -> list[int]:
 
 @contextmanager
 def two_nodes() -> Iterator[tuple[str, Callable[[], None]]]:
-    """The address of a Ray cluster of two nodes, one CPU each, that only this machine reaches; and what kills one."""
+    """The address of a Ray cluster of two nodes with one CPU each, and a function that kills one of them."""
     os.environ |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
     cluster, other = _start_nodes()
     try:
@@ -142,7 +142,7 @@ def two_nodes() -> Iterator[tuple[str, Callable[[], None]]]:
 
 
 def _start_nodes() -> tuple[Any, Any]:
-    """A Ray cluster and its second node. Ray gives up after 30 s, within which a busy machine may not start one."""
+    """A Ray cluster and its second node. Ray gives up after 30 s, which a busy machine may need, so we try three times."""
     from ray.cluster_utils import Cluster
 
     for tries_left in (2, 1, 0):
@@ -158,7 +158,7 @@ def _start_nodes() -> tuple[Any, Any]:
 
 
 def kill_node(sweep: Sweep, episodes: int, kill: Callable[[], None]) -> Ending:
-    """Kill a node when so many episodes are on disk."""
+    """Kill a node when there are that many episodes on disk."""
     process = sweep.start()
     sweep.wait_for(episodes, process)
     kill()

@@ -1,4 +1,4 @@
-"""Settings, and sweeps whose episodes are made up in no time."""
+"""Settings, and sweeps whose episodes are made up."""
 
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -35,11 +35,11 @@ POLICY = {"folder": "assets/policies/tiny", "parameters": 1_800_000, "stand_in":
 
 
 class Killed(Exception):
-    """What ends a measurement in the middle."""
+    """Ends a measurement in the middle."""
 
 
 def episode(job: Job) -> Row:
-    """One view fails more often, and so does what is late; the seed is the scene."""
+    """An episode in which one view, and more latency, fail more often; the seed is the scene."""
     setting = job.setting
     chance = 0.9 - 0.3 * (len(setting.optimization.cameras) == 1) - setting.timing.latency.vl_ms / 400
     success = random.Random(job.seed).random() < chance
@@ -47,7 +47,7 @@ def episode(job: Job) -> Row:
 
 
 def runner(dies_after: int | None = None) -> Callable[[Sequence[Job]], Iterator[Row]]:
-    """Runs made-up episodes, until it dies."""
+    """A function that runs made-up episodes until it dies."""
 
     def run(jobs: Sequence[Job]) -> Iterator[Row]:
         for place, job in enumerate(jobs):
@@ -59,7 +59,7 @@ def runner(dies_after: int | None = None) -> Callable[[Sequence[Job]], Iterator[
 
 
 def none(jobs: Sequence[Job]) -> Iterator[Row]:
-    """Runs nothing, and wants nothing to be asked for."""
+    """Runs nothing. AssertionError if it is asked to."""
     assert not jobs
     return iter(())
 
@@ -78,14 +78,14 @@ def describe(cell: Cell) -> dict[str, Any]:
 
 
 def measured(plan: Plan, root: Path, dies_after: int | None = None) -> Cells:
-    """The cells of a sweep, its episodes made up."""
+    """The measured cells of a sweep."""
     cells = Cells(root, SOFTWARE)
     measure_into(cells, plan, runner(dies_after))
     return cells
 
 
 def measure_into(cells: Cells, plan: Plan, run_jobs: Callable[[Sequence[Job]], Iterator[Row]]) -> None:
-    """What sweep.py does with a plan, without processes."""
+    """Measure a plan as sweep.py does, but in this process."""
 
     def append(cell: Cell, row: Row) -> None:
         cells.append(cell.setting, row, plan.episodes, lambda: describe(cell))
@@ -94,7 +94,7 @@ def measure_into(cells: Cells, plan: Plan, run_jobs: Callable[[Sequence[Job]], I
 
 
 def rows_of(plan: Plan, success: Callable[[Cell, int], bool]) -> dict[Setting, list[Row]]:
-    """Rows whose success is said by cell and place in the row of seeds."""
+    """Rows for all cells of a plan; `success` says whether a cell succeeds on its i-th seed."""
     found = {}
     for cell in plan.cells:
         seeds = range(cell.setting.seed, cell.setting.seed + plan.episodes)
@@ -103,5 +103,5 @@ def rows_of(plan: Plan, success: Callable[[Cell, int], bool]) -> dict[Setting, l
 
 
 def outcomes_of(table: dict[str, list[bool]]) -> Callable[[Cell, int], bool]:
-    """Success by arm (and part of a split) and place in the row of seeds, for `rows_of`."""
+    """For `rows_of`: successes seed by seed, by the name of an arm or of a part of a split."""
     return lambda cell, place: table[cell.part or cell.arm][place]

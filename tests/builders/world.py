@@ -48,7 +48,7 @@ class Felt:
 
 
 class FakePlant:
-    """A point mass on a spring whose rest is the set-point. Its hash covers every step, its views show the time."""
+    """A point mass on a spring that pulls it to the set-point. Its hash covers every step; its views show the time."""
 
     instruction = "Pick up the blue object"
 
@@ -113,7 +113,7 @@ class Eventful(FakePlant):
 
 @dataclass
 class FakePolicy:
-    """Puts into the set-point when it looked and when it felt, so that the plant can tell, and where the mass was."""
+    """Its set-points say when it looked and when it felt, and where the mass was: a trajectory shows all that it knew."""
 
     widest: int = 0
 
@@ -145,7 +145,7 @@ class Sloping(FakePolicy):
 
 
 class Jitter:
-    """Latencies of whole nanoseconds, off the lattice of physics steps, some of them zero."""
+    """Random latencies in whole nanoseconds, off the grid of physics steps; some are zero."""
 
     def __init__(self, seed: int, vl_ms: float = 300, head_ms: float = 120) -> None:
         self._rng = np.random.default_rng(seed)
@@ -163,7 +163,7 @@ NO_LATENCY = Constant(0, 0)
 
 @dataclass(frozen=True)
 class Streamed(NoLatency):
-    """A latency model that has one stream."""
+    """A latency model that always gives the same stream."""
 
     source: LatencyStream = NO_LATENCY
 
@@ -172,7 +172,7 @@ class Streamed(NoLatency):
 
 
 def begin(plant: FakePlant, mode: Mode, latency: LatencyStream = NO_LATENCY, **timing: Any) -> Episode:
-    """An episode that is charged what `latency` says."""
+    """An episode that is charged the given latencies."""
     return episode(plant, CAMERAS, Timing(mode, latency=Streamed(source=latency), **timing), np.random.default_rng(0))
 
 
@@ -186,7 +186,7 @@ def play(
     cameras: Sequence[str] = CAMERAS,
     **more: Any,
 ) -> tuple[FakePlant, EpisodeTrace]:
-    """One whole episode, with `FakePolicy` if with no other; `more` goes to `Timing`."""
+    """A whole episode, with a `FakePolicy` unless there is another one; `more` goes to `Timing`."""
     plant = plant or FakePlant()
     timing = Timing(mode, control_hz, Streamed(source=latency), reuse, **more)
     (trace,) = run_episodes([episode(plant, cameras, timing, np.random.default_rng(0))], policy or FakePolicy())

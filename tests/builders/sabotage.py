@@ -142,7 +142,7 @@ def two_nodes() -> Iterator[tuple[str, Callable[[], None]]]:
 
 
 def _start_nodes() -> tuple[Any, Any]:
-    """A Ray cluster and its second node. Ray gives up after 30 s, which a busy machine may need, so we try three times."""
+    """A Ray cluster and its second node. Ray gives up after 30 s, which a busy machine may need: we try again."""
     from ray.cluster_utils import Cluster
 
     for tries_left in (2, 1, 0):

@@ -113,7 +113,7 @@ class Eventful(FakePlant):
 
 @dataclass
 class FakePolicy:
-    """Its set-points say when it looked and when it felt, and where the mass was: a trajectory shows all that it knew."""
+    """Its set-points say when it looked and felt, and where the mass was: a trajectory shows all that it knew."""
 
     widest: int = 0
 

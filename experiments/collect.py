@@ -5,6 +5,7 @@ python experiments/collect.py --out runs/demos --tasks static conveyor --episode
 
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 from vlatency.experiments.evaluation.options import Size, TaskName
 from vlatency.experiments.evaluation.setting import FIRST_TRAINING_SEED
@@ -80,7 +81,7 @@ def main(args: Args) -> None:
         progress.add("shards", shards, done)
         for _ in workers.map(record_shard, missing):
             progress.advance("shards")
-    print(f"{args.out}/  {shards} shards    next: python experiments/train.py --data {args.out}")
+    print(f"{args.out}/  {shards} shards    next: python experiments/train.py --data {quote(str(args.out))}")
 
 
 if __name__ == "__main__":

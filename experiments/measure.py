@@ -8,6 +8,7 @@ docs/measuring.md says what is timed, and how to run this on a machine without n
 
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Literal
 
 from vlatency.experiments.evaluation.options import EncodeOptions
@@ -61,7 +62,7 @@ def main(args: Args) -> None:
     profile, path = measure(conditions, rows, args.out)
     print("\n".join(["", *roofline_gap(profile), str(path)]))
     views, size = len(asked.cameras), f"{asked.width}x{asked.height}"
-    print(f"next: python experiments/run.py --latency {path} --views {views} --res {size}")
+    print(f"next: python experiments/run.py --latency {quote(str(path))} --views {views} --res {size}")
 
 
 if __name__ == "__main__":

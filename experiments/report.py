@@ -17,7 +17,7 @@ from vlatency.experiments.reporting.study import Study, read_study
 from vlatency.experiments.reporting.summary_text import text, write_summary
 from vlatency.experiments.reporting.tables import as_csv, latex, markdown
 from vlatency.experiments.shared import command, provenance
-from vlatency.experiments.shared.files import check_writable, write_text
+from vlatency.experiments.shared.files import check_writable, locked, write_text
 from vlatency.sim.errors import UsageError
 
 
@@ -42,7 +42,6 @@ def main(args: Args) -> None:
     studies = [_show(read_study(folder)) for folder in folders]
     summaries = [study.summary for study in studies]
     answers = [answer(summary) for summary in summaries]
-    out.mkdir(parents=True, exist_ok=True)
     files = {
         "report.html": html(list(zip(studies, answers, strict=True)), provenance.command_line(sys.argv)),
         "report.md": markdown(zip(summaries, answers, strict=True)),
@@ -50,8 +49,9 @@ def main(args: Args) -> None:
         "report.tex": latex(summaries),
         "report.svg": poster(summaries[0]),
     }
-    for name, content in files.items():
-        write_text(out / name, content)
+    with locked(out):
+        for name, content in files.items():
+            write_text(out / name, content)
     for summary, found in zip(summaries, answers, strict=True):
         print(f"\n{summary.plan.name}: {found.short}. {found.sentence}")
     print(f"{out}/  {' · '.join(files)}")

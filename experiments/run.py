@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
+from shlex import quote
 
 from vlatency.experiments.evaluation.episodes import Job, probe, run_episode, run_together
 from vlatency.experiments.evaluation.options import Configuration, EngineOptions
@@ -70,6 +71,7 @@ def main(args: Args) -> None:
     with ExitStack() as stack:
         if isinstance(place, RunFolder):
             stack.enter_context(place.locked())
+            place.check_continues(settings, args.episodes)
         workers = stack.enter_context(args.parallel.open(gpu=args.configuration.device == "cuda"))
         # A worker opens the world and loads the policy, so that what is wrong with them is said before we write.
         facts = workers.call(probe, Job(settings[0], str(policy), args.seed))
@@ -116,7 +118,7 @@ def _closing(folder: RunFolder) -> str:
     more = provenance.with_episodes(sys.argv, 10 * folder.config["episodes"])
     return (
         f"{folder.path}/  {' · '.join([SUMMARY_MD, SUMMARY_JSON, EPISODES, *found])}\n"
-        f"next: {more}     python experiments/report.py {folder.path}"
+        f"next: {more}     python experiments/report.py {quote(str(folder.path))}"
     )
 
 

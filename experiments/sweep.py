@@ -7,6 +7,7 @@ import sys
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 import tyro
 
@@ -75,7 +76,7 @@ def main(args: Args) -> None:
     folder = write_sweep(summary, cells)
     print("\n" + "\n".join(text(summary)))
     print(f"{folder}/  sweep.json · summary.md · summary.json")
-    print(f"next: python experiments/report.py {folder}")
+    print(f"next: python experiments/report.py {quote(str(folder))}")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ python experiments/train.py --data runs/demos --out runs/policy
 
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Literal
 
 from vlatency.experiments.shared.command import check_range, run
@@ -67,7 +68,7 @@ def main(args: Args) -> None:
     VLAPolicy(model).save_pretrained(args.out)
     write_history(args.out, args.start_from, args, moments, score)
     print(", ".join(f"{name} {value:.3f}" for name, value in score.items()))
-    print(f"{args.out}/    next: python experiments/run.py --policy {args.out} --mode pause")
+    print(f"{args.out}/    next: python experiments/run.py --policy {quote(str(args.out))} --mode pause")
 
 
 if __name__ == "__main__":

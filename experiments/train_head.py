@@ -5,6 +5,7 @@ python experiments/train_head.py --policy runs/policy --data runs/demos --out ru
 
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 from vlatency.agent.optimization import Head
 from vlatency.agent.vla.model.config import SENSES, Sense
@@ -72,7 +73,7 @@ def main(args: Args) -> None:
     write_history(args.out, args.policy, args, len(demonstrations.training), score)
     print(", ".join(f"{name} {value:.3f}" for name, value in score.items()))
     how = "--head flow --execution rtc" if args.head == "flow" else "--mode pause"
-    print(f"{args.out}/    next: python experiments/run.py --policy {args.out} {how}")
+    print(f"{args.out}/    next: python experiments/run.py --policy {quote(str(args.out))} {how}")
 
 
 if __name__ == "__main__":

@@ -37,6 +37,10 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._read()
+
+    def _read(self) -> None:
+        path = self.path
         try:
             self.config: dict[str, Any] = json.loads((path / CONFIG).read_text(encoding="utf-8"))
             check_schema(path / CONFIG, self.config)
@@ -116,7 +120,7 @@ class RunFolder:
     def locked(self) -> Iterator[None]:
         """Keep other processes from writing here, after reading what they wrote. UsageError if one is writing now."""
         with locked(self.path):
-            self._file = RowsFile(self.path / EPISODES)
+            self._read()
             yield
 
     def append(self, row: Row) -> None:
@@ -158,8 +162,8 @@ def find_run(
     """
     check_writable(out or root)
     if out is not None:
-        if not out.exists() or not any(out.iterdir()):
-            return out
+        if not out.exists() or all(path.name == ".lock" or path.suffix == ".part" for path in out.iterdir()):
+            return out  # new, or all that a run left that was killed before it began
         if not resume:
             raise UsageError(f"{out} is not empty; add --resume to continue its run, or choose another --out")
         return _continued(RunFolder(out), settings, episodes)
@@ -167,7 +171,7 @@ def find_run(
     first = root / name_of(settings)
     if not resume:
         return first
-    if family := list(takewhile(Path.exists, _numbered(first))):
+    if family := [path for path in takewhile(Path.exists, _numbered(first)) if (path / CONFIG).exists()]:
         return _continued(RunFolder(family[-1]), settings, episodes)
     # No run of this configuration: the newest one is probably meant, and an option differs.
     newest = max(root.glob(f"*/{CONFIG}"), key=lambda path: path.stat().st_mtime, default=None)

@@ -26,8 +26,12 @@ def parse(config: type[T], args: list[str] | None = None) -> T:
     """Parse the command line into an instance of the dataclass `config`.
 
     Raises:
-        UsageError: unknown flag, missing or malformed value.
+        UsageError: unknown flag, missing or malformed value, or one that is not UTF-8: results name their commands.
     """
+    for word in sys.argv[1:] if args is None else args:
+        if not word.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in word):
+            shown = word.encode("utf-8", "backslashreplace").decode()
+            raise UsageError(f"{shown} is not UTF-8 text; rename the file or folder")
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
@@ -61,6 +65,9 @@ def _one_line(box: str) -> str:
 
 def run(main: Callable[[T], None], config: type[T]) -> NoReturn:
     """Parse the command line, call `main` with it and exit. Errors that a user can fix print no traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without Unicode gets question marks, and no traceback
     try:
         main(parse(config))
     except (UsageError, RunError) as error:

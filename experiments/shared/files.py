@@ -3,7 +3,7 @@
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,11 +18,22 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a new content for a file; it replaces the old one when the block ends without an error.
 
     A reader, or a crash, finds the old file or the new one, never a part of one.
+
+    Raises:
+        OSError: it cannot be written, as on a full disk; the error names the file, and the old content stays.
     """
-    part = path.with_name(f".{path.name}.part")
-    with part.open("wb") as file:
-        yield file
-    part.replace(path)
+    # Named by its process: two that write the same file at once do not write into each other's.
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            yield file
+        part.replace(path)
+    except BaseException as error:
+        with suppress(OSError):
+            part.unlink()
+        if isinstance(error, OSError) and error.filename is None:
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        raise
 
 
 def write_text(path: Path, text: str) -> None:

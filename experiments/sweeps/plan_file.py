@@ -22,7 +22,7 @@ import yaml
 
 from vlatency.experiments.analysis.interim_looks import MAX_LOOKS
 from vlatency.experiments.evaluation.options import OPTIONS, parse_options
-from vlatency.experiments.evaluation.setting import crossed
+from vlatency.experiments.evaluation.setting import Setting, crossed
 from vlatency.experiments.shared.command import check_range
 from vlatency.experiments.sweeps.cell_store import canonical
 from vlatency.experiments.sweeps.plan import AS_IS, LATE, WRONG, Cell, Place, Plan, show
@@ -116,8 +116,18 @@ def make_plan(name: str, spec: dict[str, Any]) -> Plan:
             if spec.get("split") and cell is not reference:
                 cells += _parts(cell, reference)
     cells = [dataclasses.replace(cell, setting=canonical(cell.setting)) for cell in cells]
+    _check_places(places, cells)
     fall = _break_even(spec["break_even"], across) if spec.get("break_even") else None
     return Plan(name, spec.get("about", ""), episodes, looks, tuple(arms), tuple(places), tuple(cells), fall)
+
+
+def _check_places(places: list[Place], cells: list[Cell]) -> None:
+    """UsageError if two places are one, as those of res 224 and res 224x224."""
+    seen: dict[tuple[Setting, ...], Place] = {}
+    for place in places:
+        first = seen.setdefault(tuple(cell.setting for cell in cells if cell.place == place), place)
+        if first != place:
+            raise UsageError(f"across: {show(place)} measures the same as {show(first)}; leave one of them out")
 
 
 def _arms(content: Any) -> dict[str, dict[str, Any]]:
@@ -131,16 +141,26 @@ def _arms(content: Any) -> dict[str, dict[str, Any]]:
 
 def _across(content: Any, arms: dict[str, dict[str, Any]]) -> dict[str, list[Any]]:
     across = _checked(content, OPTIONS, "options are")
-    for option, values in across.items():
-        if not isinstance(values, list) or not values:
+    for option, given in across.items():
+        if not isinstance(given, list) or not given:
             raise UsageError(f"across: {option} needs a list of values")
-        if any(isinstance(value, (list, dict)) or value is None for value in values):
+        if any(isinstance(value, (list, dict)) or value is None for value in given):
             raise UsageError(f"across: {option} needs single values, such as 0.1 or static; write a list as '1,2'")
+        values = across[option] = [_number(value, OPTIONS[option]) for value in given]
         if len(set(values)) < len(values):
             raise UsageError(f"across: {option} has a value twice; keep one of them")
         if any(option in options for options in arms.values()):
             raise UsageError(f"{option} is both across all arms and one arm's own")
     return across
+
+
+def _number(value: Any, kind: Any) -> Any:
+    """The number that a text says, if the option wants one: YAML takes 1e-2 for text. Other values as they are."""
+    number = next((each for each in (int, float) if kind in (each, each | None)), None)
+    try:
+        return number(value) if number and isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 def _cell(place: Place, arm: str, options: dict[str, Any], seed: int, episodes: int) -> Cell:
@@ -167,7 +187,7 @@ def _parts(cell: Cell, reference: Cell) -> list[Cell]:
 
 def _break_even(spec: Any, across: dict[str, Any]) -> tuple[str, float]:
     wanted = _checked(spec, ("over", "threshold"), "break_even's keys are")
-    option, threshold = str(wanted.get("over")), wanted.get("threshold", 0.5)
+    option, threshold = str(wanted.get("over")), _number(wanted.get("threshold", 0.5), float)
     numbers = [value for value in across.get(option, ()) if type(value) in (int, float)]
     if len(numbers) < 2 or len(numbers) < len(across[option]):
         raise UsageError(f"break_even: over must name an option that across has several numbers of, not {option}")

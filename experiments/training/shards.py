@@ -7,6 +7,7 @@ are computed when they are needed.
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from shlex import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,9 +89,8 @@ def read_shards(folders: Sequence[Path]) -> tuple[Moments, list[NDArray[np.uint8
     for folder in folders:
         paths = sorted(folder.glob("*.npz"))
         if not paths:
-            raise UsageError(
-                f"no demonstrations in {folder}; record some with python experiments/collect.py --out {folder}"
-            )
+            record = f"python experiments/collect.py --out {quote(str(folder))}"
+            raise UsageError(f"no demonstrations in {folder}; record some with {record}")
         for path in paths:
             with np.load(path) as stored:
                 shard = {name: stored[name] for name in columns}

@@ -11,7 +11,8 @@ from tests.builders.studies import LATE, RUN_ROWS, run_config, write_run, write_
 from tests.builders.sweeps import SETTING
 from vlatency.experiments.evaluation.run_folder import RunFolder
 from vlatency.experiments.report import Args, main
-from vlatency.experiments.shared.files import ROOT
+from vlatency.experiments.shared.files import ROOT, locked
+from vlatency.sim.errors import UsageError
 
 
 def test_a_run_is_reported_and_its_summary_written_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -34,6 +35,14 @@ def test_runs_and_sweeps_share_a_page_and_other_folders_are_passed_over(
     text = (tmp_path / "out" / "report.html").read_text()
     assert text.count("data-study>") == 2 and "not measured" in text
     assert "passed over" in capsys.readouterr().err
+
+
+def test_two_reports_never_write_to_one_folder(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", RUN_ROWS[:50])
+    with locked(run.path / "report"), pytest.raises(UsageError, match="another process"):
+        main(Args((run.path,)))
+    main(Args((run.path,)))
+    assert (run.path / "report" / "report.html").is_file()
 
 
 @pytest.mark.parametrize(

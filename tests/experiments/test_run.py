@@ -69,7 +69,7 @@ def test_what_only_a_worker_finds_is_one_line_too(untrained: Path, tmp_path: Pat
     shutil.copytree(untrained, weights.parent)
     weights.write_bytes(weights.read_bytes()[:1000])
     for args, says in (
-        (["--policy", str(untrained), "--speed", "0.1"], "tasks with one are conveyor, turntable"),
+        (["--policy", str(untrained), "--speed", "0.1"], "conveyor, turntable"),
         (["--policy", str(weights.parent)], "model.safetensors is not a readable safetensors file"),
     ):
         done = typed(*args, folder=tmp_path)
@@ -94,11 +94,12 @@ def test_a_run_from_start_to_end(untrained: Path, tmp_path: Path) -> None:
         "1",
         "--trace",
     ]
-    args += ["--episodes", "1", "--out", "run"]
+    args += ["--episodes", "1", "--out", "my run"]
     done = typed(*args, folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert "0/1" in done.stdout and "next: python" in done.stdout
-    run = tmp_path / "run"
+    assert "--out 'my run' --episodes 10" in done.stdout and "experiments/report.py 'my run'" in done.stdout
+    run = tmp_path / "my run"
     lines = [json.loads(line) for line in (run / "episodes.jsonl").read_text().splitlines()]
     assert [line["mode"] for line in lines] == ["pause", "async"]
     assert lines[0]["trajectory_hash"] == lines[1]["trajectory_hash"]

@@ -153,6 +153,30 @@ def test_resume_without_a_run_says_what_is_there_instead(tmp_path: Path) -> None
         find_run(None, tmp_path, BELT, 4, resume=True)
 
 
+def test_what_a_run_leaves_that_is_killed_before_it_begins_is_in_nobodys_way(tmp_path: Path) -> None:
+    for name in (NAME, "mine"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / ".lock").touch()
+        (tmp_path / name / f".{CONFIG}.4711.part").write_text('{"sche')
+    assert find_run(tmp_path / "mine", tmp_path, SETTINGS, 4, resume=True) == tmp_path / "mine"
+    assert find_run(tmp_path / "mine", tmp_path, SETTINGS, 4, resume=False) == tmp_path / "mine"
+    with pytest.raises(UsageError, match="no run to resume"):
+        find_run(None, tmp_path, SETTINGS, 4, resume=True)
+    filled(tmp_path / f"{NAME}-2", 1)
+    (tmp_path / f"{NAME}-3").mkdir()
+    found = find_run(None, tmp_path, SETTINGS, 4, resume=True)
+    assert isinstance(found, RunFolder) and found.path == tmp_path / f"{NAME}-2"
+
+
+def test_the_lock_is_followed_by_reading_anew(tmp_path: Path) -> None:
+    run = filled(tmp_path / "a", 1)
+    stale = RunFolder(run.path)
+    run.extend(10)
+    with stale.locked():
+        with pytest.raises(UsageError, match="10 episodes"):
+            stale.check_continues(SETTINGS, 6)
+
+
 def test_a_file_is_no_place_for_a_run(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for out in (tmp_path / "file", tmp_path / "file" / "below"):

@@ -74,6 +74,11 @@ def test_the_smoke_sweep_is_part_of_no_long_one() -> None:
         ({"across": {"task": [{"a": 1}]}}, "across: task needs single values"),
         ({"across": {"task": ["static", "static"]}}, "across: task has a value twice"),
         ({"across": {"task": ["conveyor"], "speed": [1, 1.0]}}, "across: speed has a value twice"),
+        ({"across": {"task": ["conveyor"], "speed": [0.1, "0.1"]}}, "across: speed has a value twice"),
+        ({"across": {"task": ["conveyor"], "speed": ["1e-1", 0.1]}}, "across: speed has a value twice"),
+        ({"across": {"task": ["conveyor"], "speed": ["fast"]}}, "'fast'"),
+        ({"across": {"views": ["3", 3]}, "arms": {"a": {}}}, "across: views has a value twice"),
+        ({"across": {"res": [224, "224x224"]}}, "res 224x224 measures the same as res 224"),
         ({"split": "no"}, "split must be true or false, not 'no'"),
         ({"about": 3}, "about must be text, not 3"),
         ({"arms": {1: {"views": 3}}}, "arms: a name must be text, not 1"),
@@ -100,3 +105,15 @@ def test_an_unknown_sweep_names_those_there_are(tmp_path: Path) -> None:
     broken.write_text("legs: 2")
     with pytest.raises(UsageError, match="unknown 'legs'; a sweep's keys are about, episodes"):
         read_plan(str(broken))
+
+
+def test_a_number_that_yaml_takes_for_text_is_a_number(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(
+        "common: {task: conveyor, mode: pause}\narms: {a: {}}\nacross: {speed: [1e-2, '0.05', 5e-1]}\n"
+        "break_even: {over: speed, threshold: 5e-1}\n"
+    )
+    plan = read_plan(str(path))
+    assert [dict(place)["speed"] for place in plan.places] == [0.01, 0.05, 0.5]
+    assert plan.break_even == ("speed", 0.5) and Plan.from_json(plan.as_json()).hash == plan.hash
+    assert [cell.setting.speed for cell in plan.cells] == [0.01, 0.05, 0.5]

@@ -6,8 +6,10 @@ python experiments/sweep.py note --videos 1
 import sys
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from shlex import quote
+from typing import Any
 
 import tyro
 
@@ -21,6 +23,7 @@ from vlatency.experiments.shared.files import check_writable, locked
 from vlatency.experiments.sweeps.cell_store import Cells
 from vlatency.experiments.sweeps.filming import film, scenes_to_film
 from vlatency.experiments.sweeps.measuring import forecast, measure
+from vlatency.experiments.sweeps.plan import Cell
 from vlatency.experiments.sweeps.plan_file import Overrides, read_plan
 
 RUNS = Path("runs")
@@ -56,24 +59,25 @@ def main(args: Args) -> None:
         jobs = {cell.policy: Job(cell.setting, cell.policy, cell.setting.seed) for cell in plan.cells}
         facts = {policy: workers.call(probe, job) for policy, job in jobs.items()}
         cells = Cells(root, provenance.software(next(iter(facts.values())).gl_renderer))
+
+        def config(cell: Cell) -> dict[str, Any]:
+            return describe([cell.setting], Path(cell.policy), facts[cell.policy])
+
+        for cell in () if args.dry_run else plan.cells:
+            cells.restore(cell.setting, plan.episodes, partial(config, cell))
         print("\n".join(forecast(plan, cells, workers.slots)), flush=True)
         if args.dry_run:
             return
         measure(
             plan,
             lambda setting: cells.rows(setting, plan.episodes),
-            lambda cell, row: cells.append(
-                cell.setting,
-                row,
-                plan.episodes,
-                lambda: describe([cell.setting], Path(cell.policy), facts[cell.policy]),
-            ),
+            lambda cell, row: cells.append(cell.setting, row, plan.episodes, partial(config, cell)),
             lambda jobs: workers.map(run_episode, jobs),
         )
         if args.videos:
             film(scenes_to_film(plan, cells, args.videos), lambda jobs: workers.map(run_episode, jobs))
-    summary = summarize_sweep(plan, cells, provenance.command_line(sys.argv))
-    folder = write_sweep(summary, cells)
+        summary = summarize_sweep(plan, cells, provenance.command_line(sys.argv))
+        folder = write_sweep(summary, cells)
     print("\n" + "\n".join(text(summary)))
     print(f"{folder}/  sweep.json · summary.md · summary.json")
     print(f"next: python experiments/report.py {quote(str(folder))}")

@@ -1,12 +1,12 @@
 """The rows of a run, one a line: appended one by one, and never lost to a kill, a full disk or a damaged file."""
 
 import errno
-import json
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
+from vlatency.experiments.shared import checked_json
 from vlatency.experiments.shared.files import replacing
 
 Row = dict[str, Any]
@@ -15,8 +15,8 @@ Row = dict[str, Any]
 class RowsFile:
     """episodes.jsonl, which may not exist yet.
 
-    A line counts if it is whole, holds an episode, and is the first of its mode and seed. The others are not used; the
-    first `append` moves them to a file beside this one and says so, and their episodes can run again.
+    A line counts if it is as it was written, holds an episode, and is the first of its mode and seed. The others are
+    not used; the first `append` moves them to a file beside this one and says so, and their episodes can run again.
     """
 
     def __init__(self, path: Path) -> None:
@@ -43,7 +43,7 @@ class RowsFile:
             OSError: it cannot be written, which names the file. No row is lost or cut by that.
             ValueError: the row holds a number that is not finite.
         """
-        line = json.dumps(row, ensure_ascii=False, allow_nan=False).encode()
+        line = checked_json.dumps(row).encode()
         if self.damaged:
             self._set_aside()
         try:
@@ -83,8 +83,8 @@ class RowsFile:
 def _episode(line: bytes) -> Row | None:
     """The row in a line; None if there is none."""
     try:
-        row = json.loads(line)
-        row["mode"], row["seed"], row["success"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        row = checked_json.loads(line)
+    except ValueError:
         return None
-    return row if isinstance(row, dict) else None
+    kinds = [type(row.get(name)) for name in ("mode", "seed", "success")]
+    return row if kinds == [str, int, bool] else None

@@ -1,6 +1,5 @@
 """A run folder: config.json, episodes.jsonl, summary.json, summary.md, videos/, traces/; a sweep's has a sweep.json."""
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count, takewhile
@@ -9,6 +8,7 @@ from typing import Any
 
 from vlatency.experiments.evaluation.rows_file import Row, RowsFile
 from vlatency.experiments.evaluation.setting import Setting, differences, name_of
+from vlatency.experiments.shared import checked_json
 from vlatency.experiments.shared.files import check_writable, locked, write_text
 from vlatency.sim.errors import UsageError
 
@@ -42,7 +42,7 @@ class RunFolder:
     def _read(self) -> None:
         path = self.path
         try:
-            self.config: dict[str, Any] = json.loads((path / CONFIG).read_text(encoding="utf-8"))
+            self.config: dict[str, Any] = checked_json.loads((path / CONFIG).read_bytes())
             check_schema(path / CONFIG, self.config)
             self.settings = tuple(Setting.from_json(values) for values in self.config["settings"])
             self.config["episodes"] = int(self.config["episodes"])
@@ -63,7 +63,7 @@ class RunFolder:
         """
         try:
             path.mkdir(parents=True, exist_ok=True)
-            write_text(path / CONFIG, json.dumps(config, indent=2, ensure_ascii=False) + "\n")
+            write_text(path / CONFIG, checked_json.dumps(config, indent=2) + "\n")
         except OSError as error:
             raise UsageError(f"cannot write to {path} ({error.strerror}); choose another --out") from None
         return cls(path)
@@ -109,7 +109,7 @@ class RunFolder:
         """Ask for `episodes` episodes of each mode, no fewer than so far."""
         if episodes > self.config["episodes"]:
             self.config["episodes"] = episodes
-            write_text(self.path / CONFIG, json.dumps(self.config, indent=2, ensure_ascii=False) + "\n")
+            write_text(self.path / CONFIG, checked_json.dumps(self.config, indent=2) + "\n")
 
     @property
     def rows(self) -> list[Row]:

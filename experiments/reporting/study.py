@@ -1,6 +1,5 @@
 """A study is what a report shows: the summary of a run or a sweep, made anew from its episodes, and its films."""
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from vlatency.experiments.evaluation.setting import Setting
 from vlatency.experiments.reporting.result import Result, results
 from vlatency.experiments.reporting.summary import Summary
 from vlatency.experiments.reporting.summary_text import write_summary
+from vlatency.experiments.shared import checked_json
 from vlatency.experiments.shared.files import write_text
 from vlatency.experiments.sweeps.cell_store import Cells
 from vlatency.experiments.sweeps.plan import Place, Plan, run_plan
@@ -71,7 +71,7 @@ def write_sweep(summary: Summary, cells: Cells) -> Path:
     folder = cells.root.parent / f"sweep-{plan.name}-{plan.hash[:4]}"
     folder.mkdir(parents=True, exist_ok=True)
     about = {"schema": SCHEMA, "command": summary.command, "software": summary.software, "plan": plan.as_json()}
-    write_text(folder / SWEEP, json.dumps(about, indent=2, ensure_ascii=False) + "\n")
+    write_text(folder / SWEEP, checked_json.dumps(about, indent=2) + "\n")
     write_summary(summary, folder)
     return folder
 
@@ -96,7 +96,7 @@ def read_study(folder: Path) -> Study:
 
 
 def _read_sweep(folder: Path) -> Study:
-    about: dict[str, Any] = json.loads((folder / SWEEP).read_text(encoding="utf-8"))
+    about: dict[str, Any] = checked_json.loads((folder / SWEEP).read_bytes())
     check_schema(folder / SWEEP, about)
     cells = Cells(folder.parent / "cells", about["software"])
     summary = summarize_sweep(Plan.from_json(about["plan"]), cells, about["command"])

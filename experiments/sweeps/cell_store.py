@@ -6,6 +6,7 @@ another renderer means another folder.
 
 import hashlib
 import json
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -16,8 +17,9 @@ from typing import Any
 from vlatency.agent.realtime.reuse import Latest
 from vlatency.agent.realtime.timing import Timing
 from vlatency.experiments.evaluation.rows_file import Row
-from vlatency.experiments.evaluation.run_folder import CONFIG, OtherSchema, RunFolder
+from vlatency.experiments.evaluation.run_folder import CONFIG, EPISODES, OtherSchema, RunFolder
 from vlatency.experiments.evaluation.setting import Setting
+from vlatency.sim.errors import UsageError
 
 Software = dict[str, Any]
 
@@ -75,6 +77,26 @@ class Cells:
         folder.extend(episodes)
         folder.append(row)
 
+    def restore(self, setting: Setting, episodes: int, describe: Callable[[], dict[str, Any]]) -> None:
+        """Write a cell's config.json anew if it is damaged or gone: of what its rows are, the folder's name says.
+
+        Args:
+            setting: of the cell.
+            episodes: how many the sweep wants.
+            describe: gives the content of config.json.
+        """
+        path = self.path(setting)
+        try:
+            if (path / EPISODES).is_file():
+                RunFolder(path)
+        except OtherSchema:
+            raise
+        except UsageError:
+            with suppress(FileNotFoundError):
+                (path / CONFIG).replace(path / "config.damaged")
+            print(f"warning: {path / CONFIG} was damaged or gone, and is written anew", file=sys.stderr)
+            RunFolder.create(path, describe() | {"episodes": episodes, "software": self.software})
+
     def _folder(self, setting: Setting) -> RunFolder | None:
         path = self.path(setting)
         if path not in self._open and (path / CONFIG).is_file():
@@ -101,9 +123,9 @@ class Cells:
 
     @cached_property
     def _all(self) -> list[RunFolder]:
-        """Every cell below the root, of any software, as read the first time; those of an older schema are left out."""
+        """Every cell below the root that can be read, of any software, as read the first time."""
         found = []
         for config in sorted(self.root.glob(f"*/{CONFIG}")):
-            with suppress(OtherSchema):
+            with suppress(UsageError):  # of an older schema, or damaged: then a sweep that needs it says so
                 found.append(RunFolder(config.parent))
         return found

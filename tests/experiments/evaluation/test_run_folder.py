@@ -75,6 +75,18 @@ def test_damage_is_set_aside_and_costs_no_other_row(
     assert damage in aside and good in aside and b'{"mode": "pau' in aside
 
 
+def test_a_byte_that_changes_anywhere_in_a_row_costs_that_row_and_no_other(tmp_path: Path) -> None:
+    path = filled(tmp_path / "a", 3).path / EPISODES
+    whole = path.read_bytes()
+    first, second = (place for place, byte in enumerate(whole[:-1]) if byte == 10)
+    for place in range(first + 1, second):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        rows = [{name: each.get(name) for name in row(0)} for each in RunFolder(tmp_path / "a").rows]
+        assert rows in ([row(0), row(2)], [row(0), row(1), row(2)])  # the latter if only the checksum's name changed
+    path.write_bytes(whole.replace(b'"seed": 1', b'"seed": 9').replace(b"\n", b"\r\n"))
+    assert RunFolder(tmp_path / "a").rows == [row(0), row(2)]
+
+
 def test_two_processes_never_write_to_one_run(tmp_path: Path) -> None:
     run = filled(tmp_path / "a", 2)
     other = RunFolder(run.path)
@@ -99,7 +111,14 @@ def test_runs_that_start_together_get_a_folder_each(tmp_path: Path) -> None:
         pass
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "null"])
+def test_a_config_in_which_a_byte_changed_is_refused(tmp_path: Path) -> None:
+    path = filled(tmp_path / "a", 1).path / CONFIG
+    path.write_text(path.read_text().replace('"seed": 10000', '"seed": 10001'))
+    with pytest.raises(UsageError, match=CONFIG):
+        RunFolder(tmp_path / "a")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "null", "[" * 100_000, '{"a": "\\ud800', "1" * 5000])
 def test_a_damaged_config_is_refused(tmp_path: Path, text: str) -> None:
     filled(tmp_path / "a", 1)
     (tmp_path / "a" / CONFIG).write_text(text)

@@ -11,6 +11,7 @@ from tests.builders.studies import RUN_ROWS, write_run, write_sweep
 from vlatency.experiments.evaluation.run_folder import SCHEMA
 from vlatency.experiments.reporting.study import read_study
 from vlatency.experiments.reporting.summary import Summary
+from vlatency.experiments.shared import checked_json
 from vlatency.sim.errors import UsageError
 
 LATE: dict[str, Any] = {"common": {"views": 3, "res": 224, "mode": "async"}, "episodes": 2}
@@ -57,7 +58,7 @@ def test_an_older_schema_is_refused_in_one_line(name: str, folders: dict[str, Pa
         write_run(folder)
     else:
         shutil.copytree(folders["fast"], folder)
-    content = json.loads((folder / name).read_text())
+    content = checked_json.loads((folder / name).read_text())
     del content["schema"]
     (folder / name).write_text(json.dumps(content))
     with pytest.raises(UsageError, match=rf"{name} is of schema 1, and this version reads {SCHEMA}"):

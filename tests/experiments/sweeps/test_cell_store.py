@@ -2,10 +2,13 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.builders.sweeps import SETTING, SOFTWARE, SPEC, measured
+import pytest
+
+from tests.builders.sweeps import SETTING, SOFTWARE, SPEC, describe, measure_into, measured, none
 from vlatency.agent.realtime.cost.latency import FixedLatency, parse_latency
 from vlatency.agent.realtime.reuse import Every
 from vlatency.agent.realtime.robot_timing import RobotTiming
@@ -61,14 +64,32 @@ def test_a_fixed_latency_is_one_cell_whatever_is_encoded() -> None:
     assert address(timed(latency=fixed[0]), SOFTWARE) == address(timed(latency=fixed[1]), SOFTWARE)
 
 
-def test_cells_of_an_older_version_are_passed_over(tmp_path: Path) -> None:
+def test_cells_of_an_older_version_and_damaged_ones_are_passed_over(tmp_path: Path) -> None:
     plan = make_plan("x", {**SPEC, "split": False, "episodes": 2})
     measured(plan, tmp_path)
     old = tmp_path / "0123456789abcdef"
     old.mkdir()
     (old / CONFIG).write_text(json.dumps({"setting": {"modes": ["async"]}, "episodes": 2}))
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / CONFIG).write_text("{")
     cells = Cells(tmp_path, SOFTWARE)
     assert cells.seconds(plan.settings[0]) == 3.0 and cells.elsewhere(plan.settings[0]) == 0
+
+
+@pytest.mark.parametrize("damage", ["{", None])
+def test_a_cell_whose_config_is_damaged_or_gone_keeps_its_rows(tmp_path: Path, damage: str | None) -> None:
+    plan = make_plan("x", {**SPEC, "split": False, "episodes": 2})
+    before = measured(plan, tmp_path)
+    cell = plan.cells[0]
+    path = before.path(cell.setting)
+    config = (path / CONFIG).read_text()
+    (path / CONFIG).write_text(damage) if damage else (path / CONFIG).unlink()
+    cells = Cells(tmp_path, SOFTWARE)
+    for each in plan.cells:
+        cells.restore(each.setting, plan.episodes, partial(describe, each))
+    assert cells.rows(cell.setting, 2) == before.rows(cell.setting, 2)
+    assert (path / CONFIG).read_text() == config
+    measure_into(Cells(tmp_path, SOFTWARE), plan, none)
 
 
 def test_the_mode_of_a_pause_cell_charges_nothing() -> None:

@@ -22,6 +22,7 @@ def example(of: type) -> str:
     return textwrap.dedent("\n".join(line for line in section.splitlines() if line.startswith(" " * 8)))
 
 
+@pytest.mark.gl
 @pytest.mark.parametrize("of", [PickEnv, Plant, VLAPolicy], ids=lambda of: of.__name__)
 def test_an_example_runs(of: type, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)

@@ -189,6 +189,7 @@ def test_variables_that_agree_are_left_alone(env: dict[str, str]) -> None:
     gl.check_variables(env, "egl")
 
 
+@pytest.mark.gl
 @pytest.mark.parametrize(
     "variables",
     [

@@ -9,6 +9,8 @@ import pytest
 from vlatency.sim import meshes
 from vlatency.sim.arm import arm_spec
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_robot_weighs_the_same_without_its_decimation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

@@ -73,6 +73,7 @@ def test_features_age_until_newer_ones_can_be_used(t_ms: int, age_ms: int | None
     assert feature_age_ns(trace(1000), t_ms * MS) == (None if age_ms is None else age_ms * MS)
 
 
+@pytest.mark.slow
 def test_the_video_runs_at_true_speed(tmp_path: Path) -> None:
     plant = StepCounter(end_ns=1000 * MS)
     filmed = FilmedPlant(plant, CAMERAS)
@@ -100,6 +101,7 @@ def test_a_full_disk_is_told_in_one_line(tmp_path: Path) -> None:
         write_video(path, filmed.film, trace(0), Caption("sync", CAMERAS, "", False))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept_bytes", [2000, 8192, 20_000])
 def test_a_film_that_a_full_disk_cuts_off_never_gets_its_name(tmp_path: Path, kept_bytes: int) -> None:
     filmed = FilmedPlant(StepCounter(end_ns=1000 * MS), CAMERAS)

@@ -26,6 +26,7 @@ def test_the_seed_filmed_in_most_modes_is_chosen(videos: Path) -> None:
         films_of_one_seed(videos)
 
 
+@pytest.mark.slow
 def test_joined_films_last_as_long_as_the_longest_one_at_true_speed(videos: Path) -> None:
     out = videos / "joined.mp4"
     join_films(films_of_one_seed(videos), out, width=64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib.util import find_spec
 from typing import Any, get_args
 
 from vlatency.agent.optimization import CHOICES, Encoding, Optimization, with_preset
@@ -66,11 +67,21 @@ def ladder(model: str) -> list[Row]:
 def name_of(row: Row, model: str) -> str:
     """The name of a row in the table of a `model`, such as `batched 3 x 224x224, varlen, fp8`."""
     o = row.optimization
-    words = [f"{o.encoding} {len(o.cameras)} x {o.width}x{o.height}"] + ["transformers' path"] * row.transformers_path
+    words = [f"{o.encoding} {len(o.cameras)} x {o.width}x{o.height}"]
+    if row.transformers_path:
+        words += ["transformers' path"] + ["qwen-vl-utils"] * prepared_as_in_the_note(row.model)
     words += [row.model] * (row.model != model) + [row.vision_encoder] * (row.vision_encoder != QWEN)
     words += [o.attention] * (o.attention != "sdpa") + [o.quant] * (o.quant != "none")
     words += [o.compile] * (o.compile != "none") + list(o.shortcuts)
     return ", ".join(words)
+
+
+def prepared_as_in_the_note(model: str) -> bool:
+    """Whether qwen-vl-utils prepares what transformers' own code is timed on: where the extra [hub] is installed.
+
+    A tiny model has convolutions of its own before the patches, which it cannot prepare.
+    """
+    return not is_tiny(model) and find_spec("qwen_vl_utils") is not None
 
 
 def _rows(model: str) -> Iterator[Row]:

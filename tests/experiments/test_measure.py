@@ -118,7 +118,10 @@ def test_a_ladder_has_every_configuration_once_and_the_note_first() -> None:
         == len(names)
         == len({(r.optimization, r.model, r.vision_encoder, r.transformers_path) for r in rows})
     )
-    assert names[:2] == ["joint 5 x 640x360, transformers' path", "separate 5 x 640x360, transformers' path"]
+    assert all(
+        name.startswith(f"{kind} 5 x 640x360, transformers' path")
+        for kind, name in zip(("joint", "separate"), names[:2], strict=True)
+    )
     wanted = {
         *("joint 5 x 640x360", "batched 5 x 640x360", "separate 5 x 640x360", "streams 5 x 640x360"),
         *("batched 3 x 640x360", "batched 1 x 640x360", "batched 5 x 480x270", "batched 3 x 224x224"),

@@ -54,21 +54,26 @@ def hz_to_period_ns(hz: float) -> int:
 
 
 class EventQueue(Generic[T]):
-    """Events in the order of their time [ns], then of their priority (smaller first), then of their insertion."""
+    """Events in the order of their time [ns], then of their priority (smaller first), then of their insertion.
+
+    An event that happens later than it was due keeps its place among others of the same time and priority: `order` is
+    the time at which it was due.
+    """
 
     def __init__(self) -> None:
-        self._heap: list[tuple[int, int, int, T]] = []
+        self._heap: list[tuple[int, int, int, int, T]] = []
         self._pushed = 0
 
-    def push(self, t_ns: int, priority: int, item: T) -> None:
+    def push(self, t_ns: int, priority: int, item: T, order: int | None = None) -> None:
         """Schedule `item`. TypeError unless the time is an integer: a single float would end reproducibility."""
         # The sequence number is unique, so the heap never compares two items.
-        heapq.heappush(self._heap, (index(t_ns), priority, self._pushed, item))
+        due_ns = index(t_ns) if order is None else index(order)
+        heapq.heappush(self._heap, (index(t_ns), priority, due_ns, self._pushed, item))
         self._pushed += 1
 
     def pop(self) -> tuple[int, int, T]:
         """Remove and return the first event as (t_ns, priority, item). IndexError if there is none."""
-        t_ns, priority, _, item = heapq.heappop(self._heap)
+        t_ns, priority, _, _, item = heapq.heappop(self._heap)
         return t_ns, priority, item
 
     def __len__(self) -> int:

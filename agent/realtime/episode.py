@@ -20,7 +20,7 @@ from vlatency.agent.realtime.event_loop import EventLoop
 from vlatency.agent.realtime.execution import Chunk, Execution, remember
 from vlatency.agent.realtime.requests import Act, Encode, Request
 from vlatency.agent.realtime.timing import Timing
-from vlatency.agent.realtime.trace import CommandRecord, EpisodeTrace, Span, control_ticks
+from vlatency.agent.realtime.trace import CommandRecord, EpisodeTrace, Lateness, Span, control_ticks
 from vlatency.sim.clock import hz_to_period_ns
 
 if TYPE_CHECKING:
@@ -83,5 +83,5 @@ def _paused(plant: Plant, cameras: Sequence[str], period_ns: int, execution: Exe
             commands.append(CommandRecord(now_ns, read_ns, 0, 0, read_ns, fresh))
             follow_ns = execution.next_ns(chunks, now_ns)
         plant.advance_to(len(instants) * period_ns)
-    ticks = control_ticks(instants, spans, commands, period_ns)
+    ticks = control_ticks(instants, spans, commands, Lateness(period_ns))
     return EpisodeTrace("pause", period_ns, plant.now_ns, ticks, tuple(spans), tuple(commands))

@@ -14,7 +14,7 @@ from vlatency.agent.realtime.execution import Chunk, remember
 from vlatency.agent.realtime.requests import Act, Encode, Request
 from vlatency.agent.realtime.reuse import OnEvent, Stagger
 from vlatency.agent.realtime.timing import Timing
-from vlatency.agent.realtime.trace import CommandRecord, EpisodeTrace, Span, control_ticks
+from vlatency.agent.realtime.trace import CommandRecord, EpisodeTrace, Lateness, Span, control_ticks
 from vlatency.sim.clock import EventQueue, hz_to_period_ns
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ class _Answer:
     chunk: Chunk
     basis: _Encoded
     head_ns: int
+    before_ns: int
+    """When the head could have run next if this run had not been."""
 
 
 class EventLoop:
@@ -81,7 +83,7 @@ class EventLoop:
         self.spans: list[Span] = []
         self.commands: list[CommandRecord] = []
         self.instants: list[int] = []
-        self.dropped = 0
+        self.dropped: list[int] = []  # when the sensors behind them were read
         # The encoder. It is busy from the look until the features are finished.
         self.encoder_busy = True
         self.looks = 0  # looks scheduled; only the newest of them takes place
@@ -100,6 +102,9 @@ class EventLoop:
         self.look_again = False  # as soon as the encoder is free
         # The head and its chunks.
         self.head_free_ns = self.next_head_ns = self.last_head_ns = 0
+        self.head_span = 0  # index in `spans`
+        self.head_runs = 0
+        self.answers: dict[int, _Answer] = {}  # that have not arrived, by the number of their head run
         self.chunks: list[Chunk] = []
         self.cycle_ns = 0  # when this cycle of sync mode was due to begin
 
@@ -124,11 +129,12 @@ class EventLoop:
             # because other events of the step may come first, or the plant may be done by then.
             if due_ns > plant.now_ns:
                 plant.advance_to(due_ns)
-            queue.push(plant.now_ns, event, item)
+            queue.push(plant.now_ns, event, item, order=due_ns)
 
-        ticks = control_ticks(self.instants, self.spans, self.commands, self.period_ns)
+        late = Lateness(self.period_ns, self.robot.actuation_ns, frozenset(self.dropped))
+        ticks = control_ticks(self.instants, self.spans, self.commands, late)
         spans, commands = tuple(self.spans), tuple(self.commands)
-        return EpisodeTrace(self.mode, self.period_ns, plant.now_ns, ticks, spans, commands, self.dropped)
+        return EpisodeTrace(self.mode, self.period_ns, plant.now_ns, ticks, spans, commands, len(self.dropped))
 
     def _handle(self, now_ns: int, event: int, item: Any) -> Requests:
         match event:
@@ -193,8 +199,10 @@ class EventLoop:
         self.instruction = exposure.instruction
         images = {camera: exposure.images[camera] for camera in views}
         self.features = yield Encode(images, exposure.instruction, exposure.readings, exposure.t_ns, self.features)
-        vl_ns = self.latency.encode_ns(len(views), len(self.cameras))
-        vl_ns += self.servers.encode_delay_ns(max(0, self.head_free_ns - now_ns))
+        work_ns = self.latency.encode_ns(len(views), len(self.cameras))
+        vl_ns, head_delay_ns = self.servers.start_encode(work_ns, max(0, self.head_free_ns - now_ns))
+        if head_delay_ns:
+            self._delay_head(head_delay_ns)
         self.encode_end_ns = now_ns + vl_ns
         self.encode_span = len(self.spans)
         self.spans.append(Span("encode", now_ns, self.encode_end_ns, exposure.t_ns, tuple(views)))
@@ -244,21 +252,42 @@ class EventLoop:
         act = Act(encoded.features, self.plant.sensors(), now_ns - encoded.capture_ns)
         setpoints = yield self.execution.ask(act, self.chunks, now_ns, delay_ns)
         encode_left_ns = max(0, self.encode_end_ns - now_ns)
-        head_ns, encode_delay_ns = self.servers.share(self.latency.head_ns(), encode_left_ns)
+        head_ns, encode_delay_ns = self.servers.start_head(self.latency.head_ns(), encode_left_ns)
         if encode_delay_ns:
             self.encode_end_ns += encode_delay_ns
             self.spans[self.encode_span] = replace(self.spans[self.encode_span], end_ns=self.encode_end_ns)
         self.last_head_ns, self.head_free_ns = head_ns, now_ns + head_ns
+        self.head_span = len(self.spans)
         self.spans.append(Span("head", now_ns, self.head_free_ns, encoded.capture_ns))
-        if self.reuse is not None and self.robot.late == "drop" and head_ns > self.period_ns:
-            self.dropped += 1
-            return
         chunk = Chunk(np.asarray(setpoints), now_ns, self.head_free_ns + self.robot.actuation_ns)
+        self.head_runs += 1
+        self.answers[self.head_runs] = _Answer(chunk, encoded, head_ns, self.next_head_ns)
         self.next_head_ns = self.execution.next_head_ns(chunk, self.period_ns)
-        self.queue.push(chunk.arrived_ns, _Event.CHUNK, _Answer(chunk, encoded, head_ns))
+        self.queue.push(chunk.arrived_ns, _Event.CHUNK, self.head_runs)
 
-    def _take_chunk(self, now_ns: int, answer: _Answer) -> None:
-        """A chunk arrives, and its first set-point takes effect."""
+    def _delay_head(self, by_ns: int) -> None:
+        """An encode that starts on the same GPU makes the running head finish later."""
+        self.head_free_ns += by_ns
+        self.last_head_ns += by_ns
+        self.spans[self.head_span] = replace(self.spans[self.head_span], end_ns=self.head_free_ns)
+        answer = self.answers[self.head_runs]
+        chunk = replace(answer.chunk, arrived_ns=answer.chunk.arrived_ns + by_ns)
+        self.answers[self.head_runs] = replace(answer, chunk=chunk, head_ns=self.last_head_ns)
+        self.next_head_ns = self.execution.next_head_ns(chunk, self.period_ns)
+
+    def _take_chunk(self, now_ns: int, number: int) -> None:
+        """A chunk arrives, and its first set-point takes effect, unless it is late and late ones are dropped."""
+        answer = self.answers[number]
+        if answer.chunk.arrived_ns > now_ns:  # an encode on the same GPU has delayed the head run
+            self.queue.push(answer.chunk.arrived_ns, _Event.CHUNK, number)
+            return
+        del self.answers[number]
+        late = answer.chunk.arrived_ns - answer.chunk.read_ns > self.period_ns
+        if self.reuse is not None and self.robot.late == "drop" and late:
+            self.dropped.append(answer.chunk.read_ns)
+            if number == self.head_runs:
+                self.next_head_ns = answer.before_ns
+            return
         self.chunks = remember(self.chunks, answer.chunk)
         self._command(now_ns, answer, fresh=True)
         if self.reuse is None:

@@ -13,28 +13,38 @@ class Apart:
     def __str__(self) -> str:
         return "two"
 
-    def share(self, head_ns: int, encode_left_ns: int) -> tuple[int, int]:
-        """Start a head run beside a running encode.
+    def start_head(self, head_ns: int, encode_left_ns: int) -> tuple[int, int]:
+        """Start a head run, perhaps beside a running encode.
 
         Args:
-            head_ns: duration of the head run, had it the GPU to itself [ns].
-            encode_left_ns: what is left of the running encode [ns]; 0 if none is running.
+            head_ns: work of the head run: its duration, had it the GPU to itself [ns].
+            encode_left_ns: what is left of the running encode, had it the GPU to itself [ns]; 0 if none is running.
 
         Returns:
             Duration of the head run, and how much later the encode finishes [ns].
         """
         return head_ns, 0
 
-    def encode_delay_ns(self, head_left_ns: int) -> int:
-        """How much longer an encode takes that starts when `head_left_ns` of a head run are left [ns]."""
-        return 0
+    def start_encode(self, encode_ns: int, head_left_ns: int) -> tuple[int, int]:
+        """Start an encode, perhaps beside a running head.
+
+        Args:
+            encode_ns: work of the encode: its duration, had it the GPU to itself [ns].
+            head_left_ns: what is left of the running head, had it the GPU to itself [ns]; 0 if none is running.
+
+        Returns:
+            Duration of the encode, and how much later the head run finishes [ns].
+        """
+        return encode_ns, 0
 
 
 @dataclass(frozen=True)
 class Shared:
-    """One GPU for both. While both run, the head gets 1/contention of it and the encode the rest; no work is lost.
+    """One GPU for both, which is never idle while there is work, and does no work twice.
 
-    With contention 1 the head has priority. A head run that is under way when an encode starts keeps its full speed.
+    Where they meet, whichever of the two came first, the head run takes `contention` times as long as alone, and the
+    encode is delayed by all of the head's work. A head run never outlasts the encode that it meets: were it to take
+    longer than the work of both, they end together. With contention 1 the head has priority.
     """
 
     contention: float
@@ -42,19 +52,21 @@ class Shared:
     def __str__(self) -> str:
         return "shared" if self.contention > 1 else "shared-priority"
 
-    def share(self, head_ns: int, encode_left_ns: int) -> tuple[int, int]:
+    def start_head(self, head_ns: int, encode_left_ns: int) -> tuple[int, int]:
         """As in `Apart`."""
         if encode_left_ns <= 0:
             return head_ns, 0
-        together = self.contention * head_ns  # until one of them is done
-        if self.contention > 1:
-            together = min(together, encode_left_ns / (1 - 1 / self.contention))
-        used = together / self.contention
-        return round(together + head_ns - used), round(used)
+        return self._together(head_ns, encode_left_ns), head_ns
 
-    def encode_delay_ns(self, head_left_ns: int) -> int:
+    def start_encode(self, encode_ns: int, head_left_ns: int) -> tuple[int, int]:
         """As in `Apart`."""
-        return round(head_left_ns / self.contention)
+        if head_left_ns <= 0 or encode_ns == 0:
+            return encode_ns, 0
+        return encode_ns + head_left_ns, self._together(head_left_ns, encode_ns) - head_left_ns
+
+    def _together(self, head_ns: int, encode_ns: int) -> int:
+        """How long a head run takes beside an encode [ns], for the work that is left of each."""
+        return min(round(self.contention * head_ns), head_ns + encode_ns)
 
 
 Servers: TypeAlias = Apart | Shared

@@ -54,9 +54,10 @@ class Tick:
     command_latency_ns: int | None
     """From exposure to effect, for the command that this tick led to; None if it led to none."""
     overrun: bool
-    """The head took longer than a control period."""
+    """The command that this tick led to comes, or came, more than a control period later."""
     missed: bool
-    """From this tick to the next the head did not start, and no set-point of a chunk followed."""
+    """The tick led to no new command: from it to the next the head did not start, or its chunk was dropped, and no
+    set-point of an older chunk followed."""
 
 
 @dataclass(frozen=True)
@@ -78,13 +79,33 @@ class EpisodeTrace:
         return sum(tick.missed for tick in self.ticks)
 
     @property
+    def used_ages_ns(self) -> tuple[int, ...]:
+        """Age of the features at each run of the head, which uses them [ns]."""
+        return tuple(span.start_ns - span.capture_ns for span in self.spans if span.name == "head")
+
+    @property
     def overruns(self) -> int:
-        """Control ticks at which the head took longer than a control period."""
+        """Control ticks whose command comes more than a control period later."""
         return sum(tick.overrun for tick in self.ticks)
 
 
+@dataclass(frozen=True)
+class Lateness:
+    """What makes a command late.
+
+    Attributes:
+        period_ns: control period [ns].
+        actuation_ns: from the end of a head run until its command takes effect [ns].
+        dropped: when the sensors behind dropped chunks were read [ns].
+    """
+
+    period_ns: int
+    actuation_ns: int = 0
+    dropped: frozenset[int] = frozenset()
+
+
 def control_ticks(
-    instants: Sequence[int], spans: Sequence[Span], commands: Sequence[CommandRecord], period_ns: int
+    instants: Sequence[int], spans: Sequence[Span], commands: Sequence[CommandRecord], late: Lateness
 ) -> tuple[Tick, ...]:
     """Ages, latency and misses at each control tick.
 
@@ -92,7 +113,7 @@ def control_ticks(
         instants: times of the ticks [ns].
         spans: jobs in the order of their start.
         commands: in the order of their effect.
-        period_ns: control period [ns].
+        late: what makes a command late.
     """
     encodes = [span for span in spans if span.name == "encode"]
     heads = [span for span in spans if span.name == "head"]
@@ -118,8 +139,8 @@ def control_ticks(
                 feature_age_ns=t_ns - encodes[finished - 1].capture_ns if finished else None,
                 oldest_view_age_ns=t_ns - oldest[finished - 1] if finished else None,
                 command_latency_ns=command.applied_ns - command.capture_ns if command else None,
-                overrun=not idle and heads[run].end_ns - heads[run].start_ns > period_ns,
-                missed=idle and not goes_on,
+                overrun=not idle and heads[run].end_ns - heads[run].start_ns + late.actuation_ns > late.period_ns,
+                missed=(idle or starts[run] in late.dropped) and not goes_on,
             )
         )
     return tuple(ticks)

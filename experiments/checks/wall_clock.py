@@ -22,7 +22,7 @@ from vlatency.agent.realtime.cost.latency import LatencyStream
 from vlatency.agent.realtime.driver import Policy
 from vlatency.agent.realtime.requests import Act, Encode
 from vlatency.agent.realtime.reuse import Latest
-from vlatency.agent.realtime.trace import CommandRecord, EpisodeTrace, Span, control_ticks
+from vlatency.agent.realtime.trace import CommandRecord, EpisodeTrace, Lateness, Span, control_ticks
 from vlatency.sim.clock import PHYSICS_STEP_NS, hz_to_period_ns, ns_to_s
 from vlatency.sim.plant import Plant
 
@@ -177,7 +177,7 @@ class WallLoop:
         self.commands.append(CommandRecord(now_ns, basis.capture_ns, vl_ns, head_ns, decided.read_ns))
 
     def _result(self) -> tuple[EpisodeTrace, Late]:
-        ticks = control_ticks(self.instants, self.spans, self.commands, self.period_ns)
+        ticks = control_ticks(self.instants, self.spans, self.commands, Lateness(self.period_ns))
         trace = EpisodeTrace("async", self.period_ns, self.plant.now_ns, ticks, tuple(self.spans), tuple(self.commands))
         late_ns = [t_ns - number * self.period_ns for number, t_ns in enumerate(self.instants)]
         late_ticks = sum(ns > PHYSICS_STEP_NS for ns in late_ns)

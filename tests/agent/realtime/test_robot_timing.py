@@ -88,10 +88,48 @@ def test_late_chunks_are_applied_on_arrival_or_never() -> None:
 def test_every_finished_head_run_is_applied_or_dropped(seed: int) -> None:
     _, trace = play("async", Jitter(seed), robot=RobotTiming(late="drop"))
     heads = [span for span in trace.spans if span.name == "head"]
-    late = [span for span in heads if span.end_ns - span.start_ns > trace.period_ns]
+    late = [span for span in heads if span.end_ns - span.start_ns > trace.period_ns and span.end_ns < trace.end_ns]
     assert trace.dropped == len(late) > 0
     assert 0 <= len(heads) - len(late) - len(trace.commands) <= 1
     assert not {span.start_ns for span in late} & {command.read_ns for command in trace.commands}
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_an_older_command_never_overwrites_a_newer_one(seed: int) -> None:
+    """Commands due within one physics step take effect in the order in which their sensors were read."""
+    robot = RobotTiming(actuation_ms=(0.0, 0.7, 1.0, 2.0, 3.3)[seed % 5])
+    plant, trace = play("async", Jitter(seed, 5, 3), control_hz=500, robot=robot, plant=FakePlant(seconds=0.5))
+    read = [command.read_ns for command in trace.commands]
+    assert read == sorted(read)
+    felt = [point[1] for _, point in plant.commanded]
+    assert felt == sorted(felt)
+    assert len(felt) > 50
+
+
+def test_a_tick_whose_chunk_is_dropped_is_missed() -> None:
+    _, applied = play("async", Constant(0, 150))
+    _, dropped = play("async", Constant(0, 150), robot=RobotTiming(late="drop"))
+    assert applied.missed == len(applied.ticks) // 2
+    assert dropped.missed >= len(dropped.ticks) - 1
+    assert not dropped.commands
+
+
+def test_a_command_that_actuation_makes_late_is_an_overrun_and_can_be_dropped() -> None:
+    slow = RobotTiming(actuation_ms=95)
+    _, trace = play("async", Constant(0, 10), robot=slow)
+    assert trace.overruns == len(trace.ticks)
+    assert play("async", Constant(0, 10), robot=RobotTiming(actuation_ms=90))[1].overruns == 0
+    _, dropped = play("async", Constant(0, 10), robot=RobotTiming(actuation_ms=95, late="drop"))
+    assert not dropped.commands
+    assert dropped.dropped > 10
+
+
+def test_the_age_of_features_is_told_when_they_are_used_and_at_every_tick() -> None:
+    _, trace = play("sync", Constant(400, 10))
+    assert set(trace.used_ages_ns) == {ms_to_ns(400)}
+    assert max(tick.feature_age_ns or 0 for tick in trace.ticks) > ms_to_ns(700)
+    _, paused = play("pause")
+    assert set(paused.used_ages_ns) == {0}
 
 
 @pytest.mark.parametrize(

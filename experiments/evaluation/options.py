@@ -161,8 +161,12 @@ class ClockOptions:
     modelled (roofline:DEVICE)."""
     perf_factor: float = 1.0
     """Multiply every latency: 0.5 is a device twice as fast."""
-    servers: ServersName = "two"
-    """Encoder and head: each on its own GPU (two), both on one (shared), or both on one with priority for the head."""
+    servers: Literal["auto", ServersName] = "auto"
+    """Encoder and head: each on its own GPU (two), both on one (shared), or both on one with priority for the head.
+    auto: shared where a contention is measured in the profile or given here, else two; every table says which."""
+    contention: float | None = None
+    """How many times as long as alone the head takes beside an encode on the same GPU; default is the profile's figure,
+    or 2, an even share."""
     reuse: ReuseOption = Latest()
     """async: when to encode again. latest: as soon as the last encode is done; TICKS: every so many control ticks;
     event[:TICKS]: when the fingers stop, the force jumps or the instruction changes; deadline[:MARGIN_MS]: just in time
@@ -181,7 +185,11 @@ class ClockOptions:
         if isinstance(self.reuse, Stagger) and optimization.encoding == "joint":
             raise UsageError("reuse stagger encodes views apart, which encoding joint cannot; use encoding batched")
         latency = parse_latency(self.latency, optimization, self.perf_factor)
-        servers = make_servers(self.servers, latency.contention)
+        if self.contention is not None:
+            check_range("contention", self.contention, 1)
+        contention = self.contention or latency.contention
+        known = self.contention is not None or latency.contention_measured
+        servers = make_servers(("shared" if known else "two") if self.servers == "auto" else self.servers, contention)
         common = Timing(MODES[0], self.control_hz, latency, self.reuse, self.execution, servers, self.robot)
         return tuple(dataclasses.replace(common, mode=mode) for mode in self.mode)
 

@@ -14,7 +14,7 @@ from vlatency.agent.realtime.cost.latency import Charged, LatencyStream
 from vlatency.agent.realtime.execution import parse_execution
 from vlatency.agent.realtime.reuse import parse_reuse
 from vlatency.agent.realtime.robot_timing import RobotTiming
-from vlatency.agent.realtime.servers import make_servers
+from vlatency.agent.realtime.servers import Shared, make_servers
 from vlatency.agent.realtime.timing import Mode, Timing
 
 FIRST_TRAINING_SEED = 1_000_000
@@ -75,6 +75,7 @@ class Setting:
             "reuse": str(timing.reuse),
             "execution": str(timing.execution),
             "servers": str(timing.servers),
+            "contention": timing.servers.contention if isinstance(timing.servers, Shared) else None,
             "robot": asdict(timing.robot),
         }
         return json.loads(json.dumps(values))
@@ -96,7 +97,7 @@ class Setting:
             latency=RecordedLatency(**latency),
             reuse=parse_reuse(timing["reuse"]),
             execution=parse_execution(timing["execution"]),
-            servers=make_servers(timing["servers"], latency["contention"]),
+            servers=make_servers(timing["servers"], timing["contention"] or 1.0),
             robot=RobotTiming(**timing["robot"]),
         )
         return cls(**{**values, "optimization": Optimization(**optimization), "timing": read})

@@ -106,6 +106,11 @@ class FixedLatency:
         return CONTENTION
 
     @property
+    def contention_measured(self) -> bool:
+        """Whether that factor is known; an even share is assumed here."""
+        return False
+
+    @property
     def charged(self) -> Charged:
         """The latencies in three figures."""
         return Charged(self.vl_ms, self.vl_ms, self.head_ms)
@@ -155,6 +160,8 @@ class ProfileLatency:
     head: Distribution
     contention: float
     """Factor by which an encode on the same GPU slows the head down."""
+    contention_measured: bool = False
+    """Whether the profile says it; an even share is assumed otherwise."""
     preprocess: Distribution = field(default=Steady(0.0))
     """Added to every encode, however many views it has: a profile has one for all configurations."""
     cold_start_ms: float = 0.0
@@ -182,7 +189,7 @@ class ProfileLatency:
     @property
     def sha256(self) -> str:
         """SHA-256 of everything that it can charge: all samples count, the profile's name does not."""
-        said = ("name", "device", "origin")
+        said = ("name", "device", "origin", "contention_measured")
         return _sha256({key: value for key, value in asdict(self).items() if key not in said})
 
     def stream(self, rng: np.random.Generator) -> LatencyStream:
@@ -273,6 +280,7 @@ def _looked_up(name: str, profile: Profile, optimization: Optimization, factor: 
         encode=encode(optimization),
         head=profile.head_distribution,
         contention=profile.contention,
+        contention_measured="contention" in profile.model_fields_set,
         preprocess=profile.preprocess.distribution,
         cold_start_ms=profile.cold_start_ms,
         factor=factor,

@@ -1,6 +1,7 @@
 """Options become objects once, and what is wrong with them is one line."""
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any, get_args
 
@@ -8,6 +9,7 @@ import pytest
 
 from vlatency.agent.realtime.execution import OpenLoop
 from vlatency.agent.realtime.reuse import Every
+from vlatency.agent.realtime.servers import Apart, Shared
 from vlatency.envs.tasks import TASKS
 from vlatency.experiments.evaluation.options import OPTIONS, Configuration, TaskName, parse_options
 from vlatency.experiments.evaluation.setting import Setting, name_of
@@ -147,3 +149,26 @@ def test_the_order_of_shortcuts_does_not_count() -> None:
 def test_a_preset_on_a_gpu_is_the_options_it_stands_for() -> None:
     options = "--attention varlen --quant fp8 --compile compile --shortcuts prefix,fused,device-views".split()
     assert settings("--preset", "fast", "--device", "cuda") == settings(*options, "--device", "cuda")
+
+
+def profile(path: Path, **more: Any) -> str:
+    point = {"views": 3, "width": 224, "height": 224, "encoding": "batched", "mean_ms": 100.0}
+    fields = {"device": "d", "head_ms": 10, "overhead_ms": 1, "realised_tflops": 1, "encode": [point]}
+    path.write_text(json.dumps(fields | more))
+    return str(path)
+
+
+def test_one_gpu_is_shared_where_its_contention_is_known_and_two_are_assumed_elsewhere(tmp_path: Path) -> None:
+    silent, measured = profile(tmp_path / "a.json"), profile(tmp_path / "b.json", contention=1.7)
+
+    def servers(*args: str) -> Any:
+        return settings("--mode", "async", *args)[0][0].timing.servers
+
+    assert servers() == servers("--latency", silent) == servers("--latency", "fixed:400,11") == Apart()
+    assert servers("--latency", measured) == Shared(1.7)
+    assert servers("--latency", measured, "--contention", "3") == servers("--contention", "3") == Shared(3.0)
+    assert servers("--latency", measured, "--servers", "two") == Apart()
+    assert servers("--servers", "shared") == Shared(2.0)
+    assert servers("--contention", "3", "--servers", "shared-priority") == Shared(1.0)
+    with pytest.raises(UsageError, match="contention must be at least 1"):
+        servers("--contention", "0.5")

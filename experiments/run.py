@@ -14,7 +14,7 @@ from shlex import quote
 from vlatency.experiments.evaluation.episodes import Job, probe, run_episode, run_together
 from vlatency.experiments.evaluation.options import Configuration, EngineOptions
 from vlatency.experiments.evaluation.rows_file import Row
-from vlatency.experiments.evaluation.run_config import changes, describe
+from vlatency.experiments.evaluation.run_config import check_same_software, describe
 from vlatency.experiments.evaluation.run_folder import (
     EPISODES,
     SUMMARY_JSON,
@@ -80,9 +80,8 @@ def main(args: Args) -> None:
             folder = place
         else:
             folder = stack.enter_context(RunFolder.start(place, config, numbered=args.out is None))
+        check_same_software(folder.config, config)
         folder.extend(args.episodes)
-        if changed := changes(folder.config, config):
-            print(f"warning: {', '.join(changed)} changed since this run began; see its config.json", file=sys.stderr)
         print("\n".join(header(config)), flush=True)
         measure(
             plan,

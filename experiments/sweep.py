@@ -58,7 +58,7 @@ def main(args: Args) -> None:
         # A worker opens the world and loads each policy, so that what is wrong with them is said before we write.
         jobs = {cell.policy: Job(cell.setting, cell.policy, cell.setting.seed) for cell in plan.cells}
         facts = {policy: workers.call(probe, job) for policy, job in jobs.items()}
-        cells = Cells(root, provenance.software(next(iter(facts.values())).gl_renderer))
+        cells = Cells(root, next(iter(facts.values())).software)
 
         def config(cell: Cell) -> dict[str, Any]:
             return describe([cell.setting], Path(cell.policy), facts[cell.policy])

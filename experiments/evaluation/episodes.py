@@ -20,6 +20,7 @@ from vlatency.experiments.evaluation.feature_ages import HISTOGRAM, histogram
 from vlatency.experiments.evaluation.rows_file import Row
 from vlatency.experiments.evaluation.setting import Device, Setting
 from vlatency.experiments.recording.perfetto import write_chrome_trace
+from vlatency.experiments.shared import provenance
 from vlatency.experiments.shared.command import RunError
 from vlatency.sim.clock import ns_to_ms, ns_to_s
 from vlatency.sim.errors import UsageError
@@ -59,7 +60,7 @@ class Facts:
     Attributes:
         instruction: of the task, with its {placeholders}.
         camera_px: width and height of a camera image [px].
-        gl_renderer: who draws.
+        software: of the worker, as of `provenance.software`.
         parameters: of the policy.
         stand_in: the policy is the tiny one, not a pretrained Qwen2.5-VL.
         feature_error: of its first look, against the same policy with nothing approximated; None if nothing is.
@@ -67,7 +68,7 @@ class Facts:
 
     instruction: str
     camera_px: tuple[int, int]
-    gl_renderer: str
+    software: dict[str, Any]
     parameters: int
     stand_in: bool
     feature_error: float | None
@@ -86,11 +87,17 @@ def probe(job: Job) -> Facts:
     return Facts(
         instruction=instruct(Thing("{shape}", "{colour}", 0.0, 0.0, 0.0)),
         camera_px=(WIDTH, HEIGHT),
-        gl_renderer=renderer_name(),
+        software=provenance.software(renderer_name(), _gpu(job.setting.device)),
         parameters=policy.parameters,
         stand_in=policy.model.config.backbone == TINY,
         feature_error=_feature_error(job, policy, env),
     )
+
+
+def _gpu(device: Device) -> str | None:
+    import torch
+
+    return torch.cuda.get_device_name() if device == "cuda" else None
 
 
 def _feature_error(job: Job, policy: "VLAPolicy", env: "PickEnv") -> float | None:

@@ -88,7 +88,7 @@ ExecutionOption = Annotated[
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """Where episodes run. Results do not depend on it."""
+    """Where episodes run. Results depend on --portable alone."""
 
     workers: int = 0
     """Processes; 0 takes one a CPU core."""
@@ -97,10 +97,13 @@ class EngineOptions:
     and for --videos and --trace the folder of the run (docs/usage.md)."""
     address: str = ""
     """--engine ray: HOST:PORT of the cluster; left out, the cluster is this machine alone."""
+    portable: bool = False
+    """Use AVX2 in all libraries and nothing wider, so that x86 processors with and without AVX-512 give the same
+    episodes."""
 
     def open(self, gpu: bool) -> Engine:
         """The engine, as a context manager. UsageError if it cannot be had."""
-        return open_engine(self.engine, self.address, self.workers, gpu)
+        return open_engine(self.engine, self.address, self.workers, gpu, self.portable)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from vlatency.experiments.evaluation.episodes import Facts
 from vlatency.experiments.evaluation.run_folder import SCHEMA
 from vlatency.experiments.evaluation.setting import Setting, hash_of, name_of
 from vlatency.experiments.shared import provenance
+from vlatency.sim.errors import UsageError
 
 
 def describe(settings: Sequence[Setting], policy: Path, facts: Facts) -> dict[str, Any]:
@@ -32,13 +33,17 @@ def describe(settings: Sequence[Setting], policy: Path, facts: Facts) -> dict[st
         "policy": {"folder": str(policy), "parameters": facts.parameters, "stand_in": facts.stand_in},
         "feature_error": facts.feature_error,
         "latency": latency.describe(),
-        "gl_renderer": facts.gl_renderer,
         "machine": {"cores": provenance.cores(), "platform": platform.platform()},
-        "versions": provenance.versions(),
+        "software": facts.software,
         "git_revision": provenance.git_revision(),
     }
 
 
-def changes(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """What of the software is another than when a run began: its episodes may not repeat there."""
-    return [key for key in ("versions", "git_revision", "gl_renderer") if then.get(key) != now[key]]
+def check_same_software(then: dict[str, Any], now: dict[str, Any]) -> None:
+    """UsageError if a run began with other software than there is now: its episodes would not repeat."""
+    changed = provenance.differences(then["software"], now["software"])
+    if changed:
+        raise UsageError(
+            f"this run began with other software ({'; '.join(changed)}), and rows of both never share a rate; "
+            "go back to that software, or start another run with --out"
+        )

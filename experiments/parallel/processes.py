@@ -8,7 +8,7 @@ import pickle
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
@@ -25,10 +25,11 @@ class Workers(Engine):
 
     Args:
         count: at most this many processes.
+        variables: of their environment.
     """
 
-    def __init__(self, count: int) -> None:
-        os.environ.update(SINGLE_THREADED)
+    def __init__(self, count: int, variables: Mapping[str, str] = SINGLE_THREADED) -> None:
+        os.environ.update(variables)
         self._count = count
         self._idle: list[_Worker] = []
 

@@ -9,15 +9,17 @@ import os
 import platform
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any
 
-from vlatency.experiments.parallel.engine import RETRIES, SINGLE_THREADED, Engine, Outcome, attempt
+from vlatency.experiments.parallel.engine import RETRIES, Engine, Outcome, attempt
 from vlatency.experiments.shared import provenance
 from vlatency.experiments.shared.command import RunError
 from vlatency.experiments.shared.files import ROOT
+from vlatency.experiments.shared.instruction_sets import instruction_sets
 from vlatency.experiments.shared.source_hash import source_sha256
 from vlatency.sim.errors import UsageError
 
@@ -29,12 +31,13 @@ class Cluster(Engine):
         count: at most this many jobs at a time; 0 is one per CPU of the cluster, counting nodes that join later.
         address: host:port of the cluster; empty starts one that no other machine can reach.
         gpus: GPUs for each job.
+        variables: environment of a job's process.
 
     Raises:
         UsageError: Ray is not installed, or no cluster answers at `address`.
     """
 
-    def __init__(self, count: int, address: str, gpus: int) -> None:
+    def __init__(self, count: int, address: str, gpus: int, variables: Mapping[str, str]) -> None:
         if find_spec("ray") is None:
             raise UsageError("--engine ray needs Ray; install it: pip install -e '.[ray]'")
         options: dict[str, Any] = {"address": address}
@@ -49,9 +52,9 @@ class Cluster(Engine):
         import ray
 
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-        variables = SINGLE_THREADED | {"PYTHONPATH": path}
+        environment = {"env_vars": {**variables, "PYTHONPATH": path}}
         try:
-            ray.init(**options, log_to_driver=False, logging_level=logging.ERROR, runtime_env={"env_vars": variables})
+            ray.init(**options, log_to_driver=False, logging_level=logging.ERROR, runtime_env=environment)
         except Exception as error:  # Ray raises bare Exceptions here
             what = f"the Ray cluster at {address} cannot be used" if address else "Ray does not start here"
             reason = " ".join(str(error).split()).partition(". ")[0] or type(error).__name__
@@ -116,9 +119,7 @@ def _on_node(function: Callable[[Any], Any], job: Any, folder: str) -> tuple[Out
     except OSError:
         return (None, RunError(f"node {platform.node()} lacks {folder}; every node needs the checkout there")), {}
     outcome = attempt(function, job)
-    renderer = _renderer()
-    drawn_by = {"OpenGL renderer": renderer} if renderer else {}
-    return outcome, {"node": platform.node(), **_installed(), **drawn_by}
+    return outcome, {"node": platform.node(), **_installed(), **_used()}
 
 
 @lru_cache
@@ -126,13 +127,14 @@ def _installed() -> dict[str, Any]:
     return {"package versions": provenance.versions(), "source code": source_sha256()}
 
 
-def _renderer() -> str | None:
-    """The OpenGL renderer of this process; None if it drew nothing."""
-    from vlatency.sim.gl import renderer_name
+def _used() -> dict[str, Any]:
+    """The instruction sets and the OpenGL renderer of this process, if it computed and drew."""
+    used: dict[str, Any] = {}
+    if "torch" in sys.modules:
+        used["instruction sets"] = instruction_sets()
+    if "OpenGL" in sys.modules:
+        from vlatency.sim.gl import renderer_name
 
-    if "OpenGL" not in sys.modules:
-        return None
-    try:
-        return renderer_name()
-    except RuntimeError:
-        return None
+        with suppress(RuntimeError):
+            used["OpenGL renderer"] = renderer_name()
+    return used

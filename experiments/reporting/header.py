@@ -12,8 +12,8 @@ def header(config: dict[str, Any]) -> list[str]:
     """From the config.json of a run."""
     setting = Setting.from_json(config["settings"][0])
     optimization = setting.optimization
-    version = ".".join(config["versions"]["vlatency"].split(".")[:2])
-    renderer = config["gl_renderer"]
+    version = ".".join(config["software"]["versions"]["vlatency"].split(".")[:2])
+    renderer = config["software"]["gl_renderer"]
     gl = f"{renderer.split()[0]} (software)" if is_software(renderer) else renderer
     count = config["machine"]["cores"]
     task = f'{setting.task}: "{config["instruction"]}"'

@@ -49,8 +49,7 @@ def summarize_run(folder: RunFolder) -> Summary:
     config = folder.config
     plan = run_plan(folder.settings, Path(config["policy"]["folder"]), config["episodes"])
     rows = {setting: folder.rows_of(setting, plan.episodes) for setting in plan.settings}
-    software = {name: config[name] for name in ("versions", "gl_renderer", "git_revision")}
-    return Summary(plan, results(plan, rows, lambda _: config), {}, config["command"], software)
+    return Summary(plan, results(plan, rows, lambda _: config), {}, config["command"], config["software"])
 
 
 def summarize_sweep(plan: Plan, cells: Cells, command: str) -> Summary:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vlatency.experiments.shared.files import ROOT
+from vlatency.experiments.shared.instruction_sets import instruction_sets
 from vlatency.experiments.shared.source_hash import source_sha256
 
 PACKAGES = ("vlatency", "mujoco", "gymnasium", "numpy", "torch", "transformers", "mink", "pillow")
@@ -37,9 +38,34 @@ def git_revision() -> str | None:
         return None
 
 
-def software(gl_renderer: str) -> dict[str, Any]:
-    """All that can change an episode besides its setting. Episodes of different software are never compared."""
-    return {"versions": versions(), "gl_renderer": gl_renderer, "source_sha256": source_sha256()}
+def software(gl_renderer: str, gpu: str | None) -> dict[str, Any]:
+    """All that can change an episode besides its setting. Rows of different software never share a rate.
+
+    Args:
+        gl_renderer: who draws.
+        gpu: what the policy runs on; None is the CPU.
+    """
+    return {
+        "versions": versions(),
+        "source_sha256": source_sha256(),
+        "gl_renderer": gl_renderer,
+        "instruction_sets": instruction_sets(),
+        "gpu": gpu,
+    }
+
+
+def differences(then: Any, now: Any, name: str = "") -> list[str]:
+    """What differs between two records, in words.
+
+    Example:
+        >>> differences({"versions": {"torch": "2.12.0"}}, {"versions": {"torch": "2.13.0"}})
+        ['torch 2.12.0, now 2.13.0']
+    """
+    if isinstance(then, dict) and isinstance(now, dict):
+        return [words for key in {**then, **now} for words in differences(then.get(key), now.get(key), key)]
+    if then == now:
+        return []
+    return [name] if name == "source_sha256" else [f"{name} {then}, now {now}"]
 
 
 def _git(root: Path, *words: str) -> str:

@@ -133,9 +133,11 @@ def run_config(settings: Sequence[Setting], **change: Any) -> dict[str, Any]:
         "policy": {"folder": "assets/policies/tiny", "parameters": 2_400_000, "stand_in": True},
         "feature_error": None,
         "latency": settings[0].timing.latency.describe(),
-        "gl_renderer": "llvmpipe (LLVM 15.0.6, 256 bits)",
         "machine": {"cores": 2, "platform": "Linux"},
-        "versions": {"python": "3.11.7", "vlatency": "0.1.0"},
+        "software": {
+            "versions": {"python": "3.11.7", "vlatency": "0.1.0"},
+            "gl_renderer": "llvmpipe (LLVM 15.0.6, 256 bits)",
+        },
         "git_revision": None,
         **change,
     }

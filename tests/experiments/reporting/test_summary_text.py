@@ -101,7 +101,8 @@ def test_the_header_names_policy_renderer_task_cameras_and_latency() -> None:
 
 
 def test_controls_and_real_gpus_are_named() -> None:
-    config = run_config([replace(SETTING, blackout=True)], gl_renderer="NVIDIA H100 80GB HBM3/PCIe/SSE2")
+    software = {"versions": {"vlatency": "0.1.0"}, "gl_renderer": "NVIDIA H100 80GB HBM3/PCIe/SSE2"}
+    config = run_config([replace(SETTING, blackout=True)], software=software)
     assert "black images" in header(config)[-1] and "GL NVIDIA H100 80GB HBM3/PCIe/SSE2 ·" in header(config)[0]
 
 

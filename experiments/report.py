@@ -6,6 +6,7 @@ python experiments/report.py runs/sweep-note-7f3a
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import tyro
 
@@ -32,16 +33,21 @@ class Args:
     """Folders of runs or sweeps, such as runs/sweep-note-7f3a; the first one's answer heads the page."""
     out: Path | None = None
     """Folder to write to; default is report/ inside the folder, or beside the folders if there are several."""
+    min_success: float | Literal["reference"] = 0.9
+    """How often a configuration has to succeed to be shipped, between 0 and 1; or reference: ship what is not told
+    worse than the first arm. What is significantly worse than that is never shipped."""
 
 
 def main(args: Args) -> None:
     """Print every study's tables, and write the report."""
+    if args.min_success != "reference" and not 0 < args.min_success < 1:  # also refuses NaN
+        raise UsageError(f"min-success must be above 0 and below 1, or reference, not {args.min_success:g}")
     folders = _that_hold_studies(args.folders)
     out = args.out or (folders[0] if len(folders) == 1 else folders[0].parent) / "report"
     check_writable(out)
     studies = [_show(read_study(folder)) for folder in folders]
     summaries = [study.summary for study in studies]
-    answers = [answer(summary) for summary in summaries]
+    answers = [answer(summary, args.min_success) for summary in summaries]
     files = {
         "report.html": html(list(zip(studies, answers, strict=True)), provenance.command_line(sys.argv)),
         "report.md": markdown(zip(summaries, answers, strict=True)),

@@ -11,7 +11,8 @@ import pytest
 from tests.builders import studies
 from vlatency.experiments.analysis.break_even import BreakEven
 from vlatency.experiments.evaluation.episodes import Job
-from vlatency.experiments.reporting.headline import CANNOT_TELL, Answer, answer
+from vlatency.experiments.reporting.headline import answer
+from vlatency.experiments.reporting.shipping import CANNOT_TELL, Answer
 from vlatency.experiments.reporting.study import read_study
 from vlatency.experiments.reporting.summary import Summary
 
@@ -28,35 +29,6 @@ def said(tmp_path: Path, patch: pytest.MonkeyPatch, chance: Chance, **spec: Any)
 def test_a_single_configuration_is_compared_with_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = said(tmp_path, monkeypatch, lambda _: 1.0, arms={"only": {**ASYNC, "views": 3}})
     assert found.short == "only: 100 % [94, 100]" and "compared with no other" in found.sentence
-
-
-def test_the_best_over_all_places_is_not_called_the_best_where_it_is_worse(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def chance(job: Job) -> float:
-        three = len(job.setting.optimization.cameras) == 3
-        return {"static": 0.1 + 0.9 * three, "conveyor": 0.9 - 0.3 * three}[job.setting.task]
-
-    arms = {"3 views": {**ASYNC, "views": 3}, "1 view": {**ASYNC, "views": 1}}
-    found = said(tmp_path, monkeypatch, chance, across={"task": ["static", "conveyor"]}, arms=arms)
-    assert found.short == "Ship: 3 views" and "worse than 1 view on conveyor (-" in found.sentence
-    monkeypatch.setattr(studies, "chance", lambda job: 0.9 if len(job.setting.optimization.cameras) == 3 else 0.1)
-    folder = studies.write_sweep(tmp_path / "all", "made-up", {"episodes": 60, "arms": arms})
-    found = answer(read_study(folder).summary)
-    assert found.short == "Ship: 3 views" and "worse than" not in found.sentence
-
-
-def test_an_arm_is_shipped_only_if_it_differs_from_all_rivals_after_holm(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    arms = {f"{views} views": {**ASYNC, "views": views} for views in (3, 2, 1)}
-    for lost, short in ((6, "Cannot tell"), (9, "Ship: 3 views")):  # McNemar: 0.031 and 0.004, thrice that by Holm
-
-        def chance(job: Job, lost: int = lost) -> float:
-            views = len(job.setting.optimization.cameras)
-            return float(views == 3 or (job.seed - 10_000) // lost != views - 1)
-
-        assert said(tmp_path / str(lost), monkeypatch, chance, arms=arms).short == short
 
 
 def test_a_split_is_answered_first_and_shipping_after_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,15 +95,9 @@ def test_what_few_episodes_cannot_tell_is_said(tmp_path: Path) -> None:
     arms = {"3 views": {"views": 3}, "2 views": {"views": 2}}
     spec = {**studies.SHIP, "episodes": 3, "common": {"mode": "async"}, "arms": arms}
     found = answer(read_study(studies.write_sweep(tmp_path, "few", spec)).summary)
-    assert found.short == CANNOT_TELL and "significant" in found.sentence
+    assert found.short == CANNOT_TELL and "more in each place would decide" in found.sentence
 
 
 def test_without_episodes_the_answer_is_not_measured(summaries: dict[str, Summary]) -> None:
     none = [replace(result, k=0, n=0, success=None, rows=()) for result in summaries["ship"].results]
     assert answer(replace(summaries["ship"], results=tuple(none))).short == "Not measured"
-
-
-def test_no_arm_is_shipped_that_does_not_keep_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    arms = {f"{views} views": {**ASYNC, "mode": "sync", "views": views} for views in (3, 1)}
-    found = said(tmp_path, monkeypatch, lambda _: 1.0, arms=arms)
-    assert found.short == "None" and "10 Hz" in found.sentence and "9 Hz" in found.sentence

@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.text import Text
 
 from vlatency.experiments.evaluation.policies import find_policy, hash_policy
-from vlatency.experiments.reporting.candidates import dominated, find_device, make_candidates, rank
+from vlatency.experiments.reporting.candidates import dominated, make_candidates, rank
 from vlatency.experiments.reporting.interpolation import read_cells
 from vlatency.experiments.reporting.question import Question
-from vlatency.experiments.reporting.recommendation import recommend, table, what_to_measure
+from vlatency.experiments.reporting.recommendation import caption, recommend, table
 from vlatency.experiments.shared import command, provenance
 
 
@@ -31,19 +31,20 @@ def main(args: Args) -> None:
     """Print the candidates, the answer, the margin, what would change it, and the commands."""
     question = args.question
     question.check()
-    device, policy = find_device(question.device), hash_policy(find_policy(question.policy))
+    device, policy = question.on_device(), hash_policy(find_policy(question.policy))
     cells = read_cells(question.cells)
     known = [result for result in cells.results if result.setting.policy_sha256 == policy]
     everywhere = [result for result in known if question.suits(result.setting, at_speed=False)]
     here = [result for result in everywhere if question.suits(result.setting)]
-    candidates = rank(make_candidates(here, device), question.control_hz)
+    candidates = rank(make_candidates(here, device))
 
     console = Console(highlight=False, soft_wrap=True)
-    asked = f"{question.place}, {question.control_hz:g} Hz, success of at least {question.wanted}; device {device}"
+    asked = f"{question.place}, {question.control_hz:g} Hz, success of at least {question.wanted}; device {device.name}"
     console.print(Text(asked))
     unused = {
         "come from other software": cells.other_software,
         "are of an older version": cells.older,
+        "were charged a latency that is not here any more, or has changed,": cells.unknown,
         f"are of other policies than {question.policy}": len(cells.results) - len(known),
     }
     for why, count in unused.items():
@@ -55,11 +56,10 @@ def main(args: Args) -> None:
         console.print(Text("\n".join(heads)))
         for line, better in zip(lines, beaten, strict=True):
             console.print(Text(line, style="" if better is None else "strike"))
+        console.print(Text(caption(candidates)))
     console.print()
     for title, sentence in recommend(candidates, everywhere, question):
         console.print(Text(f"{title:<8}{sentence}", style="bold" if title == "answer" else ""))
-    if not candidates:
-        console.print(Text(f"{'next':<8}{what_to_measure(question)}"))
     console.print(Text(f"{'again':<8}{provenance.command_line(sys.argv)}"))
 
 

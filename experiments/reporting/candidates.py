@@ -2,15 +2,42 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from vlatency.agent.optimization import Optimization
 from vlatency.agent.realtime.cost.latency import ROOFLINE, Charged, parse_latency
+from vlatency.agent.realtime.servers import Apart, ServersName
+from vlatency.agent.realtime.timing import Timing
+from vlatency.experiments.evaluation.options import ClockOptions
 from vlatency.experiments.evaluation.setting import Setting
-from vlatency.experiments.reporting.interpolation import Interpolated, interpolate
-from vlatency.experiments.reporting.result import Result, loop_ms, rate_hz, with_latency
+from vlatency.experiments.reporting.charges import slower_in
+from vlatency.experiments.reporting.interpolation import Interpolated, interpolate, speaking
+from vlatency.experiments.reporting.pace import MOST_LATE, expected_late, high_ms, rate_hz
+from vlatency.experiments.reporting.result import Result
 from vlatency.experiments.reporting.wording import features, latency_source, rate
 from vlatency.sim.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Device:
+    """What runs the model.
+
+    Attributes:
+        name: what charges the clock, as `find_device` gives it.
+        servers: which GPUs encoder and head have.
+        contention: of one GPU that they share; None: what the latency says.
+    """
+
+    name: str
+    servers: Literal["auto", ServersName] = "auto"
+    contention: float | None = None
+
+    def timing(self, configuration: Setting) -> Timing:
+        """A configuration's timing on this device."""
+        clock = ClockOptions((configuration.mode,), self.name, servers=self.servers, contention=self.contention)
+        (device,) = clock.timings(configuration.optimization)
+        return replace(configuration.timing, latency=device.latency, servers=device.servers)
 
 
 @dataclass(frozen=True)
@@ -19,21 +46,30 @@ class Candidate:
 
     Attributes:
         name: what the model is fed and when.
-        results: the cells where it was measured on this task, at any latency.
-        charged: latencies of the device.
-        rate_hz: control ticks per second that it serves, at the 95th percentile of an encode [Hz].
+        results: the cells where it was measured on this task, at any latency and on any servers.
+        timing: of the configuration on the device.
+        rate_hz: control ticks per second that it serves in all but 1 % of its loops [Hz].
+        keeps_up: whether it serves the control ticks in time.
         at_best: the latencies are those of a roofline, which no real device beats: success is at most what it says.
         source: of the latency.
-        interpolated: success at those latencies; None if only shorter ones were measured.
+        options: how many configurations have such an interval, all of which hold at once.
+        interpolated: success at those latencies; None if no cell is slow enough to tell.
     """
 
     name: str
     results: tuple[Result, ...]
-    charged: Charged
+    timing: Timing
     rate_hz: float
+    keeps_up: bool
     at_best: bool
     source: str
+    options: int
     interpolated: Interpolated | None
+
+    @property
+    def charged(self) -> Charged:
+        """Latencies of the device."""
+        return self.timing.latency.charged
 
     def describe(self) -> str:
         """Name and success."""
@@ -41,41 +77,61 @@ class Candidate:
         least = "at least " * (self.interpolated.how == "at least")
         return f"{self.name} ({least}{rate(self.interpolated.success)}, n = {self.interpolated.n})"
 
+    def unlike(self) -> str:
+        """In what the device is slower than the cell that comes closest to it."""
+        views = len(self.results[0].setting.optimization.cameras)
+        found = [slower_in(self.timing, result.setting.timing, views) for result in self.results]
+        return "; ".join(sorted(found, key=len)[0])
 
-def make_candidates(results: Sequence[Result], device: str) -> list[Candidate]:
-    """One candidate per configuration, with the latency of the device and what the cells say of that.
+
+def make_candidates(results: Sequence[Result], device: Device) -> list[Candidate]:
+    """One candidate per configuration, with the timing on the device and what the cells say of that.
+
+    Their intervals hold at once, however many there are.
 
     Args:
-        results: of one task and speed, in any mode but pause.
-        device: as `find_device` gives it.
+        results: of one task and speed, in any mode but pause; their latencies are known in full.
+        device: the device.
     """
     groups: dict[Setting, list[Result]] = {}
     for result in results:
-        groups.setdefault(result.configuration, []).append(result)
-    candidates = []
-    for configuration, group in groups.items():
-        latency = parse_latency(device, configuration.optimization)
-        timing, charged = with_latency(configuration.timing, latency), latency.charged
-        candidates.append(
-            Candidate(
-                name=features(configuration),
-                results=tuple(group),
-                charged=charged,
-                rate_hz=rate_hz(loop_ms(timing, charged.vl_p95_ms)) or math.inf,
-                at_best=device.startswith(ROOFLINE),
-                source=latency_source(latency.describe()),
-                interpolated=interpolate(group, charged),
-            )
+        groups.setdefault(configuration(result), []).append(result)
+    timings = {each: device.timing(each) for each in groups}
+    options = sum(bool(speaking(group, timings[each])[1]) for each, group in groups.items())
+    return [
+        Candidate(
+            name=features(each),
+            results=tuple(group),
+            timing=timings[each],
+            rate_hz=rate_hz(high_ms(timings[each])) or math.inf,
+            keeps_up=_keeps_up(group, timings[each]),
+            at_best=device.name.startswith(ROOFLINE),
+            source=latency_source(timings[each].latency.describe()),
+            options=max(options, 1),
+            interpolated=interpolate(group, timings[each], max(options, 1)),
         )
-    return candidates
+        for each, group in groups.items()
+    ]
 
 
-def rank(candidates: Sequence[Candidate], control_hz: float) -> list[Candidate]:
+def configuration(result: Result) -> Setting:
+    """What is chosen: the configuration on whatever servers, as these are the device's."""
+    found = result.configuration
+    return replace(found, timing=replace(found.timing, servers=Apart()))
+
+
+def _keeps_up(results: Sequence[Result], device: Timing) -> bool:
+    """Whether the latencies of the device allow it, and the clock recorded nothing else at these or shorter ones."""
+    recorded = [result.late <= MOST_LATE * result.ticks for result in speaking(results, device)[0]]
+    return all(recorded) and expected_late(device) <= MOST_LATE
+
+
+def rank(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Those that keep up first; among them by success, then by rate, then by latency."""
 
     def merit(candidate: Candidate) -> tuple[bool, float, float, float]:
         success = candidate.interpolated.success.estimate if candidate.interpolated else -1.0
-        return candidate.rate_hz >= control_hz, success, candidate.rate_hz, -candidate.charged.vl_p95_ms
+        return candidate.keeps_up, success, candidate.rate_hz, -candidate.charged.vl_p95_ms
 
     return sorted(candidates, key=merit, reverse=True)
 

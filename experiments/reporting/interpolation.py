@@ -1,15 +1,19 @@
 """What measured cells say of a configuration at a latency that none of them may have had."""
 
-import math
-from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from vlatency.agent.realtime.cost.latency import Charged
+from vlatency.agent.realtime.cost.latency import Charged, LatencyModel, parse_latency
+from vlatency.agent.realtime.timing import Timing
 from vlatency.experiments.analysis.break_even import BreakEven, break_even
-from vlatency.experiments.analysis.paired import Interval, wilson
+from vlatency.experiments.analysis.choosing import exact
+from vlatency.experiments.analysis.paired import Interval
 from vlatency.experiments.evaluation.run_folder import CONFIG, OtherSchema, RunFolder
+from vlatency.experiments.evaluation.setting import Setting
+from vlatency.experiments.reporting.charges import charges, no_slower, slowdown
 from vlatency.experiments.reporting.result import Result, summarize
 from vlatency.sim.errors import UsageError
 
@@ -19,13 +23,15 @@ class MeasuredCells:
     """The cells below a folder.
 
     Attributes:
-        results: one per cell, of the software that was used last.
+        results: one per cell, of the software that was used last, with all that its clock could charge.
         other_software: how many cells other software measured.
+        unknown: cells of whose latency only some figures are known: its profile is not here, or has changed since.
         older: how many cells an older version of this program wrote, which this one cannot read.
     """
 
     results: tuple[Result, ...] = ()
     other_software: int = 0
+    unknown: int = 0
     older: int = 0
 
 
@@ -72,7 +78,31 @@ def read_cells(root: Path) -> MeasuredCells:
         return MeasuredCells(older=older)
     newest = max(cells, key=lambda cell: (cell.path / CONFIG).stat().st_mtime).config.get("software")
     mine = [cell for cell in cells if cell.config.get("software") == newest]
-    return MeasuredCells(tuple(_result(cell) for cell in mine), len(cells) - len(mine), older)
+    results = [_result(cell) for cell in mine]
+    models = _models([result.setting for result in results])
+    known = tuple(_in_full(result, models[sha]) for result in results if (sha := _sha256(result.setting)) in models)
+    return MeasuredCells(known, len(cells) - len(mine), len(results) - len(known), older)
+
+
+def _sha256(setting: Setting) -> str:
+    return setting.timing.latency.sha256
+
+
+def _models(settings: Sequence[Setting]) -> dict[str, LatencyModel]:
+    """The latency models that charged these settings, by hash, where their text still means what was charged."""
+    texts = {(setting.timing.latency.name, setting.optimization, setting.timing.latency.factor) for setting in settings}
+    found: dict[str, LatencyModel] = {}
+    for name, optimization, factor in texts:
+        with suppress(UsageError):
+            model = parse_latency(name, optimization, factor)
+            found[model.sha256] = model
+    return found
+
+
+def _in_full(result: Result, model: LatencyModel) -> Result:
+    """The same result with the latency from which its clock drew."""
+    setting = result.setting
+    return replace(result, setting=replace(setting, timing=replace(setting.timing, latency=model)))
 
 
 def _result(cell: RunFolder) -> Result:
@@ -86,45 +116,62 @@ def _charged(result: Result) -> Charged:
     return result.setting.timing.latency.charged
 
 
-def interpolate(results: Iterable[Result], device: Charged) -> Interpolated | None:
-    """Success of a configuration on a device, assuming only that more latency never helps.
+def speaking(results: Sequence[Result], device: Timing) -> tuple[list[Result], list[Result]]:
+    """The cells that were charged no more than the device takes, and those that were charged no less.
 
-    A cell says something of the device if it was charged no less in all figures of `Charged`, or no more in all.
+    Both from the fastest to the slowest. Cells that take more of one thing and less of another say nothing.
+
+    Args:
+        results: cells of one configuration, on any servers.
+        device: that configuration on the device.
+    """
+    ordered = sorted(results, key=_weight)
+    sooner = [each for each in ordered if no_slower(each.setting.timing, device, _views(each))]
+    later = [each for each in ordered if no_slower(device, each.setting.timing, _views(each))]
+    return sooner, later
+
+
+def _weight(result: Result) -> tuple[float, ...]:
+    charged, timing = charges(result.setting.timing.latency, _views(result)), result.setting.timing
+    return (
+        float(charged.encode.mean()),
+        float(charged.first.mean()),
+        float(charged.head.mean()),
+        slowdown(timing.servers),
+    )
+
+
+def _views(result: Result) -> int:
+    return len(result.setting.optimization.cameras)
+
+
+def interpolate(results: Sequence[Result], device: Timing, options: int = 1) -> Interpolated | None:
+    """Success of a configuration on a device, assuming only that more latency never helps.
 
     Args:
         results: cells of one configuration.
-        device: what it takes there.
+        device: that configuration on the device.
+        options: how many such intervals have to hold at once.
 
     Returns:
         None if no cell was charged as much as the device takes.
     """
-    ordered = sorted(results, key=lambda result: (_charged(result).vl_p95_ms, _charged(result).head_ms))
-    sooner = [result for result in ordered if _no_slower(_charged(result), device)]
-    later = [result for result in ordered if _no_slower(device, _charged(result))]
+    sooner, later = speaking(results, device)
     near = [result for result in sooner if result in later]
     if near:
         best = max(near, key=lambda result: result.n)
-        return Interpolated(wilson(best.k, best.n), (best,), "at")
+        return Interpolated(exact(best.k, best.n, options), (best,), "at")
     if not later:
         return None
     if not sooner:
-        bound = wilson(later[0].k, later[0].n)
+        bound = exact(later[0].k, later[0].n, options)
         return Interpolated(Interval(bound.estimate, bound.low, 1.0), (later[0],), "at least")
     below, above = sooner[-1], later[0]
-    a, b = wilson(below.k, below.n), wilson(above.k, above.n)
+    a, b = exact(below.k, below.n, options), exact(above.k, above.n, options)
     way = _charged(above).vl_p95_ms - _charged(below).vl_p95_ms
-    share = (device.vl_p95_ms - _charged(below).vl_p95_ms) / way if way > 0 else 0.5
+    share = (device.latency.charged.vl_p95_ms - _charged(below).vl_p95_ms) / way if way > 0 else 0.5
     middle = a.estimate + share * (b.estimate - a.estimate)
     return Interpolated(Interval(middle, min(a.low, b.low), max(a.high, b.high)), (below, above), "between")
-
-
-def _no_slower(one: Charged, two: Charged) -> bool:
-    """In all three figures, but for 1 % or half a millisecond: no figure of ours is more exact."""
-
-    def no_more(a: float, b: float) -> bool:
-        return a <= b or math.isclose(a, b, rel_tol=0.01, abs_tol=0.5)
-
-    return all(no_more(a, b) for a, b in zip(astuple(one), astuple(two), strict=True))
 
 
 def cliff(results: Sequence[Result], least: float) -> BreakEven | None:

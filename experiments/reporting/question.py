@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+from vlatency.agent.realtime.servers import ServersName
+from vlatency.experiments.analysis.choosing import Enough, enough
 from vlatency.experiments.evaluation.options import MAX_CONTROL_HZ, MIN_CONTROL_HZ, TaskName
 from vlatency.experiments.evaluation.setting import Setting
-from vlatency.experiments.reporting.candidates import Candidate
+from vlatency.experiments.reporting.candidates import Candidate, Device, find_device
 from vlatency.experiments.shared.command import check_range
 from vlatency.sim.errors import UsageError
 
@@ -18,6 +21,12 @@ class Question:
 
     device: str
     """What charges the clock: a latency profile (name or path), a device of the roofline, or fixed:VL_MS,HEAD_MS."""
+    servers: Literal["auto", ServersName] = "auto"
+    """Which GPUs encoder and head have there: two, one (shared), or one with priority for the head (shared-priority).
+    auto: shared where a contention is measured in the profile or given here, else two."""
+    contention: float | None = None
+    """How many times as long as alone the head takes beside an encode on the same GPU; default is the profile's figure,
+    or 2, an even share."""
     control_hz: float = 10.0
     """Control ticks per second that the configuration has to serve [Hz]."""
     min_success: float = 0.9
@@ -62,10 +71,11 @@ class Question:
             and not setting.swap_instruction
         )
 
-    def meets(self, candidate: Candidate) -> str:
-        """Whether its success is enough: yes, no, cannot tell."""
+    def on_device(self) -> Device:
+        """The device that is asked about. UsageError if there is none of that name."""
+        return Device(find_device(self.device), self.servers, self.contention)
+
+    def meets(self, candidate: Candidate) -> Enough:
+        """Whether its success is enough."""
         assert candidate.interpolated
-        success = candidate.interpolated.success
-        if success.low >= self.min_success:
-            return "yes"
-        return "no" if success.high < self.min_success else "cannot tell"
+        return enough(candidate.interpolated.success, self.min_success)

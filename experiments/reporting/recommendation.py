@@ -1,59 +1,60 @@
 """What to ship: the answer, how far it is from the cliff, what would change it, and where its figures come from."""
 
 import math
-from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import takewhile
 
-from vlatency.experiments.analysis.paired import POWER, wilson
+from vlatency.experiments.analysis.choosing import choose, exact, needed
+from vlatency.experiments.analysis.paired import POWER
 from vlatency.experiments.evaluation.setting import Setting
-from vlatency.experiments.reporting.candidates import Candidate
-from vlatency.experiments.reporting.interpolation import cliff, interpolate
+from vlatency.experiments.reporting.candidates import Candidate, configuration
+from vlatency.experiments.reporting.interpolation import cliff, interpolate, speaking
 from vlatency.experiments.reporting.question import Question
 from vlatency.experiments.reporting.result import Result
-from vlatency.experiments.reporting.wording import policy_lines, rate
+from vlatency.experiments.reporting.to_measure import measuring
+from vlatency.experiments.reporting.wording import policy_lines, rate, servers_line
 from vlatency.experiments.shared.table import text_table
 from vlatency.experiments.sweeps.plan_file import presets, read_plan
 from vlatency.sim.errors import UsageError
 
-MOST_EPISODES = 1_000_000
+Lines = list[tuple[str, str]]
+"""Titles and sentences."""
 
 
-def recommend(
-    candidates: Sequence[Candidate], everywhere: Sequence[Result], question: Question
-) -> list[tuple[str, str]]:
-    """Titles and sentences, the answer first.
+def recommend(candidates: Sequence[Candidate], everywhere: Sequence[Result], question: Question) -> Lines:
+    """The answer first, then what it rests on, and what to measure if it cannot be told.
 
     Args:
         candidates: in the order of `candidates.rank`.
         everywhere: results of the task at any speed.
         question: what is asked for.
     """
-    if not any(candidate.interpolated for candidate in candidates):
-        return [("answer", _nothing(candidates, everywhere, question))]
-    able = [candidate for candidate in candidates if candidate.rate_hz >= question.control_hz]
+    if not candidates:
+        return [("answer", _nothing(everywhere, question)), ("next", what_to_measure(question))]
+    able = [candidate for candidate in candidates if candidate.keeps_up]
     known = [candidate for candidate in able if candidate.interpolated]
-    enough = [candidate for candidate in known if question.meets(candidate) == "yes"]
-    if enough:
-        best = enough[0]
-        said = [("answer", _ship(best, question)), ("margin", _margin(best, question))]
-        return [*said, ("flips", _flips(best, everywhere, question)), *_behind(best)]
-    maybe = [candidate for candidate in known if question.meets(candidate) == "cannot tell"]
-    if maybe:
-        best = maybe[0]
-        return [("answer", _perhaps(best, question)), ("margin", _margin(best, question)), *_behind(best)]
-    return _none(candidates, able, question)
+    unknown = [candidate for candidate in able if not candidate.interpolated]
+    verdict, place = choose([question.meets(candidate) for candidate in known])
+    if place is None:
+        return _none(candidates, known, unknown, question)
+    best = known[place]
+    if verdict == "yes":
+        return [("answer", _ship(best, question)), ("margin", _margin(best, question)),
+                ("flips", _flips(best, everywhere, question)), *_behind(best)]  # fmt: skip
+    return [("answer", _perhaps(best, question)), ("margin", _margin(best, question)), *_behind(best),
+            ("next", measuring(best, question))]  # fmt: skip
 
 
 def _ship(best: Candidate, question: Question) -> str:
     said = f"ship {best.describe()}: the whole interval is at or above {question.wanted}"
     if not best.at_best:
         return said
-    assert best.interpolated
-    fall = cliff(best.results, question.min_success)
-    last = best.interpolated.results[-1].setting.timing.latency.charged.vl_p95_ms
-    until = max(last, (fall.low if fall else None) or 0.0)
-    return f"{said}, if its real VL p95 stays below {until:.0f} ms: no device beats its roofline"
+    # From the fastest on: a fixed sequence, so that the last one that passes needs no further correction.
+    later = speaking(best.results, best.timing)[1]
+    good = takewhile(lambda cell: exact(cell.k, cell.n, best.options).low >= question.min_success, later)
+    last = [cell.setting.timing.latency.charged.vl_p95_ms for cell in good][-1]
+    return f"{said}, if its real VL p95 stays below {last:.0f} ms: no device beats its roofline"
 
 
 def _perhaps(best: Candidate, question: Question) -> str:
@@ -61,33 +62,33 @@ def _perhaps(best: Candidate, question: Question) -> str:
     said = f"cannot tell: {best.describe()} may be above or below {question.wanted}"
     if best.interpolated.how != "at":
         return f"{said}; only other latencies were measured: measure it at this one"
-    more = needed(best.interpolated.success.estimate, question.min_success)
+    more = needed(best.interpolated.success.estimate, question.min_success, best.options)
     if not more:
         return f"{said}; its rate is too close to {question.wanted} for any number of episodes"
     return f"{said}; about {more} episodes would decide with a chance of {POWER:.0%}, if that is its rate"
 
 
-def _none(candidates: Sequence[Candidate], able: Sequence[Candidate], question: Question) -> list[tuple[str, str]]:
+def _none(
+    candidates: Sequence[Candidate], known: Sequence[Candidate], unknown: Sequence[Candidate], question: Question
+) -> Lines:
     """No candidate that keeps up is good enough, as far as it was measured."""
-    if not able:
-        fastest = max(candidates, key=lambda candidate: candidate.rate_hz).name
-        said = f"none: no measured configuration keeps {question.control_hz:g} Hz; {fastest} is the fastest"
+    if not known and not unknown:
+        fastest = max(candidates, key=lambda candidate: candidate.rate_hz)
+        pace = f" ({fastest.rate_hz:.2g} Hz)" if math.isfinite(fastest.rate_hz) else ""
+        said = f"none: no measured configuration keeps {question.control_hz:g} Hz; {fastest.name} is the fastest{pace}"
         return [("answer", said)]
-    known = [candidate for candidate in able if candidate.interpolated]
-    unknown = [candidate.name for candidate in able if not candidate.interpolated]
-    below = "nothing else keeps up"
-    if known:
-        below = f"the best that keeps up is {known[0].describe()}, below {question.wanted}"
-    said = f"none: {below}"
-    if unknown:
-        were = "was" if len(unknown) == 1 else "were"
-        said = f"cannot tell: {below}, but {'; '.join(unknown)} {were} measured at shorter latencies only"
-    return [("answer", said), *(_behind(known[0]) if known else [])]
+    below = f"the best that keeps up is {known[0].describe()}, below {question.wanted}" if known else ""
+    behind = _behind(known[0]) if known else []
+    if not unknown:
+        return [("answer", f"none: {below}"), *behind]
+    names = "; ".join(candidate.name for candidate in unknown)
+    were = f"{names} {'was' if len(unknown) == 1 else 'were'} measured at shorter latencies only"
+    why = f"{unknown[0].name} is slower here than where it was measured, in {unknown[0].unlike()}"
+    return [("answer", f"cannot tell: {f'{below}, but ' * bool(below)}{were}"), ("because", why), *behind,
+            ("next", measuring(unknown[0], question))]  # fmt: skip
 
 
-def _nothing(candidates: Sequence[Candidate], everywhere: Sequence[Result], question: Question) -> str:
-    if candidates:
-        return "cannot tell: all configurations were measured only at shorter latencies than this device has"
+def _nothing(everywhere: Sequence[Result], question: Question) -> str:
     speeds = sorted({result.setting.speed for result in everywhere if result.setting.speed is not None})
     there = f" (measured speeds: {', '.join(f'{speed:g}' for speed in speeds)})" if speeds else ""
     return (
@@ -127,13 +128,13 @@ def _flips(candidate: Candidate, everywhere: Sequence[Result], question: Questio
     if math.isfinite(candidate.rate_hz):
         found.append(f"--control-hz above {candidate.rate_hz:.3g}, which it does not keep")
     speeds: dict[float, list[Result]] = {}
-    wanted = replace(candidate.results[0].configuration, speed=None)
+    wanted = replace(configuration(candidate.results[0]), speed=None)
     for result in everywhere:
         speed = result.setting.speed
-        if speed not in (None, question.speed) and replace(result.configuration, speed=None) == wanted:
+        if speed not in (None, question.speed) and replace(configuration(result), speed=None) == wanted:
             speeds.setdefault(speed, []).append(result)
     for speed, results in sorted(speeds.items()):
-        there = interpolate(results, candidate.charged)
+        there = interpolate(results, candidate.timing, candidate.options)
         if there and there.success.high < question.min_success:
             found.append(f"--speed {speed:g}, where success is {rate(there.success)}")
             break
@@ -151,24 +152,6 @@ def _behind(candidate: Candidate) -> list[tuple[str, str]]:
         said += f"; measured with a head of {measured} ms, this device takes {candidate.charged.head_ms:.3g}"
     commands = " and ".join(dict.fromkeys(result.origin.command for result in results if result.origin))
     return [("behind", said), ("cells", f"measured by {commands}")]
-
-
-def needed(estimate: float, least: float) -> int | None:
-    """Episodes after which Wilson's interval no longer holds `least`, with a power of 80 %, if the rate is `estimate`.
-
-    None if a million are too few.
-    """
-    from scipy.stats import binom
-
-    def clears(n: int) -> bool:
-        if estimate >= least:
-            successes = bisect_left(range(n + 1), True, key=lambda k: wilson(k, n).low >= least)
-            return bool(binom.sf(successes - 1, n, estimate) >= POWER)
-        too_many = bisect_left(range(n + 1), True, key=lambda k: wilson(k, n).high >= least)
-        return bool(binom.cdf(too_many - 1, n, estimate) >= POWER)
-
-    n = bisect_left(range(1, MOST_EPISODES), True, key=clears) + 1
-    return n if n < MOST_EPISODES else None
 
 
 def table(
@@ -192,7 +175,7 @@ def table(
                 f"{number} {candidate.name}",
                 f"{'>= ' * candidate.at_best}{candidate.charged.vl_p95_ms:.0f}",
                 f"{candidate.rate_hz:.1f}",
-                "yes" if candidate.rate_hz >= question.control_hz else "no",
+                "yes" if candidate.keeps_up else "no",
                 *_success(candidate, question, more),
             ]
         )
@@ -204,7 +187,7 @@ def _success(candidate: Candidate, question: Question, more: str) -> tuple[str, 
     if candidate.interpolated is None:
         ms = sorted(result.setting.timing.latency.charged.vl_p95_ms for result in candidate.results)
         where = f"{ms[0]:.0f} to {ms[-1]:.0f}" if ms[0] < ms[-1] else f"{ms[0]:.0f}"
-        return "not measured", "cannot tell", f"only {where} ms"
+        return "not measured", "cannot tell", f"only {where} ms, or something else is slower here"
     enough = question.meets(candidate)
     at_best = " at best" * (candidate.at_best and enough == "yes")
     return rate(candidate.interpolated.success), enough + at_best, candidate.interpolated.describe() + more
@@ -223,3 +206,14 @@ def _settings(preset: str) -> tuple[Setting, ...]:
         return read_plan(preset).settings
     except UsageError:  # it is of policies that are not here
         return ()
+
+
+def caption(candidates: Sequence[Candidate]) -> str:
+    """How to read the table, and what it assumes."""
+    options = max(candidate.options for candidate in candidates)
+    servers = dict.fromkeys(servers_line(candidate.timing.servers) for candidate in candidates)
+    at_once = f"at 95 % for all {options} configurations at once" if options > 1 else "at 95 %"
+    return (
+        f"{'; '.join(servers)}. Intervals hold {at_once} (Clopper-Pearson, Bonferroni). loop Hz is what all but 1 % of "
+        "the control ticks keep to."
+    )

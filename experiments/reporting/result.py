@@ -8,12 +8,13 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from vlatency.agent.realtime.cost.latency import NoLatency
-from vlatency.agent.realtime.servers import Servers, Shared
-from vlatency.agent.realtime.timing import Latency, Timing
+from vlatency.agent.realtime.cost.schema import CONTENTION
+from vlatency.agent.realtime.servers import Shared
 from vlatency.experiments.analysis.late_or_wrong import Split
 from vlatency.experiments.analysis.paired import Interval, Paired, wilson
 from vlatency.experiments.evaluation.rows_file import Row
 from vlatency.experiments.evaluation.setting import Setting
+from vlatency.experiments.reporting import pace
 from vlatency.experiments.sweeps.plan import Place, Plan
 from vlatency.experiments.sweeps.verdicts import Rows, letters, splits, used, verdicts
 
@@ -69,6 +70,7 @@ class Result:
         ticks: control ticks of all episodes.
         missed: of these, ticks with no new command.
         overruns: head runs longer than a control period.
+        late: of the ticks, those that got their command late or not at all, see `pace.late_ticks`.
         encodes: of all episodes.
         time_to_success_s: median over the successes, in simulated time [s].
         origin: None if n is 0.
@@ -89,6 +91,7 @@ class Result:
     ticks: int
     missed: int
     overruns: int
+    late: int
     encodes: int
     time_to_success_s: float | None
     origin: Origin | None
@@ -113,17 +116,23 @@ class Result:
     def loop_ms(self) -> float | None:
         """What a control tick waits for, at nominal latencies [ms]; None where the world waits."""
         timing = self.setting.timing
-        return loop_ms(timing, timing.latency.vl_ms)
+        return pace.loop_ms(timing, timing.latency.vl_ms, timing.latency.head_ms)
 
     @property
     def rate_hz(self) -> float | None:
-        """Control ticks per second that the configuration can serve [Hz]; None where nothing limits them."""
-        return rate_hz(self.loop_ms)
+        """Control ticks per second at nominal latencies [Hz]; None where nothing limits them."""
+        return pace.rate_hz(self.loop_ms)
 
     @property
     def keeps_up(self) -> bool | None:
-        """Whether it serves every control tick in time; None where the world waits for it."""
-        return None if self.loop_ms is None else self.loop_ms * self.setting.timing.control_hz <= 1000
+        """Whether it serves the control ticks in time; None where the world waits for it.
+
+        The nominal latencies have to allow it, and the clock must not have recorded otherwise.
+        """
+        loop_ms, late = self.loop_ms, self.late / self.ticks if self.ticks else 0.0
+        if loop_ms is None:
+            return None
+        return loop_ms * self.setting.timing.control_hz <= 1000 and late <= pace.MOST_LATE
 
     @property
     def verdict(self) -> str:
@@ -132,8 +141,14 @@ class Result:
 
     @property
     def configuration(self) -> Setting:
-        """The setting without its latency and its seed: equal for results that differ in those alone."""
-        return replace(self.setting, seed=0, timing=with_latency(self.setting.timing, NoLatency()))
+        """The setting without its seed and without how long things take: equal for results that differ in those alone.
+
+        How much encoder and head slow each other down on one GPU is part of how long things take.
+        """
+        timing = self.setting.timing
+        shared = isinstance(timing.servers, Shared) and timing.servers.contention > 1
+        servers = Shared(CONTENTION) if shared else timing.servers
+        return replace(self.setting, seed=0, timing=replace(timing, latency=NoLatency(), servers=servers))
 
     @property
     def outcomes(self) -> dict[int, bool]:
@@ -158,36 +173,6 @@ PARTS: dict[str, Any] = {
     "success": Interval | None, "against": Paired | None, "split": Split | None, "origin": Origin | None
 }  # fmt: skip
 """The fields of a `Result` that are objects of their own in JSON."""
-
-
-def with_latency(timing: Timing, latency: Latency) -> Timing:
-    """The same timing at another latency, whose contention also holds for encoder and head on one GPU."""
-    servers: Servers = timing.servers
-    if isinstance(servers, Shared) and servers.contention > 1:
-        servers = Shared(latency.contention)
-    return replace(timing, latency=latency, servers=servers)
-
-
-def loop_ms(timing: Timing, vl_ms: float) -> float | None:
-    """What a control tick waits for [ms]: encode and head in sync, the head in async; None in pause.
-
-    In async an encode may be running, which slows the head down where both share a GPU.
-
-    Args:
-        timing: mode, servers, and the latency of the head.
-        vl_ms: latency of an encode [ms]: its median, or a percentile to be safe.
-    """
-    head_ms = timing.latency.head_ms
-    if timing.mode == "pause":
-        return None
-    if timing.mode == "sync":
-        return vl_ms + head_ms
-    return head_ms * (timing.servers.contention if isinstance(timing.servers, Shared) else 1.0)
-
-
-def rate_hz(loop_ms: float | None) -> float | None:
-    """Control ticks per second [Hz], if each takes so long [ms]; None where nothing limits them."""
-    return 1000 / loop_ms if loop_ms else None
 
 
 def results(plan: Plan, rows: Rows, config: Callable[[Setting], dict[str, Any] | None]) -> tuple[Result, ...]:
@@ -242,6 +227,7 @@ def summarize(setting: Setting, rows: Sequence[Row], config: Mapping[str, Any] |
         feature_age_ms_p50=_median(rows, "feature_age_ms_p50"),
         feature_age_ms_p95=_median(rows, "feature_age_ms_p95"),
         **counts,
+        late=pace.late_ticks(rows),
         time_to_success_s=_median(rows, "time_to_success_s"),
         origin=origin,
         rows=tuple(rows),

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from tests.builders.sweeps import SETTING, SOFTWARE, measure_into
-from vlatency.agent.realtime.cost.schema import CONTENTION
+from vlatency.agent.realtime.cost.latency import FixedLatency
 from vlatency.agent.realtime.servers import Apart, Servers
 from vlatency.agent.realtime.timing import MODES, Mode, Timing
 from vlatency.experiments.evaluation.episodes import Job
 from vlatency.experiments.evaluation.feature_ages import HISTOGRAM, histogram
 from vlatency.experiments.evaluation.rows_file import Row
 from vlatency.experiments.evaluation.run_folder import SCHEMA, RunFolder
-from vlatency.experiments.evaluation.setting import RecordedLatency, Setting
+from vlatency.experiments.evaluation.setting import Setting
 from vlatency.experiments.recording.video import write_frames
 from vlatency.experiments.reporting.result import Result, summarize
 from vlatency.experiments.reporting.study import summarize_sweep
@@ -78,6 +78,7 @@ def episode(job: Job) -> Row:
     rng = random.Random(job.seed)
     success = rng.random() < chance(job)
     mode, latency = job.setting.mode, job.setting.timing.latency
+    loop_ms = latency.vl_ms + latency.head_ms if mode == "sync" else latency.head_ms
     age = (latency.vl_ms + latency.head_ms) * 1.4 + 40 * rng.random()
     return {
         "mode": mode,
@@ -88,7 +89,7 @@ def episode(job: Job) -> Row:
         "feature_age_ms_p95": 0.0 if mode == "pause" else 1.3 * age,
         HISTOGRAM: histogram([age] * 40),
         "ticks": 40,
-        "missed": 0,
+        "missed": 0 if mode == "pause" else round(40 * max(0.0, 1 - 100 / max(loop_ms, 1.0))),
         "overruns": 0,
         "encodes": 9,
         "wall_s": 1.0,
@@ -179,9 +180,13 @@ def write_run(
     return run
 
 
-def cell(p95_ms: float, k: int, n: int, mode: Mode = "async", servers: Servers | None = None) -> Result:
+def cell(vl_ms: float, k: int, n: int, mode: Mode = "async", servers: Servers | None = None) -> Result:
     """A cell of which only this matters: what its clock charged, and how many of its episodes succeeded."""
-    latency = RecordedLatency("fixed", 1.0, p95_ms, p95_ms, 11.0, CONTENTION, f"{p95_ms:g}")
-    setting = replace(SETTING, timing=Timing(mode, latency=latency, servers=servers or Apart()))
-    rows = [{"mode": mode, "seed": setting.seed + i, "success": i < k} for i in range(n)]
+    return timed_cell(Timing(mode, latency=FixedLatency(vl_ms, 11.0), servers=servers or Apart()), k, n)
+
+
+def timed_cell(timing: Timing, k: int, n: int, **each: int) -> Result:
+    """A cell of that timing, with other values of every row."""
+    setting = replace(SETTING, timing=timing)
+    rows: list[Row] = [{"mode": timing.mode, "seed": setting.seed + i, "success": i < k, **each} for i in range(n)]
     return summarize(setting, rows, run_config([setting]))

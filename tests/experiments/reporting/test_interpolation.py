@@ -7,33 +7,38 @@ from pathlib import Path
 import pytest
 
 from tests.builders.studies import LATE, cell, write_sweep
-from vlatency.agent.realtime.cost.latency import Charged
-from vlatency.experiments.analysis.paired import wilson
+from vlatency.agent.realtime.cost.latency import FixedLatency
+from vlatency.agent.realtime.timing import Timing
+from vlatency.experiments.analysis.choosing import exact
 from vlatency.experiments.reporting.interpolation import cliff, interpolate, read_cells
 from vlatency.sim.errors import UsageError
 
 
+def device(vl_ms: float, head_ms: float = 11.0) -> Timing:
+    return Timing("async", latency=FixedLatency(vl_ms, head_ms))
+
+
 def test_between_two_latencies_only_monotony_is_assumed() -> None:
     cells = [cell(0, 20, 20), cell(400, 10, 20)]
-    found = interpolate(cells, Charged(100, 100, 11))
+    found = interpolate(cells, device(100))
     assert found and found.success.estimate == pytest.approx(0.875)
-    assert (found.success.low, found.success.high) == (wilson(10, 20).low, wilson(20, 20).high)
+    assert (found.success.low, found.success.high) == (exact(10, 20).low, exact(20, 20).high)
     assert found.how == "between" and found.describe() == "between 20/20 at 0 ms and 10/20 at 400 ms"
-    at = interpolate(cells, Charged(401, 401, 11))
+    at = interpolate(cells, device(401))
     assert at and at.results == (cells[1],)
-    bound = interpolate(cells[1:], Charged(100, 100, 11))
-    assert bound and (bound.success.low, bound.success.high) == (wilson(10, 20).low, 1.0)
+    bound = interpolate(cells[1:], device(100))
+    assert bound and (bound.success.low, bound.success.high) == (exact(10, 20).low, 1.0)
     assert bound.describe() == "at least 10/20 at 400 ms"
-    assert interpolate(cells, Charged(500, 500, 11)) is None
+    assert interpolate(cells, device(500)) is None
 
 
-@pytest.mark.parametrize("device", [Charged(100, 100, 30), Charged(100, 500, 11), Charged(500, 100, 11)])
-def test_a_cell_vouches_only_for_a_device_that_is_no_slower_in_anything(device: Charged) -> None:
-    assert interpolate([cell(400, 20, 20)], device) is None
+@pytest.mark.parametrize(("vl_ms", "head_ms"), [(100, 30), (500, 11), (500, 3)])
+def test_a_cell_vouches_only_for_a_device_that_is_no_slower_in_anything(vl_ms: float, head_ms: float) -> None:
+    assert interpolate([cell(400, 20, 20)], device(vl_ms, head_ms)) is None
 
 
 def test_a_cell_of_the_same_encode_with_a_slower_head_is_a_bound() -> None:
-    found = interpolate([cell(400, 20, 20)], Charged(400, 400, 3))
+    found = interpolate([cell(400, 20, 20)], device(400, 3))
     assert found and found.how == "at least"
 
 
@@ -47,14 +52,16 @@ def change(path: Path, **values: object) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
-def test_cells_say_what_was_charged_and_not_what_the_profile_says_today(tmp_path: Path) -> None:
+def test_a_cell_whose_latency_is_not_known_in_full_is_not_used(tmp_path: Path) -> None:
     write_sweep(tmp_path, "late", {**LATE, "episodes": 2})
     path = sorted(tmp_path.glob("cells/*/config.json"))[0]
     (setting,) = json.loads(path.read_text())["settings"]
-    latency = setting["timing"]["latency"] | {"vl_ms": 1.0, "vl_p95_ms": 2.0, "head_ms": 3.0}
-    change(path, settings=[setting | {"timing": setting["timing"] | {"latency": latency}}])
-    found = [result.setting.timing.latency.charged for result in read_cells(tmp_path / "cells").results]
-    assert len(found) == 8 and Charged(1.0, 2.0, 3.0) in found
+    latency = setting["timing"]["latency"]
+    for other in ({"sha256": "of a profile as it was"}, {"name": "gone.json"}):
+        changed = setting["timing"] | {"latency": latency | {"sha256": f"{len(other)}"} | other}
+        change(path, settings=[setting | {"timing": changed}])
+        found = read_cells(tmp_path / "cells")
+        assert (len(found.results), found.unknown) == (7, 1)
 
 
 def test_a_damaged_cell_is_named(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from vlatency.agent.realtime.cost.schema import CONTENTION
 from vlatency.agent.realtime.execution import OpenLoop
 from vlatency.agent.realtime.servers import Apart, Servers, make_servers
 from vlatency.agent.realtime.timing import Mode
-from vlatency.experiments.reporting.result import Result, loop_ms, rate_hz, summarize
+from vlatency.experiments.reporting.pace import loop_ms, rate_hz
+from vlatency.experiments.reporting.result import Result, summarize
 from vlatency.experiments.reporting.summary import Summary
 
 
@@ -46,7 +47,7 @@ def test_a_tick_waits_for_the_encode_only_in_sync_and_for_a_slower_head_on_a_sha
     mode: Mode, servers: Servers, ms: float | None
 ) -> None:
     timing = replace(SETTING.timing, mode=mode, servers=servers)
-    assert loop_ms(timing, 50.0) == ms
+    assert loop_ms(timing, 50.0, 10.0) == ms
     result = summarize(replace(SETTING, timing=timing), [], None)
     assert (result.loop_ms, result.rate_hz) == (ms, rate_hz(ms)) and result.keeps_up is (None if ms is None else True)
 

@@ -187,7 +187,7 @@ def _success(candidate: Candidate, question: Question, more: str) -> tuple[str, 
     if candidate.interpolated is None:
         ms = sorted(result.setting.timing.latency.charged.vl_p95_ms for result in candidate.results)
         where = f"{ms[0]:.0f} to {ms[-1]:.0f}" if ms[0] < ms[-1] else f"{ms[0]:.0f}"
-        return "not measured", "cannot tell", f"only {where} ms, or something else is slower here"
+        return "not measured", "cannot tell", f"only {where} ms, or faster in something else"
     enough = question.meets(candidate)
     at_best = " at best" * (candidate.at_best and enough == "yes")
     return rate(candidate.interpolated.success), enough + at_best, candidate.interpolated.describe() + more
@@ -212,8 +212,8 @@ def caption(candidates: Sequence[Candidate]) -> str:
     """How to read the table, and what it assumes."""
     options = max(candidate.options for candidate in candidates)
     servers = dict.fromkeys(servers_line(candidate.timing.servers) for candidate in candidates)
-    at_once = f"at 95 % for all {options} configurations at once" if options > 1 else "at 95 %"
+    several = f"for all {options} configurations at once (Clopper-Pearson, Bonferroni)"
     return (
-        f"{'; '.join(servers)}. Intervals hold {at_once} (Clopper-Pearson, Bonferroni). loop Hz is what all but 1 % of "
-        "the control ticks keep to."
+        f"{'; '.join(servers)} · intervals hold at 95 % {several if options > 1 else '(Clopper-Pearson)'} · "
+        "loop Hz: 99 % of the loops are as fast"
     )

@@ -129,10 +129,16 @@ class Result:
 
         The nominal latencies have to allow it, and the clock must not have recorded otherwise.
         """
-        loop_ms, late = self.loop_ms, self.late / self.ticks if self.ticks else 0.0
-        if loop_ms is None:
-            return None
-        return loop_ms * self.setting.timing.control_hz <= 1000 and late <= pace.MOST_LATE
+        return self._promised and not self.overruled
+
+    @property
+    def overruled(self) -> bool:
+        """Whether the latencies promise to keep up, and the clock recorded that they did not."""
+        return bool(self._promised) and self.late > pace.MOST_LATE * self.ticks
+
+    @property
+    def _promised(self) -> bool | None:
+        return None if self.loop_ms is None else self.loop_ms * self.setting.timing.control_hz <= 1000
 
     @property
     def verdict(self) -> str:

@@ -130,6 +130,12 @@ def notes(summary: Summary) -> list[str]:
         lines.append("arms that share a letter do not differ significantly (Holm over the pairs of the place)")
     if summary.stand_in:
         lines.append("success is that of the small stand-in; Qwen2.5-VL-3B itself was not run")
+    lines += [
+        f"{each.arm}, {show(each.place)}, does not keep up, whatever its latencies promise: the clock recorded "
+        f"{each.late} of {each.ticks} control ticks as late"
+        for each in results
+        if each.overruled
+    ]
     lines += ["not all cells are measured yet"] * any(not result.n for result in results)
     return [*lines, assumptions(results)]
 

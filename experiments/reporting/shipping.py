@@ -143,12 +143,11 @@ def ship(summary: Summary, least: Least) -> Answer:
     judged = [_judge(option, reference, least) for option in able]
     verdict, place = choose([verdict for verdict, _ in judged])
     best = able[0 if place is None else place]
-    others = [f"{option.arm}: {why}, {rate(option.success)}"
+    others = [f"{option.arm} succeeds in {rate(option.success)}, {why}"
               for option, (_, why) in zip(able, judged, strict=True) if option is not best]  # fmt: skip
     over = f"on {len(summary.tasks)} tasks" if len(summary.tasks) > 1 else f"on task {summary.tasks[0]}"
-    found = f"{best.describe()} {over} and keeps {hertz}: {judged[able.index(best)][1]}."
-    rest = f" Of the others that keep {hertz}, {'; '.join(others)}." if others else ""
-    rest = rest or f" No other configuration keeps {hertz}."
+    found = f"{best.describe()} {over}, {judged[able.index(best)][1]}, and keeps {hertz}."
+    rest = f" Of the others that do, {'; '.join(others)}." if others else f" No other configuration keeps {hertz}."
     beside = _beside(reference, best) if reference and reference.arm not in [option.arm for option in able] else ""
     several = f" The intervals hold at once for all {len(able)} that keep up." if len(able) > 1 else ""
     missing = _missing(summary, known)
@@ -170,21 +169,21 @@ def _judge(option: Option, reference: Option | None, least: Least) -> tuple[Enou
     wanted = f"{percent(least)} %"
     verdict = enough(option.success, least)
     return verdict, {
-        "yes": f"at or above {wanted}",
-        "no": f"below {wanted}",
-        "cannot tell": f"this may be above or below {wanted}",
+        "yes": f"surely at or above {wanted}",
+        "no": f"surely below {wanted}",
+        "cannot tell": f"which may be above or below {wanted}",
     }[verdict]
 
 
 def _as_good(option: Option, reference: Option | None) -> tuple[Enough, str]:
     if reference is None:
-        return "cannot tell", "the reference has no episodes to compare with in every place"
+        return "cannot tell", "with no episodes of the reference in every place to compare with"
     if option.arm == reference.arm:
-        return "yes", "it is the reference"
+        return "yes", "the reference itself"
     result = option.against(reference)
     change = difference(result.difference, " points")
     if result.difference.low <= -LOSS:
-        return "cannot tell", f"not told worse than {reference.arm}, but it may be much worse ({change})"
+        return "cannot tell", f"not told worse than {reference.arm}, but perhaps much worse ({change})"
     return "yes", f"not told worse than {reference.arm} ({change})"
 
 
@@ -211,13 +210,15 @@ def _missing(summary: Summary, known: Sequence[Option]) -> str:
 
 def _beside(reference: Option, best: Option) -> str:
     """The best arm beside a reference that does not keep up."""
-    result = best.against(reference)
     pace = f"at {reference.rate_hz:.2g} Hz" if reference.rate_hz else "with the world waiting"
+    said = f" {reference.arm}, the reference, succeeds in {rate(reference.success)} {pace}"
+    if best.worse_than(reference):
+        return f"{said}."
+    result = best.against(reference)
     change = difference(result.difference, " points")
-    verdict = f"{best.arm} is significantly {result.verdict} ({change})"
-    if not result.significant:
-        verdict = f"the difference from {best.arm} is not significant ({change}, n = {result.n})"
-    return f" {reference.arm}, the reference, succeeds in {rate(reference.success)} {pace}: {verdict}."
+    if result.significant:
+        return f"{said}: {best.arm} is significantly {result.verdict} ({change})."
+    return f"{said}: the difference from {best.arm} is not significant ({change}, n = {result.n})."
 
 
 def at(place: Place) -> str:

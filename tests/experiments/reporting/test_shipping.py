@@ -87,7 +87,7 @@ def test_the_reference_may_be_the_floor_but_few_episodes_are_not_enough(study: C
 
     assert asked(59, 57, 60).short == "Ship: async"
     few = asked(5, 0, 5)  # McNemar: 0.06
-    assert few.short == CANNOT_TELL and "may be much worse" in few.sentence and "episodes of each" in few.sentence
+    assert few.short == CANNOT_TELL and "perhaps much worse" in few.sentence and "episodes of each" in few.sentence
 
 
 def test_none_is_said_only_if_every_arm_that_may_keep_up_is_measured(study: Callable[..., Summary]) -> None:

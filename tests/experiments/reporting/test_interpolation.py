@@ -11,6 +11,7 @@ from vlatency.agent.realtime.cost.latency import FixedLatency
 from vlatency.agent.realtime.timing import Timing
 from vlatency.experiments.analysis.choosing import exact
 from vlatency.experiments.reporting.interpolation import cliff, interpolate, read_cells
+from vlatency.experiments.shared import checked_json
 from vlatency.sim.errors import UsageError
 
 
@@ -49,7 +50,7 @@ def test_the_cliff_needs_two_latencies() -> None:
 
 
 def change(path: Path, **values: object) -> None:
-    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+    path.write_text(checked_json.dumps(checked_json.loads(path.read_bytes()) | values))
 
 
 def test_a_cell_whose_latency_is_not_known_in_full_is_not_used(tmp_path: Path) -> None:

@@ -62,7 +62,9 @@ class Sweep:
         (summary,) = self.folder.glob("runs/sweep-*/summary.json")
         rows = {}
         for path in self.folder.glob("runs/cells/*/episodes.jsonl"):
-            rows[path.parent.name] = [json.loads(line) | {"wall_s": 0} for line in path.read_text().splitlines()]
+            rows[path.parent.name] = [
+                json.loads(line) | {"wall_s": 0, "check": ""} for line in path.read_text().splitlines()
+            ]
         said = json.loads(summary.read_text(), object_hook=_without_command)
         return Ending(lines[first + 1 :], said, rows)
 

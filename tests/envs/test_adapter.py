@@ -143,7 +143,9 @@ def test_how_long_a_step_takes_is_asked_and_never_guessed(env: Any, says: str) -
 def test_a_step_is_what_the_environment_says_through_wrappers_that_keep_it() -> None:
     from gymnasium.wrappers import ClipAction, RecordEpisodeStatistics, RescaleAction, TimeLimit
 
-    env: Any = RecordEpisodeStatistics(TimeLimit(ClipAction(RescaleAction(Made(dt=0.05, fps=20), -1.0, 1.0)), 7))
+    env: Any = RecordEpisodeStatistics(
+        TimeLimit(ClipAction(RescaleAction(Made(dt=0.05, fps=20), np.float32(-1.0), np.float32(1.0))), 7)
+    )
     assert GymPlant(env).step_ns == ms_to_ns(50)
 
 

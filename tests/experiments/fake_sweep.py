@@ -1,4 +1,4 @@
-"""experiments/sweep.py with made-up episodes of a tenth of a second: python tests/experiments/fake_sweep.py smoke."""
+"""experiments/sweep.py with made-up episodes of a tenth of a second: python -m tests.experiments.fake_sweep smoke."""
 
 import time
 
@@ -11,7 +11,7 @@ from vlatency.experiments.shared import command
 
 def probe(job: Job) -> Facts:
     """What a worker would find out."""
-    return Facts("Pick up the {colour} {shape}", (640, 360), "fake", 0, True, None)
+    return Facts("Pick up the {colour} {shape}", (640, 360), sweeps.SOFTWARE, 0, True, None)
 
 
 def run_episode(job: Job) -> Row:
@@ -23,5 +23,5 @@ def run_episode(job: Job) -> Row:
 if __name__ == "__main__":
     from tests.experiments import fake_sweep  # workers find its functions by this name
 
-    sweep.probe, sweep.run_episode = fake_sweep.probe, fake_sweep.run_episode  # type: ignore[attr-defined]
+    sweep.probe, sweep.run_episode = fake_sweep.probe, fake_sweep.run_episode
     command.run(sweep.main, sweep.Args)

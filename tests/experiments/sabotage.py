@@ -1,7 +1,7 @@
 """Kill parts of a real sweep, and compare its end with that of a sweep that nobody killed.
 
-python tests/experiments/sabotage.py kills   SIGKILL 20 processes of a sweep, one after another
-python tests/experiments/sabotage.py node    run it on a Ray cluster of two nodes on this machine, and kill one node
+python -m tests.experiments.sabotage kills   SIGKILL 20 processes of a sweep, one after another
+python -m tests.experiments.sabotage node    run it on a Ray cluster of two nodes on this machine, and kill one node
 """
 
 import random

@@ -103,7 +103,7 @@ def test_texts_become_objects_and_modes_settings() -> None:
 
 def test_the_options_of_a_sweep_are_parsed_as_those_of_a_command_line() -> None:
     values: dict[str, Any] = {"views": 5, "res": "640x360", "mode": "sync", "reuse": 3, "blackout": True}
-    words = "--views 5 --res 640x360 --mode sync --reuse 3 --blackout".split()
+    words = ["--views", "5", "--res", "640x360", "--mode", "sync", "--reuse", "3", "--blackout"]
     assert parse_options(values) == command.parse(Configuration, words)
     assert parse_options({"shortcuts": ["prefix", "fused"], "blackout": False}) == command.parse(
         Configuration, ["--shortcuts", "prefix,fused"]
@@ -147,7 +147,16 @@ def test_the_order_of_shortcuts_does_not_count() -> None:
 
 
 def test_a_preset_on_a_gpu_is_the_options_it_stands_for() -> None:
-    options = "--attention varlen --quant fp8 --compile compile --shortcuts prefix,fused,device-views".split()
+    options = [
+        "--attention",
+        "varlen",
+        "--quant",
+        "fp8",
+        "--compile",
+        "compile",
+        "--shortcuts",
+        "prefix,fused,device-views",
+    ]
     assert settings("--preset", "fast", "--device", "cuda") == settings(*options, "--device", "cuda")
 
 

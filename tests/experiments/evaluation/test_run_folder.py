@@ -191,9 +191,8 @@ def test_the_lock_is_followed_by_reading_anew(tmp_path: Path) -> None:
     run = filled(tmp_path / "a", 1)
     stale = RunFolder(run.path)
     run.extend(10)
-    with stale.locked():
-        with pytest.raises(UsageError, match="10 episodes"):
-            stale.check_continues(SETTINGS, 6)
+    with stale.locked(), pytest.raises(UsageError, match="10 episodes"):
+        stale.check_continues(SETTINGS, 6)
 
 
 def test_a_file_is_no_place_for_a_run(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from vlatency.agent.realtime.timing import Timing
 from vlatency.experiments.evaluation.options import ClockOptions
 from vlatency.experiments.evaluation.setting import Setting
 from vlatency.experiments.reporting.charges import slower_in
-from vlatency.experiments.reporting.interpolation import Interpolated, interpolate, speaking
+from vlatency.experiments.reporting.interpolation import Interpolated, interpolate, known_in_full, speaking
 from vlatency.experiments.reporting.pace import MOST_LATE, expected_late, high_ms, rate_hz
 from vlatency.experiments.reporting.result import Result
 from vlatency.experiments.reporting.wording import features, latency_source, rate
@@ -78,10 +78,11 @@ class Candidate:
         return f"{self.name} ({least}{rate(self.interpolated.success)}, n = {self.interpolated.n})"
 
     def unlike(self) -> str:
-        """In what the device is slower than the cell that comes closest to it."""
+        """In what the device is slower than the cell that comes closest to it; empty if no cell is known in full."""
         views = len(self.results[0].setting.optimization.cameras)
-        found = [slower_in(self.timing, result.setting.timing, views) for result in self.results]
-        return "; ".join(sorted(found, key=len)[0])
+        known = filter(known_in_full, self.results)
+        found = [slower_in(self.timing, result.setting.timing, views) for result in known]
+        return "; ".join(sorted(found, key=len)[0]) if found else ""
 
 
 def make_candidates(results: Sequence[Result], device: Device) -> list[Candidate]:

@@ -12,7 +12,7 @@ from vlatency.experiments.analysis.break_even import BreakEven, break_even
 from vlatency.experiments.analysis.choosing import exact
 from vlatency.experiments.analysis.paired import Interval
 from vlatency.experiments.evaluation.run_folder import CONFIG, OtherSchema, RunFolder
-from vlatency.experiments.evaluation.setting import Setting
+from vlatency.experiments.evaluation.setting import RecordedLatency, Setting
 from vlatency.experiments.reporting.charges import charges, no_slower, slowdown
 from vlatency.experiments.reporting.result import Result, summarize
 from vlatency.sim.errors import UsageError
@@ -23,9 +23,10 @@ class MeasuredCells:
     """The cells below a folder.
 
     Attributes:
-        results: one per cell, of the software that was used last, with all that its clock could charge.
+        results: one per cell, of the software that was used last, where known with all that its clock could charge.
         other_software: how many cells other software measured.
-        unknown: cells of whose latency only some figures are known: its profile is not here, or has changed since.
+        unknown: how many of these have a latency of which only some figures are known: its profile is not here, or has
+            changed since.
         older: how many cells an older version of this program wrote, which this one cannot read.
     """
 
@@ -80,8 +81,8 @@ def read_cells(root: Path) -> MeasuredCells:
     mine = [cell for cell in cells if cell.config.get("software") == newest]
     results = [_result(cell) for cell in mine]
     models = _models([result.setting for result in results])
-    known = tuple(_in_full(result, models[sha]) for result in results if (sha := _sha256(result.setting)) in models)
-    return MeasuredCells(known, len(cells) - len(mine), len(results) - len(known), older)
+    found = tuple(_in_full(result, models.get(_sha256(result.setting))) for result in results)
+    return MeasuredCells(found, len(cells) - len(mine), sum(not known_in_full(result) for result in found), older)
 
 
 def _sha256(setting: Setting) -> str:
@@ -99,10 +100,15 @@ def _models(settings: Sequence[Setting]) -> dict[str, LatencyModel]:
     return found
 
 
-def _in_full(result: Result, model: LatencyModel) -> Result:
-    """The same result with the latency from which its clock drew."""
+def _in_full(result: Result, model: LatencyModel | None) -> Result:
+    """The same result with the latency from which its clock drew, if that is known."""
     setting = result.setting
-    return replace(result, setting=replace(setting, timing=replace(setting.timing, latency=model)))
+    return replace(result, setting=replace(setting, timing=replace(setting.timing, latency=model))) if model else result
+
+
+def known_in_full(result: Result) -> bool:
+    """Whether all is known that the clock could charge, and not only some figures."""
+    return not isinstance(result.setting.timing.latency, RecordedLatency)
 
 
 def _result(cell: RunFolder) -> Result:
@@ -119,13 +125,14 @@ def _charged(result: Result) -> Charged:
 def speaking(results: Sequence[Result], device: Timing) -> tuple[list[Result], list[Result]]:
     """The cells that were charged no more than the device takes, and those that were charged no less.
 
-    Both from the fastest to the slowest. Cells that take more of one thing and less of another say nothing.
+    Both from the fastest to the slowest. Cells that take more of one thing and less of another say nothing,
+    nor do those that are not known in full.
 
     Args:
         results: cells of one configuration, on any servers.
         device: that configuration on the device.
     """
-    ordered = sorted(results, key=_weight)
+    ordered = sorted(filter(known_in_full, results), key=_weight)
     sooner = [each for each in ordered if no_slower(each.setting.timing, device, _views(each))]
     later = [each for each in ordered if no_slower(device, each.setting.timing, _views(each))]
     return sooner, later
@@ -176,6 +183,7 @@ def interpolate(results: Sequence[Result], device: Timing, options: int = 1) -> 
 
 def cliff(results: Sequence[Result], least: float) -> BreakEven | None:
     """The VL p95 [ms] from which on success of a configuration is below `least`; None with fewer than two latencies."""
+    results = list(filter(known_in_full, results))
     if len({_charged(result).vl_p95_ms for result in results}) < 2:
         return None
     loads: list[float] = []

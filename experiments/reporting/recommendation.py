@@ -82,9 +82,13 @@ def _none(
     if not unknown:
         return [("answer", f"none: {below}"), *behind]
     names = "; ".join(candidate.name for candidate in unknown)
-    were = f"{names} {'was' if len(unknown) == 1 else 'were'} measured at shorter latencies only"
-    why = f"{unknown[0].name} is slower here than where it was measured, in {unknown[0].unlike()}"
-    return [("answer", f"cannot tell: {f'{below}, but ' * bool(below)}{were}"), ("because", why), *behind,
+    slower = unknown[0].unlike()
+    were = "was" if len(unknown) == 1 else "were"
+    found = f"{names} {were} measured at {'shorter' if slower else 'other'} latencies only"
+    why = f"{unknown[0].name} is slower here than where it was measured, in {slower}"
+    if not slower:
+        why = f"it is not known what was charged for {unknown[0].name}: its profile is gone, or has changed"
+    return [("answer", f"cannot tell: {f'{below}, but ' * bool(below)}{found}"), ("because", why), *behind,
             ("next", measuring(unknown[0], question))]  # fmt: skip
 
 

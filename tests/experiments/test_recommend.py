@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.builders import studies
 from tests.builders.studies import FAST, LATE, SHIP, write_sweep
 from vlatency.experiments.recommend import Args, main
 from vlatency.experiments.reporting import recommendation
@@ -65,6 +66,59 @@ def test_three_devices_get_their_answers(root: Path, capsys: pytest.CaptureFixtu
     slow = ask(root, capsys, "fixed:800,11", **asked)
     assert slow["answer"].startswith("cannot tell: the best that keeps up is 3 views") and "below 80%" in slow["answer"]
     assert "5 views, 224 px, batched, async" in slow["answer"] and "shorter latencies only" in slow["answer"]
+
+
+SAME: dict[str, Any] = {
+    "device": "a made-up GPU",
+    "overhead_ms": 1,
+    "realised_tflops": 20,
+    "head": {"samples_ms": [10.0] * 100},
+    "encode": [
+        {"views": 3, "width": 224, "height": 224, "encoding": "batched", "samples_ms": [300.0] * 100},
+    ],
+}
+RARE = [{**SAME["encode"][0], "samples_ms": [300.0] * 96 + [9000.0] * 4}]
+
+
+@pytest.mark.parametrize(
+    ("change", "slower"),
+    [
+        ({"cold_start_ms": 11_900}, "the first encode"),
+        ({"encode": RARE}, "the encode at the slowest 4 %"),
+        ({"head": {"samples_ms": [10.0] * 51 + [5000.0] * 49}}, "keeps 10 Hz"),
+        ({"contention": 2.4}, "contention 2.4"),
+    ],
+)
+def test_what_its_cells_were_spared_is_not_shipped(
+    change: dict[str, Any],
+    slower: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(studies, "chance", lambda job: float(job.seed % 100 > 0))
+    measured, other = tmp_path / "measured.json", tmp_path / "other.json"
+    measured.write_text(json.dumps({**SAME, "contention": 1.0}))
+    other.write_text(json.dumps({**SAME, "contention": 1.0, **change}))
+    common = {"latency": str(measured), "mode": "async", "views": 3, "res": 224}
+    write_sweep(tmp_path, "one", {"episodes": 400, "common": common, "arms": {"only": {}}})
+    assert ask(tmp_path, capsys, str(measured))["answer"].startswith("ship 3 views, 224 px, batched, async (99 %")
+    said = ask(tmp_path, capsys, str(other))
+    assert slower in said.get("because", said["answer"]) and not said["answer"].startswith("ship")
+    assert "keeps 10 Hz" in slower or (said["answer"].startswith("cannot tell") and str(other) in said["next"])
+
+
+def test_cells_of_a_profile_that_was_edited_since_are_not_used(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    profile = tmp_path / "gpu.json"
+    profile.write_text(json.dumps(SAME))
+    common = {"latency": str(profile), "mode": "async", "views": 3, "res": 224}
+    write_sweep(tmp_path, "one", {"episodes": 40, "common": common, "arms": {"only": {}}})
+    profile.write_text(json.dumps({**SAME, "cold_start_ms": 11_900}))
+    said = ask(tmp_path, capsys, str(profile))
+    assert said["answer"].startswith("cannot tell: 3 views") and "note: 1 cell" in said["table"]
+    assert "has changed" in said["because"] and str(profile) in said["next"]
 
 
 def test_none_is_said_only_where_all_that_keep_up_are_measured(

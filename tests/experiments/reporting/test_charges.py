@@ -12,7 +12,7 @@ from tests.builders.studies import timed_cell
 from tests.builders.sweeps import SETTING
 from vlatency.agent.realtime.cost.latency import FixedLatency, parse_latency
 from vlatency.agent.realtime.reuse import parse_reuse
-from vlatency.agent.realtime.servers import make_servers
+from vlatency.agent.realtime.servers import ServersName, make_servers
 from vlatency.agent.realtime.timing import Mode, Timing
 from vlatency.experiments.reporting.candidates import Device, make_candidates
 from vlatency.experiments.reporting.charges import WEIGHTS, add, charges, no_slower, slower_in
@@ -40,9 +40,9 @@ def profile(folder: Path, **change: Any) -> str:
     return str(path)
 
 
-def timing(latency: str, mode: Mode = "async", servers: str = "two", contention: float = 1.0) -> Timing:
+def timing(latency: str, mode: Mode = "async", servers: ServersName = "two", contention: float = 1.0) -> Timing:
     model = parse_latency(latency, SETTING.optimization)
-    return Timing(mode, latency=model, servers=make_servers(servers, contention))  # type: ignore[arg-type]
+    return Timing(mode, latency=model, servers=make_servers(servers, contention))
 
 
 @pytest.mark.parametrize(
@@ -71,11 +71,13 @@ def test_a_device_with_the_same_medians_and_percentiles_is_not_judged_from_cells
 
 def test_a_contention_of_2_4_is_not_judged_from_cells_at_1_0(tmp_path: Path) -> None:
     shared = profile(tmp_path, contention=1.0)
-    measured = [timed_cell(timing(shared, servers=servers), 400, 400) for servers in ("shared", "shared-priority")]
+    one_gpu: tuple[ServersName, ...] = ("shared", "shared-priority")
+    measured = [timed_cell(timing(shared, servers=servers), 400, 400) for servers in one_gpu]
     (candidate,) = make_candidates(measured, Device(profile(tmp_path, contention=2.4)))
     assert candidate.interpolated is None and "contention 2.4 against one GPU with contention 1" in candidate.unlike()
-    for servers, known in (("two", True), ("shared-priority", True), ("shared", False)):
-        (candidate,) = make_candidates(measured, Device(profile(tmp_path, contention=2.4), servers))  # type: ignore
+    expected: dict[ServersName, bool] = {"two": True, "shared-priority": True, "shared": False}
+    for servers, known in expected.items():
+        (candidate,) = make_candidates(measured, Device(profile(tmp_path, contention=2.4), servers))
         assert (candidate.interpolated is not None) is known
     (candidate,) = make_candidates(measured, Device(shared, contention=2.4))
     assert candidate.interpolated is None

@@ -10,7 +10,7 @@ from tests.builders.studies import LATE, cell, write_sweep
 from vlatency.agent.realtime.cost.latency import FixedLatency
 from vlatency.agent.realtime.timing import Timing
 from vlatency.experiments.analysis.choosing import exact
-from vlatency.experiments.reporting.interpolation import cliff, interpolate, read_cells
+from vlatency.experiments.reporting.interpolation import cliff, interpolate, known_in_full, read_cells
 from vlatency.experiments.shared import checked_json
 from vlatency.sim.errors import UsageError
 
@@ -62,7 +62,8 @@ def test_a_cell_whose_latency_is_not_known_in_full_is_not_used(tmp_path: Path) -
         changed = setting["timing"] | {"latency": latency | {"sha256": f"{len(other)}"} | other}
         change(path, settings=[setting | {"timing": changed}])
         found = read_cells(tmp_path / "cells")
-        assert (len(found.results), found.unknown) == (7, 1)
+        assert (len(found.results), found.unknown) == (8, 1)
+        assert interpolate([each for each in found.results if not known_in_full(each)], device(0, 0)) is None
 
 
 def test_a_damaged_cell_is_named(tmp_path: Path) -> None:

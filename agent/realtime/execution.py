@@ -174,6 +174,16 @@ class Ensemble(DelayAware):
         mean: np.ndarray = weights @ np.stack(about_now) / weights.sum()
         return mean
 
+    def next_ns(self, chunks: Sequence[Chunk], now_ns: int) -> int | None:
+        """When the first chunk goes on to its next set-point or ends; None if only the end of the newest is left."""
+        following = [(chunk, self._place(chunk, now_ns) + 1) for chunk in chunks]
+        changes_ns = [
+            self.begins_ns(chunk) + row * CHUNK_STEP_NS
+            for chunk, row in following
+            if row < len(chunk.setpoints) + (chunk is not chunks[-1])
+        ]
+        return min(changes_ns, default=None)
+
 
 @dataclass(frozen=True)
 class RollForward(Switch):

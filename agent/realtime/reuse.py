@@ -85,7 +85,12 @@ class OnEvent:
         return None if self.ticks is None else Every(self.ticks).next_start_ns(started_ns, finished_ns, period_ns)
 
     def noticed(self, before: Readings, now: Readings) -> bool:
-        """Whether the sensor readings at the last control tick and at this one show an event."""
+        """Whether the sensor readings at the last control tick and at this one show an event.
+
+        The fingers stopped since the last tick, or the force of the last 20 ms (mean) is 10 N or more from that of 80
+        ms earlier. So at control rates below 10 Hz a jump can fall between two ticks, and above it one jump can be
+        noticed at several.
+        """
         force_n = np.linalg.norm(now.wrench[-10:, :3].mean(0) - now.wrench[:10, :3].mean(0))
         stopped = abs(before.gripper_vel) >= FINGERS_MOVE_PER_S > abs(now.gripper_vel)
         return bool(stopped or force_n >= FORCE_JUMP_N)
@@ -101,7 +106,7 @@ class Deadline:
     """
 
     margin_ms: int = 2
-    """Start this much earlier [ms], since durations vary and an exposure waits for the next physics step."""
+    """Start this much earlier [ms] if there is time, since durations vary and an exposure waits for a physics step."""
 
     def __post_init__(self) -> None:
         _check_positive("reuse deadline", self.margin_ms)
@@ -113,9 +118,10 @@ class Deadline:
         """As in `Latest`."""
         if finished_ns == started_ns:
             return Latest().next_start_ns(started_ns, finished_ns, period_ns)
-        lasts_ns = finished_ns - started_ns + ms_to_ns(self.margin_ms)
+        lasts_ns = finished_ns - started_ns
         tick_ns = -(-(finished_ns + lasts_ns) // period_ns) * period_ns
-        return tick_ns - lasts_ns
+        # The margin must not put off what back to back would serve at this tick: then there is no time to wait.
+        return max(finished_ns, tick_ns - lasts_ns - ms_to_ns(self.margin_ms))
 
 
 @dataclass(frozen=True)

@@ -194,8 +194,8 @@ class ProfileLatency:
 
     def stream(self, rng: np.random.Generator) -> LatencyStream:
         """The latencies of one episode; each kind of job draws from its own stream, spawned from `rng`."""
-        encode, head, preprocess = rng.spawn(3)
-        encodes = [distribution.draws(encode) for distribution in (*self.fewer, self.encode)]
+        encode, head, preprocess, *fewer = rng.spawn(3 + len(self.fewer))
+        encodes = [law.draws(own) for law, own in zip((*self.fewer, self.encode), (*fewer, encode), strict=True)]
         preprocesses = self.preprocess.draws(preprocess)
         return _Drawn(preprocesses, encodes, self.head.draws(head), self.factor, self.cold_start_ms)
 

@@ -93,7 +93,7 @@ def durations(rng: np.random.Generator, scale_ms: float, count: int) -> list[int
     if style == "steady":
         return [1 + int(rng.integers(ms_to_ns(scale_ms)))] * count
     if style == "round":
-        return [ms_to_ns(int(ms)) for ms in rng.integers(1, scale_ms / 2 + 2, count) * 2]
+        return [ms_to_ns(int(ms)) for ms in rng.integers(1, int(scale_ms / 2) + 2, count) * 2]
     return [1 + int(ns) for ns in rng.integers(ms_to_ns(scale_ms), size=count)]
 
 
@@ -131,7 +131,7 @@ def drawn(rng: np.random.Generator, seconds: float = 1.2, eventful: bool = False
         cameras=tuple(rng.permutation(CAMERA_ORDER)[: rng.integers(1, 6)].tolist()),
         encodes_ns=durations(rng, rng.choice([5, 80, 80, 300, 300, 900]), jobs),
         heads_ns=durations(rng, rng.choice([4, 40, 150, 400]), jobs),
-        chunks=rng.normal(size=(jobs, rng.integers(1, 11), 5)),
+        chunks=list(rng.normal(size=(jobs, rng.integers(1, 11), 5))),
         feel=feel,
         say=say,
         every=int(rng.integers(1, 6)),
@@ -358,6 +358,15 @@ def test_encodes_of_few_views_have_a_circle_of_their_own() -> None:
         charged = np.array([stream.encode_ns(int(each), 3) / 1e6 for each in views])
         for number, circle in enumerate(circles, start=1):
             assert len(independent.rotations(charged[views == number], circle)) == 1
+
+
+def test_what_encodes_of_all_views_take_does_not_depend_on_those_of_fewer_between_them() -> None:
+    """With quantiles, whose draws use up the stream, as with samples."""
+    all_views, fewer = Lognormal(300, 400, 450), Lognormal(100, 140, 160)
+    model = ProfileLatency("mine", "a test", "measured", all_views, Steady(1.0), 2.0, fewer=(fewer,))
+    mixed, alone = (model.stream(np.random.default_rng(1)) for _ in range(2))
+    charged = [mixed.encode_ns(views, 2) for views in (2, 1, 1, 2, 1, 2)]
+    assert [charged[0], charged[3], charged[5]] == [alone.encode_ns(2, 2) for _ in range(3)]
 
 
 def test_draws_from_quantiles_do_not_depend_on_each_other() -> None:

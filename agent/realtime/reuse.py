@@ -87,11 +87,11 @@ class OnEvent:
     def noticed(self, before: Readings, now: Readings) -> bool:
         """Whether the sensor readings at the last control tick and at this one show an event.
 
-        The fingers stopped since the last tick, or the force of the last 20 ms (mean) is 10 N or more from that of 80
-        ms earlier. So at control rates below 10 Hz a jump can fall between two ticks, and above it one jump can be
-        noticed at several.
+        The fingers stopped since the last tick; or the mean force of the last 20 ms is 10 N or more from that of 20 ms
+        that ended 20 ms before the last tick. The gap is what the last tick averaged: a jump that it saw only in part
+        is seen in full at this one.
         """
-        force_n = np.linalg.norm(now.wrench[-10:, :3].mean(0) - now.wrench[:10, :3].mean(0))
+        force_n = np.linalg.norm(now.wrench[-10:, :3].mean(0) - before.wrench[-20:-10, :3].mean(0))
         stopped = abs(before.gripper_vel) >= FINGERS_MOVE_PER_S > abs(now.gripper_vel)
         return bool(stopped or force_n >= FORCE_JUMP_N)
 

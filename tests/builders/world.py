@@ -97,7 +97,7 @@ class FakePlant:
 
 
 class Eventful(FakePlant):
-    """At 500 ms the fingers stop, at 900 the force jumps, at 1300 the instruction changes."""
+    """By 500 ms the fingers stop, by 900 the force jumps, by 1300 the instruction changes."""
 
     @property
     def instruction(self) -> str:  # type: ignore[override]
@@ -105,8 +105,7 @@ class Eventful(FakePlant):
 
     def sensors(self) -> Felt:
         wrench = np.zeros((50, 6))
-        if ms_to_ns(820) <= self.now_ns <= ms_to_ns(900):
-            wrench[25:, 2] = 30.0
+        wrench[self.now_ns + STEP_NS * np.arange(-49, 1) >= ms_to_ns(850), 2] = 30.0
         moving = ms_to_ns(300) <= self.now_ns < ms_to_ns(490)
         return replace(super().sensors(), gripper_vel=1.5 * moving, wrench=wrench)
 

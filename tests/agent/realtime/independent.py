@@ -164,12 +164,13 @@ def just_in_time(margin_ns: int) -> Next:
 
 
 def event(before: Any, now: Any) -> bool:
-    """Whether the fingers stopped from one tick to the next, or the force jumped in the last 100 ms before this one.
+    """Whether the fingers stopped or the force jumped.
 
-    Moving is 0.1 a second or more. A jump: the mean force of the last 20 ms is 10 N or more from that of the first.
+    Moving is 0.1 a second or more. A jump: the mean force of the last 20 ms is 10 N or more from what it was before the
+    last 20 ms of the tick before, over 20 ms. So a lasting jump is noticed wherever it falls between two ticks.
     """
     stopped = abs(before.gripper_vel) >= 0.1 > abs(now.gripper_vel)
-    jump = np.mean(now.wrench[40:, :3], axis=0) - np.mean(now.wrench[:10, :3], axis=0)
+    jump = np.mean(now.wrench[40:, :3], axis=0) - np.mean(before.wrench[30:40, :3], axis=0)
     return bool(stopped or np.sqrt((jump**2).sum()) >= 10)
 
 

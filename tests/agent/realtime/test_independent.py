@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any
 
 import numpy as np
@@ -102,7 +102,7 @@ def world(rng: np.random.Generator, seconds: float, eventful: bool = False) -> t
     rate = rng.normal(size=4)
     count = int(seconds * 500) + 200
     fingers = np.zeros(count)
-    force = np.zeros((count, 6))
+    force = np.concatenate([np.zeros((count, 3)), rng.normal(scale=20, size=(count, 3))], 1)  # torques do not count
     switches = set[int]()
     if eventful:
         for at in rng.integers(count, size=rng.integers(4)):
@@ -234,6 +234,27 @@ def test_views_take_turns_as_in_the_model() -> None:
         setting, hz = drawn(rng, seconds=1.0, eventful=True)
         turns = int(rng.integers(1, 7))
         assert_agreement(replace(setting, turns=turns, every=1), hz, Hold(), Stagger(turns))
+
+
+@pytest.mark.parametrize("control_hz", [5, 7, 10, 20, 50, 100])
+def test_a_force_that_jumps_and_stays_is_noticed_whenever_that_is(control_hz: int) -> None:
+    """Once the clock compared the two ends of the last 100 ms: at 10 Hz it missed a third of jumps of 12 N."""
+    period_ms = 1000 // control_hz
+
+    def felt(now_ms: int, jump_ms: int) -> Any:
+        wrench = np.zeros((50, 6))
+        wrench[now_ms + 2 * np.arange(-49, 1) >= jump_ms, 2] = 12.0
+        return Felt(ms_to_ns(now_ms), 0.0, np.zeros(4), wrench=wrench)
+
+    ticks_ms = range(0, 1000, period_ms)
+    for jump_ms in range(400, 602, 2):
+        noticed = [
+            now_ms
+            for before_ms, now_ms in pairwise(ticks_ms)
+            if OnEvent().noticed(felt(before_ms, jump_ms), felt(now_ms, jump_ms))
+        ]
+        assert noticed
+        assert jump_ms <= noticed[0] < jump_ms + period_ms + 20
 
 
 @pytest.mark.parametrize("takes_ms", [1, 98, 99, 100, 101, 199, 381])

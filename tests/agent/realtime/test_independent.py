@@ -186,7 +186,7 @@ def test_the_splice_of_real_time_chunking_is_that_of_the_model() -> None:
 
 def test_temporal_ensembles_are_those_of_the_model() -> None:
     for seed in range(SETTINGS):
-        setting, hz = drawn(np.random.default_rng([1, seed]))
+        setting, hz = drawn(np.random.default_rng([1, seed]), seconds=1.0)
         assert_agreement(replace(setting, label=independent.from_all), hz, Ensemble(setting.every))
 
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from vlatency.experiments.analysis.paired import LEVEL, Paired, paired
+from vlatency.experiments.analysis.paired import LEVEL, Paired, needed_for, paired
 
 MAX_LOOKS = 10
 
@@ -57,7 +57,8 @@ def look_by_look(
     """Compare two arms at the look that decided, or else at the latest look for which both have the seeds.
 
     The p-value allows for all looks, including those to come, and is below `level` if and only if a look has decided.
-    Before the first look the comparison is on all seeds that both arms have.
+    Before the first look the comparison is on all seeds that both arms have. The seeds needed are those with which the
+    last look alone has the power.
 
     Args:
         first: outcomes of one arm, in the order of the seeds.
@@ -76,4 +77,7 @@ def look_by_look(
         farthest = max(farthest, float(norm.isf(result.p_value / 2)) * math.sqrt(look / len(sizes)))
     if len(sizes) == 1:
         return result
-    return replace(result, p_value=crossing_chance(farthest, len(sizes)) if farthest > 0 else 1.0)
+    p_value = crossing_chance(farthest, len(sizes)) if farthest > 0 else 1.0
+    last_level = 2 * float(norm.sf(critical_z(len(sizes), level)))  # a plan has its power at the last look at least
+    needed = needed_for(result.n, result.gained, result.lost, last_level)
+    return replace(result, p_value=p_value, needed=needed)

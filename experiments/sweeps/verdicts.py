@@ -47,7 +47,11 @@ def _look_level(plan: Plan) -> float:
 def verdicts(plan: Plan, rows: Rows) -> dict[tuple[Place, str], Paired]:
     """Every arm against the reference of its place, with Holm over the whole sweep."""
     pairs = product(plan.places, plan.arms[1:])
-    return holm({(place, arm): result for place, arm in pairs if (result := compare(plan, rows, place, arm))})
+    found = {(place, arm): result for place, arm in pairs if (result := compare(plan, rows, place, arm))}
+    adjusted = holm(found)
+    if plan.looks == 1:
+        return adjusted
+    return {key: replace(result, needed=found[key].needed) for key, result in adjusted.items()}  # looks: see compare
 
 
 def used(plan: Plan, rows: Rows, place: Place, arm: str) -> list[bool]:

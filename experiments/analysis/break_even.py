@@ -2,9 +2,31 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import combinations, takewhile
 
-from vlatency.experiments.analysis.paired import wilson
+from vlatency.experiments.analysis.paired import LEVEL, wilson
+
+
+@dataclass(frozen=True)
+class Rise:
+    """Success that is higher at a greater load, against the assumption of a break-even.
+
+    Attributes:
+        start: the lesser load.
+        end: the greater load.
+        points: success at `end` minus that at `start`, in points.
+        p_value: of Fisher's one-sided exact test, times the number of pairs of loads, at most 1.
+    """
+
+    start: float
+    end: float
+    points: float
+    p_value: float
+
+    @property
+    def told(self) -> bool:
+        """Whether it is more than chance explains."""
+        return self.p_value < 1 - LEVEL
 
 
 @dataclass(frozen=True)
@@ -19,6 +41,7 @@ class BreakEven:
         low: lower end of the 95 % interval, a tested load; None if that is below what was tested.
         high: upper end, a tested load; None if that is above what was tested.
         above: whether the fitted curve is still at or above the threshold at the greatest load.
+        rise: the largest rise of the measured success; None if it never rises.
     """
 
     threshold: float
@@ -28,9 +51,25 @@ class BreakEven:
     low: float | None
     high: float | None
     above: bool
+    rise: Rise | None = None
 
     def describe(self) -> str:
-        """Such as "0.061 [0.05, 0.075]", "above 0.2", or "cannot tell (0.02 to 0.2 tested)"."""
+        """Such as "0.061 [0.05, 0.075]", "above 0.2", or "cannot tell (0.02 to 0.2 tested)".
+
+        With "(rises)" behind it where success rises by more than chance, so that there is no one crossing.
+        """
+        return self._crossing() + " (rises)" * bool(self.rise and self.rise.told)
+
+    def warning(self) -> str:
+        """One line on the rise; empty if there is none."""
+        if self.rise is None:
+            return ""
+        rises = f"success rises by {self.rise.points:.0f} points from {self.rise.start:g} to {self.rise.end:g}"
+        if self.rise.told:
+            return f"{rises}, more than chance explains: it does not only fall, so there is no one break-even"
+        return f"{rises}, which chance may explain: the break-even takes it for no rise"
+
+    def _crossing(self) -> str:
         if self.low is None and self.high is None:
             return f"cannot tell ({self.slowest:g} to {self.fastest:g} tested)"
         if self.estimate is None:
@@ -75,10 +114,25 @@ def break_even(loads: Sequence[float], successes: Sequence[bool], threshold: flo
     rates = [rate.estimate for _, rate in curve]
     fitted = isotonic_regression(rates, weights=[len(each) for each in at], increasing=False).x.tolist()
     low, high = holds[-1] if holds else None, fails[-1] if fails else None
-    estimate = _crossing(tested, fitted, threshold)
+    estimate, rise = _crossing(tested, fitted, threshold), _largest_rise(tested, at)
     if estimate is not None and low is not None and high is not None:
         estimate = min(max(estimate, low), high)
-    return BreakEven(threshold, tested[0], tested[-1], estimate, low, high, above=fitted[-1] >= threshold)
+    return BreakEven(threshold, tested[0], tested[-1], estimate, low, high, above=fitted[-1] >= threshold, rise=rise)
+
+
+def _largest_rise(tested: Sequence[float], at: Sequence[Sequence[bool]]) -> Rise | None:
+    """Of the outcomes at each load. Episodes at different loads are taken as independent."""
+    from scipy.stats import fisher_exact
+
+    pairs = list(combinations(zip(tested, at, strict=True), 2))
+    rises = []
+    for (start, before), (end, after) in pairs:
+        points = 100 * (sum(after) / len(after) - sum(before) / len(before))
+        if points > 0:
+            table = [[sum(after), len(after) - sum(after)], [sum(before), len(before) - sum(before)]]
+            p_value = float(fisher_exact(table, alternative="greater").pvalue)
+            rises.append(Rise(start, end, points, min(1.0, p_value * len(pairs))))
+    return max(rises, key=lambda rise: (rise.told, rise.points), default=None)
 
 
 def _crossing(loads: Sequence[float], rates: Sequence[float], threshold: float) -> float | None:

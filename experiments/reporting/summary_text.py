@@ -136,6 +136,11 @@ def notes(summary: Summary) -> list[str]:
         for each in results
         if each.overruled
     ]
+    lines += [
+        f"{', '.join([arm, *[show(rest)] * bool(rest)])}: {fall.warning()}"
+        for (rest, arm), fall in summary.falls.items()
+        if fall.rise
+    ]
     lines += ["not all cells are measured yet"] * any(not result.n for result in results)
     return [*lines, assumptions(results)]
 

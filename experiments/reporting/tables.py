@@ -131,6 +131,7 @@ def _record(summary: Summary, result: Result) -> dict[str, object]:
         "p_holm": against and against.p_value,
         **_ends(("difference", "difference_low", "difference_high"), against.difference if against else None),
         **_ends(("break_even", "break_even_low", "break_even_high"), falls[0] if falls else None),
+        "break_even_rises": falls[0].rise is not None and falls[0].rise.told if falls else None,
         "latency": origin and origin.latency, "policy": origin and policy_line(origin.policy),
         "stand_in": origin and origin.policy.stand_in, "command": summary.command,
     }  # fmt: skip

@@ -31,6 +31,23 @@ def test_the_estimate_does_not_follow_a_rise() -> None:
     assert found.estimate == pytest.approx(0.1 + 0.05 * (11 - 10) / (11 - 4))  # 8 and 14 of 20 count as 11 and 11
 
 
+def test_a_curve_that_rises_says_so() -> None:
+    rising = break_even(*falls(2, 5, 11, 17, 19))
+    assert rising.rise and rising.rise.told and (rising.rise.start, rising.rise.end) == (0.02, 0.2)
+    assert "rises" in rising.describe() and "85 points" in rising.warning()
+    noise = break_even(*falls(20, 15, 16, 4, 2))
+    assert noise.rise and not noise.rise.told and (noise.rise.start, noise.rise.end) == (0.05, 0.1)
+    assert "rises" not in noise.describe() and "5 points" in noise.warning() and "chance" in noise.warning()
+    assert break_even(*falls(19, 17, 11, 4, 2)).warning() == ""
+
+
+def test_in_a_flat_curve_a_rise_is_told_at_most_once_in_twenty() -> None:
+    rng = np.random.default_rng(3)
+    loads = [load for load in SPEEDS for _ in range(20)]
+    found = [break_even(loads, (rng.random(len(loads)) < 0.5).tolist()) for _ in range(60)]
+    assert sum(bool(each.rise and each.rise.told) for each in found) <= 3
+
+
 def test_what_never_falls_is_above_the_fastest() -> None:
     found = break_even(*falls(20, 20, 20, 20, 20))
     assert (found.estimate, found.above, found.describe()) == (None, True, "above 0.2")

@@ -85,7 +85,9 @@ def test_the_needed_seeds_have_their_power_in_a_simulation() -> None:
     n = needed_n(gains + losses, gains - losses)
     tables = np.random.default_rng(5).multinomial(n, (gains, losses, 1 - gains - losses), size=draws)
     kinds, counts = np.unique(tables[:, :2], axis=0, return_counts=True)
-    found = [paired(*arms(0, int(gained), int(lost), n - int(gained) - int(lost))).significant for gained, lost in kinds]
+    found = [
+        paired(*arms(0, int(gained), int(lost), n - int(gained) - int(lost))).significant for gained, lost in kinds
+    ]
     assert 0.77 < counts[found].sum() / draws < 0.84
     assert power(234, 0.3, 0.1) < 0.78
 

@@ -373,6 +373,15 @@ class PickEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
         body = self._arm.world.bodies[thing]
         return bool(self._arm.world.data.xpos[body, 2] > self.things[thing].half_height + LIFTED_M)
 
+    def in_reach(self, thing: int) -> bool:
+        """Whether the centre of object number `thing` is in the workspace, seen from above, and above the floor.
+
+        True state: for measurements, not for policies.
+        """
+        place = self._arm.world.data.xpos[self._arm.world.bodies[thing]]
+        inside = np.all((place[:2] >= WORKSPACE_LOW[:2]) & (place[:2] <= WORKSPACE_HIGH[:2]))
+        return bool(inside and place[2] > 0)
+
     def _grasped(self) -> bool:
         """Whether the target touches the pads of both fingers."""
         data, geom = self._arm.world.data, self._arm.world.geoms[self._target]

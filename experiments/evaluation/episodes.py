@@ -4,7 +4,7 @@ import time
 import traceback
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from vlatency.agent.realtime.driver import Policy, run_episodes
 from vlatency.agent.realtime.episode import Episode, episode
 from vlatency.agent.realtime.requests import Act, Encode, Request
 from vlatency.agent.realtime.trace import EpisodeTrace
-from vlatency.experiments.evaluation.feature_ages import HISTOGRAM, histogram
+from vlatency.experiments.evaluation.feature_ages import HISTOGRAM, USED_HISTOGRAM, histogram
 from vlatency.experiments.evaluation.rows_file import Row
 from vlatency.experiments.evaluation.setting import Device, Setting
 from vlatency.experiments.recording.perfetto import write_chrome_trace
@@ -28,6 +28,7 @@ from vlatency.sim.errors import UsageError
 if TYPE_CHECKING:
     from vlatency.agent.vla.policy import VLAPolicy
     from vlatency.envs.pick import PickEnv
+    from vlatency.envs.script import Script
     from vlatency.sim.plant import Plant
 
 LATENCY_STREAM, SWAP_STREAM = 1, 2
@@ -203,12 +204,12 @@ def _episode(job: Job, env: "PickEnv") -> Generator[Request, Any, Row]:
     setting = job.setting
     lay_out(job, env)
     plant = FilmedPlant(env, CAMERA_ORDER) if job.video else env
-    lifted: set[int] = set()
-    trace = yield from _watched(in_simulated_time(job, plant), env, lifted)
+    watch = _Watch(env)
+    trace = yield from watch.over(in_simulated_time(job, plant))
 
-    row = _row(job, env, trace)
+    row = _row(job, env, trace) | {"looks_in_reach": watch.looks_in_reach}
     if setting.swap_instruction:
-        row |= {"instructed_lifted": env.target_index in lifted, "former_target_lifted": 0 in lifted}
+        row |= {"instructed_lifted": env.target_index in watch.lifted, "former_target_lifted": 0 in watch.lifted}
     if job.video:
         assert isinstance(plant, FilmedPlant)
         outcome = f"success at {row['time_to_success_s']:.1f} s" if env.success else "failure: out of time"
@@ -224,7 +225,7 @@ def lay_out(job: Job, env: "PickEnv") -> None:
     """Begin the scene of a job."""
     env.reset(seed=job.seed)
     if job.setting.swap_instruction:
-        _swap_target(env, job.seed)
+        env.lay_out(env.script, swapped_target(env.script, job.seed))
 
 
 def in_simulated_time(job: Job, plant: "Plant") -> Episode:
@@ -235,20 +236,25 @@ def in_simulated_time(job: Job, plant: "Plant") -> Episode:
 
 
 def _row(job: Job, env: "PickEnv", trace: EpisodeTrace) -> Row:
-    """What episodes.jsonl says of one episode; sub-goals are those at its end."""
+    """What episodes.jsonl says of one episode; sub-goals and `target_gone` are those at its end."""
     ages_ms = [ns_to_ms(tick.feature_age_ns) for tick in trace.ticks if tick.feature_age_ns is not None]
+    used_ages_ms = [ns_to_ms(age_ns) for age_ns in trace.used_ages_ns]
     return {
         "mode": job.setting.mode,
         "seed": job.seed,
         "instruction": env.instruction,
         "success": env.success,
         **env.subgoals(),
+        "target_gone": not env.in_reach(env.target_index),
         "sim_time_s": ns_to_s(trace.end_ns),
         "time_to_success_s": None if env.success_ns is None else ns_to_s(env.success_ns),
         "trajectory_hash": env.trajectory_hash,
         "feature_age_ms_p50": _percentile(ages_ms, 50),
         "feature_age_ms_p95": _percentile(ages_ms, 95),
         HISTOGRAM: histogram(ages_ms),
+        "used_feature_age_ms_p50": _percentile(used_ages_ms, 50),
+        "used_feature_age_ms_p95": _percentile(used_ages_ms, 95),
+        USED_HISTOGRAM: histogram(used_ages_ms),
         "ticks": len(trace.ticks),
         "missed": trace.missed,
         "overruns": trace.overruns,
@@ -261,24 +267,47 @@ def _percentile(values: Sequence[float], percent: float) -> float | None:
     return round(float(np.percentile(values, percent)), 3) if values else None
 
 
-def _swap_target(env: "PickEnv", seed: int) -> None:
-    """Make another object of the same scene the one to be picked, drawn by `seed`."""
-    others = len(env.things)
-    target = int(np.random.default_rng((seed, SWAP_STREAM)).integers(1, others))
-    env.lay_out(env.script, target)
+def swapped_target(script: "Script", seed: int) -> int:
+    """Number of another object of the same scene to be named instead of the target, drawn by `seed`.
+
+    Where the instruction is to switch it is not the object that the switch names, or nothing would switch.
+    """
+    from vlatency.envs.events import Switch
+
+    taken = {0, script.event.to} if isinstance(script.event, Switch) else {0}
+    others = [number for number in range(len(script.things)) if number not in taken]
+    return others[int(np.random.default_rng((seed, SWAP_STREAM)).integers(len(others)))]
 
 
-def _watched(steps: Episode, env: "PickEnv", lifted: set[int]) -> Episode:
-    """The same episode; `lifted` collects the numbers of the objects that were off the table at any request."""
-    answer = None
-    while True:
-        try:
-            request = steps.send(answer)
-        except StopIteration as end:
-            lifted.update(number for number in range(len(env.things)) if env.lifted(number))
-            return end.value
-        lifted.update(number for number in range(len(env.things)) if env.lifted(number))
-        answer = yield request
+@dataclass
+class _Watch:
+    """What is measured of an episode at each of its requests, from the true state of the world.
+
+    Attributes:
+        env: its world.
+        lifted: numbers of the objects that were off the table at any request.
+        looks_in_reach: encodes that began while the target was in the workspace.
+    """
+
+    env: "PickEnv"
+    lifted: set[int] = field(default_factory=set)
+    looks_in_reach: int = 0
+
+    def over(self, steps: Episode) -> Episode:
+        """The same episode, watched."""
+        answer = None
+        while True:
+            try:
+                request = steps.send(answer)
+            except StopIteration as end:
+                self._note_lifted()
+                return end.value
+            self._note_lifted()
+            self.looks_in_reach += isinstance(request, Encode) and self.env.in_reach(self.env.target_index)
+            answer = yield request
+
+    def _note_lifted(self) -> None:
+        self.lifted.update(number for number in range(len(self.env.things)) if self.env.lifted(number))
 
 
 class Blindfold:

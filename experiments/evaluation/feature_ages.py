@@ -1,4 +1,4 @@
-"""How old the features were: a histogram over control ticks, and success against age over episodes."""
+"""How old the features were, at the control ticks and when the head used them, and success against age at use."""
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +14,10 @@ EDGES_MS = (0, 50, 100, 150, 200, 300, 400, 600, 800, 1200, 1600, 2400, 3200)
 BINS = (*(f"{left}-{right}" for left, right in pairwise(EDGES_MS)), f"{EDGES_MS[-1]} and more")
 """Names of the bins, such as 100-150."""
 HISTOGRAM = "feature_age_histogram"
-"""Key of a row: control ticks in each bin. Ticks before there were any features are in none."""
+"""Key of a row: control ticks in each bin, by the age of the newest finished features, used there or not. Ticks before
+there were any features are in none."""
+USED_HISTOGRAM = "used_feature_age_histogram"
+"""Key of a row: runs of the head in each bin, by the age of the features when it used them."""
 
 
 def histogram(ages_ms: Iterable[float]) -> list[int]:
@@ -25,18 +28,18 @@ def histogram(ages_ms: Iterable[float]) -> list[int]:
     return counts
 
 
-def total(rows: Sequence[Row]) -> list[int]:
-    """The histogram of all ticks of some episodes; rows without one (older runs) count as empty."""
-    counts = [row.get(HISTOGRAM, [0] * len(EDGES_MS)) for row in rows]
+def total(rows: Sequence[Row], key: str = HISTOGRAM) -> list[int]:
+    """The sum of one of the histograms over some episodes; rows without one (older runs) count as empty."""
+    counts = [row.get(key, [0] * len(EDGES_MS)) for row in rows]
     return [sum(each[place] for each in counts) for place in range(len(EDGES_MS))]
 
 
 def success_against_age(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Success in each bin that holds any episode, of any mode, by the median age of its features."""
+    """Success in each bin that holds any episode, of any mode, by the median age of its features when used."""
     bins: dict[int, list[bool]] = {}
     for row in rows:
-        if row.get("feature_age_ms_p50") is not None:
-            bins.setdefault(bisect_right(EDGES_MS, row["feature_age_ms_p50"]) - 1, []).append(row["success"])
+        if row.get("used_feature_age_ms_p50") is not None:
+            bins.setdefault(bisect_right(EDGES_MS, row["used_feature_age_ms_p50"]) - 1, []).append(row["success"])
     cells = []
     for place, outcomes in sorted(bins.items()):
         k, n = sum(outcomes), len(outcomes)
@@ -47,21 +50,23 @@ def success_against_age(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def markdown(episodes: Mapping[str, Sequence[Row]]) -> list[str]:
-    """Both as Markdown tables: the share of control ticks in each bin for each arm, and success against age.
+    """Both as Markdown tables: the shares of ticks and of head runs in each bin for each arm, and success against age.
 
     Args:
         episodes: rows by arm.
     """
     lines: list[str] = []
-    counts = {arm: total(rows) for arm, rows in episodes.items() if rows}
+    ran = {arm: rows for arm, rows in episodes.items() if rows}
+    counts = {f"{arm}: at ticks": total(rows) for arm, rows in ran.items()}
+    counts |= {f"{arm}: when used": total(rows, USED_HISTOGRAM) for arm, rows in ran.items()}
     bins = [place for place in range(len(BINS)) if any(each[place] for each in counts.values())]
     if bins:
         shares = [[f"{100 * each[place] / max(1, sum(each)):.0f} %" for each in counts.values()] for place in bins]
-        heads = ["feature age ms", *(f"{arm}: ticks" for arm in counts)]
-        lines += markdown_table(heads, [[BINS[place], *row] for place, row in zip(bins, shares, strict=True)])
+        rows = [[BINS[place], *row] for place, row in zip(bins, shares, strict=True)]
+        lines += markdown_table(["feature age ms", *counts], rows)
     cells = success_against_age([row for rows in episodes.values() for row in rows])
     if cells:
-        heads = ["median feature age of an episode ms", "k/n", "success", "95 % CI"]
+        heads = ["median feature age when used, of an episode, ms", "k/n", "success", "95 % CI"]
         rows = [
             [
                 cell["age_ms"],

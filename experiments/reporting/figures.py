@@ -130,20 +130,21 @@ def _age(summary: Summary) -> Figure:
     panels, total = [], 0
     for task in summary.tasks:
         rows = [row for result in summary.results if result.task == task for row in result.rows]
-        cells = feature_ages.success_against_age([row for row in rows if "feature_age_ms_p50" in row])
+        cells = feature_ages.success_against_age([row for row in rows if "used_feature_age_ms_p50" in row])
         if len(cells) > 1:
             spots = [
                 Point("", place, Interval(cell["success"], cell["ci_low"], cell["ci_high"]), cell["n"])
                 for place, cell in enumerate(cells)
             ]
-            svg = curve(spots, "median feature age of an episode [ms]", [str(cell["age_ms"]) for cell in cells])
+            axis = "median feature age when used, of an episode [ms]"
+            svg = curve(spots, axis, [str(cell["age_ms"]) for cell in cells])
             panels.append(Panel(task, f"task {task}", svg))
             total += sum(cell["n"] for cell in cells)
     return Figure(
         "age",
         "Success against feature age",
         "How old the features were when the head used them. Episodes of all configurations, grouped by their median "
-        "feature age. Configurations differ in more than age, so this is a correlation, not a cause.",
+        "age at use. Configurations differ in more than age, so this is a correlation, not a cause.",
         f"{total} episodes",
         tuple(panels),
     )

@@ -67,6 +67,10 @@ class Result:
         feature_age_ms_p50: median over episodes of the median age of the features at the control ticks [ms], so that a
             long failure weighs no more than a quick success.
         feature_age_ms_p95: the same of the 95th percentile [ms].
+        used_feature_age_ms_p50: the same as `feature_age_ms_p50`, of the age of the features when the head used them.
+        used_feature_age_ms_p95: the same of the 95th percentile [ms].
+        gone: failures that ended with the target out of the workspace, as true state says.
+        gone_early: of these, how many had it in the workspace at one look at most.
         ticks: control ticks of all episodes.
         missed: of these, ticks with no new command.
         overruns: head runs longer than a control period.
@@ -88,6 +92,10 @@ class Result:
     split: Split | None
     feature_age_ms_p50: float | None
     feature_age_ms_p95: float | None
+    used_feature_age_ms_p50: float | None
+    used_feature_age_ms_p95: float | None
+    gone: int
+    gone_early: int
     ticks: int
     missed: int
     overruns: int
@@ -219,6 +227,7 @@ def summarize(setting: Setting, rows: Sequence[Row], config: Mapping[str, Any] |
     if config:
         latency = "none" if setting.mode == "pause" else config["latency"]
         origin = Origin(config["command"], latency, Policy(**config["policy"]))
+    gone = [row for row in rows if not row["success"] and row.get("target_gone")]
     counts = {name: sum(row.get(name, 0) for row in rows) for name in ("ticks", "missed", "overruns", "encodes")}
     return Result(
         place=(),
@@ -232,6 +241,10 @@ def summarize(setting: Setting, rows: Sequence[Row], config: Mapping[str, Any] |
         split=None,
         feature_age_ms_p50=_median(rows, "feature_age_ms_p50"),
         feature_age_ms_p95=_median(rows, "feature_age_ms_p95"),
+        used_feature_age_ms_p50=_median(rows, "used_feature_age_ms_p50"),
+        used_feature_age_ms_p95=_median(rows, "used_feature_age_ms_p95"),
+        gone=len(gone),
+        gone_early=sum(row["looks_in_reach"] <= 1 for row in gone),
         **counts,
         late=pace.late_ticks(rows),
         time_to_success_s=_median(rows, "time_to_success_s"),

@@ -100,6 +100,7 @@ class Summary:
             "feature_age": {
                 "bins_ms": feature_ages.BINS,
                 "ticks": [feature_ages.total(result.rows) for result in self.results],
+                "used": [feature_ages.total(result.rows, feature_ages.USED_HISTOGRAM) for result in self.results],
             },
             "success_against_age": feature_ages.success_against_age(rows),
         }

@@ -27,6 +27,10 @@ def _rate(result: Result) -> str:
     return f"{percent(result.success.estimate)}%" if result.success else "not measured"
 
 
+def _ages(p50_ms: float | None, p95_ms: float | None) -> str:
+    return f"{milliseconds(p50_ms)}/{milliseconds(p95_ms)}"
+
+
 def _missed(result: Result) -> str:
     return f"{100 * result.missed / result.ticks:.1f}%" if result.missed else "0"
 
@@ -48,8 +52,8 @@ SUCCESS: tuple[Column, ...] = (
 MODE_COLUMNS: tuple[Column, ...] = (
     ("mode", lambda result: result.arm),
     *SUCCESS,
-    ("feature age\np50", lambda result: milliseconds(result.feature_age_ms_p50)),
-    ("[ms]\np95", lambda result: milliseconds(result.feature_age_ms_p95)),
+    ("age [ms]\nat ticks", lambda result: _ages(result.feature_age_ms_p50, result.feature_age_ms_p95)),
+    ("p50/p95\nwhen used", lambda result: _ages(result.used_feature_age_ms_p50, result.used_feature_age_ms_p95)),
     ("ticks\nmissed", _missed),
     ("time to\nsuccess", _seconds),
 )
@@ -104,6 +108,8 @@ def _findings(summary: Summary) -> list[str]:
         lines += ["", f"break-even: the {option} above which success is below {percent(threshold)} % [95 % interval]"]
         lines += [f"  {', '.join([arm, *[show(rest)] * bool(rest)])}: {fall.describe()}"
                   for (rest, arm), fall in summary.falls.items()]  # fmt: skip
+    if lost := gone(summary):
+        lines += ["", *lost]
     swapped = [each for each in summary.results if each.setting.swap_instruction and each.n]
     return lines + [""] * bool(swapped) + [_lifted(each) for each in swapped]
 
@@ -118,6 +124,25 @@ def _lifted(result: Result) -> str:
     )
 
 
+def gone(summary: Summary) -> list[str]:
+    """One line for each place in which targets left the workspace, and what the word means; empty without any."""
+    lines = []
+    for place in summary.plan.places:
+        said = [
+            f"{each.arm} {each.gone} of {each.n - each.k} ({each.gone_early} early)"
+            for each in summary.at(place)
+            if each.gone
+        ]
+        if said:
+            lines.append(f"failures with the target gone, {show(place)}: {', '.join(said)}")
+    if lines:
+        lines.append(
+            "gone: out of the workspace when the episode ended; early: before a second look; at all other failures the "
+            "target was in reach, so that what was done was stale or wrong"
+        )
+    return lines
+
+
 def notes(summary: Summary) -> list[str]:
     """How the figures were tested, what they assume, and whose success it is."""
     results, looks = summary.results, summary.plan.looks
@@ -126,6 +151,11 @@ def notes(summary: Summary) -> list[str]:
     several = f" and {looks} looks" * (looks > 1)
     lines = [f"p-values are exact McNemar on shared seeds{holm}{several}"] * bool(count)
     lines.append("intervals are at 95 %, each by itself: Wilson's of rates, Newcombe's of differences")
+    if summary.by_mode:
+        lines.append(
+            "feature age, p50/p95: at ticks, that of the newest finished features at each control tick, used or not; "
+            "when used, that of the features with which the head ran"
+        )
     if summary.lettered:
         lines.append("arms that share a letter do not differ significantly (Holm over the pairs of the place)")
     if summary.stand_in:

@@ -10,7 +10,7 @@ from vlatency.experiments.analysis.paired import Interval
 from vlatency.experiments.reporting.headline import Answer
 from vlatency.experiments.reporting.result import Result
 from vlatency.experiments.reporting.summary import Summary
-from vlatency.experiments.reporting.summary_text import comparisons, drawn_by, notes
+from vlatency.experiments.reporting.summary_text import comparisons, drawn_by, gone, notes
 from vlatency.experiments.reporting.wording import NOT_MEASURED, features, policy_line, rate
 from vlatency.experiments.shared.table import markdown_table, milliseconds
 from vlatency.experiments.sweeps.plan import Place, show
@@ -84,7 +84,7 @@ def caption(summary: Summary) -> list[str]:
     columns = (
         "VL ms is one encode; loop ms is what a control tick waits for: encode and head in sync, the head in async"
     )
-    said = [f"verdicts are against {summary.reference}", columns, *notes(summary), drawn_by(summary)]
+    said = [f"verdicts are against {summary.reference}", columns, *notes(summary), *gone(summary), drawn_by(summary)]
     return [f"{line[0].upper()}{line[1:]}." for line in said]
 
 
@@ -126,7 +126,12 @@ def _record(summary: Summary, result: Result) -> dict[str, object]:
         "mode": result.mode, "cameras": " ".join(o.cameras), "width": o.width, "height": o.height,
         "encoding": o.encoding, "reuse": setting.timing.reuse, "servers": setting.timing.servers, "k": result.k,
         "n": result.n, **_ends(("success", "ci_low", "ci_high"), result.success), "vl_ms": result.vl_ms,
-        "loop_ms": result.loop_ms, "fps": result.rate_hz, "control_hz": setting.timing.control_hz,
+        "feature_age_at_ticks_ms_p50": result.feature_age_ms_p50,
+        "feature_age_at_ticks_ms_p95": result.feature_age_ms_p95,
+        "feature_age_when_used_ms_p50": result.used_feature_age_ms_p50,
+        "feature_age_when_used_ms_p95": result.used_feature_age_ms_p95,
+        "gone": result.gone, "gone_early": result.gone_early, "loop_ms": result.loop_ms,
+        "fps": result.rate_hz, "control_hz": setting.timing.control_hz,
         "keeps_up": result.keeps_up, "verdict": result.verdict, "letters": result.letters,
         "p_holm": against and against.p_value,
         **_ends(("difference", "difference_low", "difference_high"), against.difference if against else None),

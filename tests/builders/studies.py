@@ -14,7 +14,7 @@ from vlatency.agent.realtime.cost.latency import FixedLatency
 from vlatency.agent.realtime.servers import Apart, Servers
 from vlatency.agent.realtime.timing import MODES, Mode, Timing
 from vlatency.experiments.evaluation.episodes import Job
-from vlatency.experiments.evaluation.feature_ages import HISTOGRAM, histogram
+from vlatency.experiments.evaluation.feature_ages import HISTOGRAM, USED_HISTOGRAM, histogram
 from vlatency.experiments.evaluation.rows_file import Row
 from vlatency.experiments.evaluation.run_folder import SCHEMA, RunFolder
 from vlatency.experiments.evaluation.setting import Setting
@@ -88,6 +88,9 @@ def episode(job: Job) -> Row:
         "feature_age_ms_p50": 0.0 if mode == "pause" else age,
         "feature_age_ms_p95": 0.0 if mode == "pause" else 1.3 * age,
         HISTOGRAM: histogram([age] * 40),
+        "used_feature_age_ms_p50": 0.0 if mode == "pause" else 0.7 * age,
+        "used_feature_age_ms_p95": 0.0 if mode == "pause" else 0.9 * age,
+        USED_HISTOGRAM: histogram([0.7 * age] * 40),
         "ticks": 40,
         "missed": 0 if mode == "pause" else round(40 * max(0.0, 1 - 100 / max(loop_ms, 1.0))),
         "overruns": 0,
@@ -152,6 +155,8 @@ def run_row(mode: str, seed: int, success: bool, age_ms: float | None, missed: i
         "success": success,
         "feature_age_ms_p50": age_ms,
         "feature_age_ms_p95": None if age_ms is None else 2 * age_ms,
+        "used_feature_age_ms_p50": age_ms,
+        "used_feature_age_ms_p95": age_ms,
         "time_to_success_s": 3.0 + (seed - 10_000) / 10 if success else None,
         "ticks": 40,
         "missed": missed,

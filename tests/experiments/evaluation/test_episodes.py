@@ -15,6 +15,7 @@ from vlatency.agent.realtime.timing import MODES
 from vlatency.envs.pick import PickEnv
 from vlatency.experiments.evaluation import episodes
 from vlatency.experiments.evaluation.episodes import run_episode, run_together
+from vlatency.experiments.evaluation.feature_ages import HISTOGRAM, USED_HISTOGRAM
 
 pytestmark = pytest.mark.gl
 
@@ -55,6 +56,21 @@ def test_an_episode_repeats_and_its_row_is_json(rule: Rule) -> None:
     assert (first["seed"], first["mode"], first["success"], first["ticks"]) == (10_003, "async", False, 8)
     assert first["sim_time_s"] == pytest.approx(0.8)
     assert first["missed"] == 2 and first["feature_age_ms_p50"] >= 130
+
+
+def test_at_400_ms_sync_uses_features_that_are_400_ms_old_at_ticks_that_see_older_ones(rule: Rule) -> None:
+    row = run_episode(job("sync", latency=FixedLatency(400.0, 11.0)))
+    assert (row["used_feature_age_ms_p50"], row["used_feature_age_ms_p95"]) == (400.0, 400.0)
+    assert row["feature_age_ms_p50"] > 400
+    assert sum(row[USED_HISTOGRAM]) == 1 and sum(row[HISTOGRAM]) == 4
+
+
+def test_a_row_says_whether_the_target_has_left_the_workspace(rule: Rule, world: PickEnv) -> None:
+    row = run_episode(job())
+    assert not row["target_gone"] and row["looks_in_reach"] == row["encodes"]
+    target = world.target
+    world.lay_out(replace(world.script, things=(replace(target, y=0.5), *world.things[1:])))
+    assert not world.in_reach(0) and world.in_reach(1)
 
 
 def test_episodes_that_advance_together_are_those_that_advance_alone(rule: Rule, worlds: list[PickEnv]) -> None:

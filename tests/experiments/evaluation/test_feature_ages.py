@@ -6,6 +6,7 @@ from vlatency.experiments.evaluation.feature_ages import (
     BINS,
     EDGES_MS,
     HISTOGRAM,
+    USED_HISTOGRAM,
     histogram,
     markdown,
     success_against_age,
@@ -14,7 +15,8 @@ from vlatency.experiments.evaluation.feature_ages import (
 
 
 def row(mode: str, ages_ms: list[float], p50: float | None, success: bool) -> dict[str, Any]:
-    return {"mode": mode, "feature_age_ms_p50": p50, "success": success, HISTOGRAM: histogram(ages_ms)}
+    ages = {HISTOGRAM: histogram(ages_ms), USED_HISTOGRAM: histogram([] if p50 is None else [p50])}
+    return {"mode": mode, "used_feature_age_ms_p50": p50, "success": success, **ages}
 
 
 def test_every_age_is_in_exactly_one_bin_and_an_edge_in_the_bin_it_begins() -> None:
@@ -26,6 +28,7 @@ def test_every_age_is_in_exactly_one_bin_and_an_edge_in_the_bin_it_begins() -> N
 def test_the_histogram_of_a_run_is_the_sum_of_its_episodes_and_old_rows_are_empty() -> None:
     rows = [row("async", [10, 120], 65, True), row("async", [120], 120, False), {"mode": "async"}]
     assert total(rows) == histogram([10, 120, 120])
+    assert total(rows, USED_HISTOGRAM) == histogram([65, 120])
 
 
 def test_success_against_age_counts_every_episode_with_features_once() -> None:
@@ -44,8 +47,10 @@ def test_the_tables_leave_out_empty_bins() -> None:
     lines = markdown(
         {"pause": [row("pause", [0, 10], 0, True)], "sync": [], "async": [row("async", [110, 20], 65, False)]}
     )
-    assert lines[0] == "| feature age ms | pause: ticks | async: ticks |"
-    assert lines[2:4] == ["| 0-50 | 100 % | 50 % |", "| 100-150 | 0 % | 50 % |"]
+    arms = ("pause: at ticks", "async: at ticks", "pause: when used", "async: when used")
+    assert lines[0] == f"| feature age ms | {' | '.join(arms)} |"
+    bins = ["| 0-50 | 100 % | 50 % | 100 % | 0 % |", "| 50-100 | 0 % | 0 % | 0 % | 100 % |"]
+    assert lines[2:5] == [*bins, "| 100-150 | 0 % | 50 % | 0 % | 0 % |"]
     assert "| 0-50 | 1/1 | 100 % | [21, 100] |" in lines
 
 

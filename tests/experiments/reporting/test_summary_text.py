@@ -25,9 +25,9 @@ def lines(folder: Path, rows: list[Row]) -> list[str]:
 
 def test_the_table_of_a_run_has_a_line_a_mode(tmp_path: Path) -> None:
     said = [line.split() for line in lines(tmp_path / "run", RUN_ROWS)]
-    assert ["pause", "19/20", "95%", "[76,", "99]", "0", "0", "0", "0", "4.0", "s"] in said
-    assert ["sync", "0/20", "0%", "[0,", "16]", "50.0", "1503", "3006", "97.5%", "-"] in said
-    assert ["async", "17/20", "85%", "[64,", "95]", "50.0", "96.3", "193", "2.5%", "4.1", "s"] in said
+    assert ["pause", "19/20", "95%", "[76,", "99]", "0", "0/0", "0/0", "0", "4.0", "s"] in said
+    assert ["sync", "0/20", "0%", "[0,", "16]", "50.0", "1503/3006", "1503/1503", "97.5%", "-"] in said
+    assert ["async", "17/20", "85%", "[64,", "95]", "50.0", "96.3/193", "96.3/96.3", "2.5%", "4.1", "s"] in said
 
 
 def test_heads_stand_above_their_columns(tmp_path: Path) -> None:
@@ -38,7 +38,7 @@ def test_heads_stand_above_their_columns(tmp_path: Path) -> None:
 
 def test_markdown_has_the_same_figures(tmp_path: Path) -> None:
     said = markdown(summarize_run(write_run(tmp_path / "run")))
-    assert "| async | 17/20 | 85% | [64, 95] | 50.0 | 96.3 | 193 | 2.5% | 4.1 s |" in said
+    assert "| async | 17/20 | 85% | [64, 95] | 50.0 | 96.3/193 | 96.3/96.3 | 2.5% | 4.1 s |" in said
     assert "Qwen2.5-VL-3B itself was not run" in said and "    python experiments/run.py" in said
 
 
@@ -50,7 +50,19 @@ def test_modes_without_episodes_are_not_measured(tmp_path: Path) -> None:
 
 def test_ages_may_be_missing(tmp_path: Path) -> None:
     said = lines(tmp_path / "run", [run_row("async", 10_000, False, None, 40)])
-    assert ["-", "-", "100.0%", "-"] in [line.split()[-4:] for line in said]
+    assert ["-/-", "-/-", "100.0%", "-"] in [line.split()[-4:] for line in said]
+
+
+def test_failures_whose_target_is_gone_are_counted_apart(tmp_path: Path) -> None:
+    rows = [
+        row | {"target_gone": row["seed"] % 2 == 0, "looks_in_reach": 1 if row["seed"] % 4 == 0 else 2}
+        for row in RUN_ROWS
+        if row["mode"] != "pause"
+    ]
+    (said,) = [line for line in lines(tmp_path / "run", rows) if "target gone" in line]
+    assert "sync 10 of 20 (5 early)" in said  # all seeds fail
+    assert "async 1 of 3 (1 early)" in said  # seeds 3, 4 and 5 fail
+    assert not any("gone" in line for line in lines(tmp_path / "other", RUN_ROWS))
 
 
 def test_a_verdict_has_its_difference_test_and_n(tmp_path: Path) -> None:
@@ -62,7 +74,7 @@ def test_a_verdict_has_its_difference_test_and_n(tmp_path: Path) -> None:
 def test_equal_arms_ask_for_seeds_all_the_same(tmp_path: Path) -> None:
     rows = [run_row(mode, 10_000, True, 0.0, 0) for mode in ("pause", "async")]
     (said,) = [line for line in lines(tmp_path / "run", rows) if "async against" in line]
-    assert "0 points" in said and "cannot tell at n = 1 " in said and "77" in said
+    assert "0 points" in said and "cannot tell at n = 1 " in said and "78" in said
 
 
 def test_only_seeds_without_a_gap_are_compared(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Literal, Protocol, TypeAlias, get_args
 
 import numpy as np
 
-from vlatency.agent.realtime.cost.latency import Charged, LatencyStream, NoLatency
+from vlatency.agent.realtime.cost.latency import Basis, Charged, LatencyStream, NoLatency
 from vlatency.agent.realtime.execution import Execution, Hold
 from vlatency.agent.realtime.reuse import Latest, Reuse
 from vlatency.agent.realtime.robot_timing import RobotTiming
@@ -40,6 +40,10 @@ class Latency(Protocol):
     @property
     def contention(self) -> float:
         """How many times as long a head run takes while an encode runs on the same GPU."""
+
+    @property
+    def basis(self) -> Basis:
+        """How the latency of an encode is known."""
 
     @property
     def charged(self) -> Charged:

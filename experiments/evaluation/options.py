@@ -22,12 +22,12 @@ from vlatency.agent.optimization import (
     parse_res,
     with_preset,
 )
-from vlatency.agent.realtime.cost.latency import parse_latency
+from vlatency.agent.realtime.cost.latency import NoFigure, NoLatency, parse_latency
 from vlatency.agent.realtime.execution import Execution, Hold, RealTimeChunking, parse_execution
 from vlatency.agent.realtime.reuse import Latest, Reuse, Stagger, parse_reuse
 from vlatency.agent.realtime.robot_timing import RobotTiming
 from vlatency.agent.realtime.servers import ServersName, make_servers
-from vlatency.agent.realtime.timing import MODES, Mode, Timing
+from vlatency.agent.realtime.timing import MODES, Latency, Mode, Timing
 from vlatency.experiments.evaluation.policies import find_policy, find_policy_of, hash_policy
 from vlatency.experiments.evaluation.setting import FIRST_TRAINING_SEED, Device, Setting
 from vlatency.experiments.parallel.engine import Engine
@@ -187,7 +187,13 @@ class ClockOptions:
         check_range("control-hz", self.control_hz, MIN_CONTROL_HZ, MAX_CONTROL_HZ)
         if isinstance(self.reuse, Stagger) and optimization.encoding == "joint":
             raise UsageError("reuse stagger encodes views apart, which encoding joint cannot; use encoding batched")
-        latency = parse_latency(self.latency, optimization, self.perf_factor)
+        latency: Latency
+        try:
+            latency = parse_latency(self.latency, optimization, self.perf_factor)
+        except NoFigure:
+            if self.mode != ("pause",):
+                raise
+            latency = NoLatency()  # a world that waits is charged none
         if self.contention is not None:
             check_range("contention", self.contention, 1)
         contention = self.contention or latency.contention

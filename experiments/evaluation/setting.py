@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from vlatency.agent.optimization import Head, Optimization, unusual
-from vlatency.agent.realtime.cost.latency import Charged, LatencyStream
+from vlatency.agent.realtime.cost.latency import Basis, Charged, LatencyStream
 from vlatency.agent.realtime.execution import parse_execution
 from vlatency.agent.realtime.reuse import parse_reuse
 from vlatency.agent.realtime.robot_timing import RobotTiming
@@ -65,6 +65,7 @@ class Setting:
             "control_hz": timing.control_hz,
             "latency": {
                 "name": latency.name,
+                "basis": latency.basis,
                 "factor": latency.factor,
                 "vl_ms": latency.vl_ms,
                 "vl_p95_ms": latency.charged.vl_p95_ms,
@@ -127,6 +128,7 @@ class RecordedLatency:
     head_ms: float
     contention: float
     sha256: str
+    basis: Basis
 
     @property
     def charged(self) -> Charged:

@@ -121,6 +121,11 @@ class Result:
         return 0.0 if self.mode == "pause" else self.setting.timing.latency.vl_ms
 
     @property
+    def fitted(self) -> bool:
+        """Whether that latency was not measured in this very configuration, but scaled from others, or modelled."""
+        return self.mode != "pause" and self.setting.timing.latency.basis in ("scaled", "modelled")
+
+    @property
     def loop_ms(self) -> float | None:
         """What a control tick waits for, at nominal latencies [ms]; None where the world waits."""
         timing = self.setting.timing

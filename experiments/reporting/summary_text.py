@@ -9,12 +9,16 @@ from vlatency.experiments.evaluation.run_folder import SUMMARY_JSON, SUMMARY_MD
 from vlatency.experiments.reporting.result import Result
 from vlatency.experiments.reporting.summary import Summary
 from vlatency.experiments.reporting.wording import (
+    DASH,
+    FIT,
     assumptions,
     comparison,
     divided,
     encode_details,
     limits,
+    loop,
     surroundings,
+    vl_ms,
 )
 from vlatency.experiments.shared.files import write_text
 from vlatency.experiments.shared.table import markdown_table, milliseconds, percent, text_table
@@ -47,7 +51,7 @@ SUCCESS: tuple[Column, ...] = (
     ("k/n", lambda result: f"{result.k}/{result.n}" if result.n else "-"),
     ("success\nrate", _rate),
     ("95 % CI", lambda result: limits(result.success) if result.success else ""),
-    ("VL\nms", lambda result: milliseconds(result.vl_ms)),
+    ("VL\nms", vl_ms),
 )
 MODE_COLUMNS: tuple[Column, ...] = (
     ("mode", lambda result: result.arm),
@@ -61,8 +65,8 @@ MODE_COLUMNS: tuple[Column, ...] = (
 ARM_COLUMNS: tuple[Column, ...] = (
     ("arm", lambda result: result.arm),
     *SUCCESS,
-    ("loop\nms", lambda result: milliseconds(result.loop_ms) if result.loop_ms is not None else "-"),
-    ("loop\nHz", lambda result: f"{result.rate_hz:.1f}" if result.rate_hz else "-"),
+    ("loop\nms", lambda result: loop(result, milliseconds(result.loop_ms)) if result.loop_ms is not None else "-"),
+    ("loop\nHz", lambda result: loop(result, f"{result.rate_hz:.1f}") if result.rate_hz else "-"),
     ("keeps\nup", _keeps_up),
 )
 """Of the table of a sweep."""
@@ -75,7 +79,8 @@ def _table(summary: Summary, place: Place) -> tuple[list[str], list[list[str]]]:
     here = summary.at(place)
     columns = MODE_COLUMNS if summary.by_mode else ARM_COLUMNS
     columns += (LETTERS,) * summary.lettered
-    return [head for head, _ in columns], [[value(result) for _, value in columns] for result in here]
+    dashes = [[arm, *[DASH] * (len(columns) - 1)] for arm, _ in summary.plan.left_out]
+    return [head for head, _ in columns], [*([value(result) for _, value in columns] for result in here), *dashes]
 
 
 def text(summary: Summary) -> list[str]:
@@ -171,6 +176,11 @@ def notes(summary: Summary) -> list[str]:
         for (rest, arm), fall in summary.falls.items()
         if fall.rise
     ]
+    lines += [
+        f"{FIT}: not measured in that configuration, but scaled by arithmetic or a factor, or modelled; beside a "
+        "measured figure, what the fit misses by looks like a gain or a loss"
+    ] * any(result.fitted for result in results)
+    lines += [f"{DASH} {arm}: {reason}" for arm, reason in summary.plan.left_out]
     lines += ["not all cells are measured yet"] * any(not result.n for result in results)
     return [*lines, assumptions(results)]
 

@@ -11,7 +11,7 @@ from vlatency.experiments.reporting.headline import Answer
 from vlatency.experiments.reporting.result import Result
 from vlatency.experiments.reporting.summary import Summary
 from vlatency.experiments.reporting.summary_text import comparisons, drawn_by, gone, notes
-from vlatency.experiments.reporting.wording import NOT_MEASURED, features, policy_line, rate
+from vlatency.experiments.reporting.wording import DASH, NOT_MEASURED, features, loop, policy_line, rate, vl_ms
 from vlatency.experiments.shared.table import markdown_table, milliseconds
 from vlatency.experiments.sweeps.plan import Place, show
 
@@ -26,7 +26,8 @@ class Line:
     pace: tuple[str, ...]
     keeps_up: str
     falls: tuple[str, ...]
-    results: tuple[Result, ...]
+    results: tuple[Result | None, ...]
+    """None: the arm was left out."""
 
 
 def heads(summary: Summary) -> list[str]:
@@ -37,21 +38,26 @@ def heads(summary: Summary) -> list[str]:
 
 
 def lines(summary: Summary) -> list[Line]:
-    """One per arm. Figures that differ between places are given as a range."""
-    return [_line(summary, number, arm) for number, arm in enumerate(summary.plan.arms, 1)]
+    """One per arm, then those that were left out. Figures that differ between places are given as a range."""
+    plan = summary.plan
+    found = [_line(summary, number, arm) for number, arm in enumerate(plan.arms, 1)]
+    pace, falls, none = (DASH,) * 3, (DASH,) * len(_rests(summary)), (None,) * len(plan.places)
+    for number, (arm, reason) in enumerate(plan.left_out, len(found) + 1):
+        found.append(Line(number, arm, reason, pace, DASH, falls, none))
+    return found
 
 
 def _line(summary: Summary, number: int, arm: str) -> Line:
     results = summary.of_arm(arm)
-    loops = [milliseconds(result.loop_ms) for result in results if result.loop_ms is not None]
-    rates = [f"{result.rate_hz:.3g}" for result in results if result.rate_hz]
+    loops = [loop(result, milliseconds(result.loop_ms)) for result in results if result.loop_ms is not None]
+    rates = [loop(result, f"{result.rate_hz:.3g}") for result in results if result.rate_hz]
     keeps = {result.keeps_up for result in results}
     falls = [summary.falls.get((rest, arm)) for rest in _rests(summary)]
     return Line(
         number=number,
         arm=arm,
         features=features(results[0].setting),
-        pace=(_span([milliseconds(result.vl_ms) for result in results]), _span(loops), _span(rates)),
+        pace=(_span([vl_ms(result) for result in results]), _span(loops), _span(rates)),
         keeps_up="world waits" if None in keeps else " / ".join(sorted("yes" if each else "no" for each in keeps)),
         falls=tuple(fall.describe() if fall else "" for fall in falls),
         results=tuple(results),
@@ -64,7 +70,7 @@ def _rests(summary: Summary) -> list[Place]:
 
 
 def _span(figures: Sequence[str]) -> str:
-    each = sorted(set(figures), key=float)
+    each = sorted(set(figures), key=lambda figure: float(figure.split()[0]))
     return each[0] if len(each) == 1 else f"{each[0]} to {each[-1]}" if each else "-"
 
 
@@ -73,7 +79,9 @@ def wide(summary: Summary) -> list[list[str]]:
     return [[line.arm, *line.pace, line.keeps_up, *line.falls, *map(_in_text, line.results)] for line in lines(summary)]
 
 
-def _in_text(result: Result) -> str:
+def _in_text(result: Result | None) -> str:
+    if not result:
+        return DASH
     if not result.success:
         return NOT_MEASURED
     return f"{rate(result.success)} {result.k}/{result.n} {result.verdict}".strip()
@@ -107,7 +115,12 @@ def _escaped(text: str) -> str:
 
 def as_csv(summaries: Iterable[Summary]) -> str:
     """One row per result, all studies in one table. What was not measured stays empty."""
-    records = [_record(summary, result) for summary in summaries for result in summary.results]
+    records: list[dict[str, object]] = []
+    for summary in summaries:
+        records += [_record(summary, result) for result in summary.results]
+        for arm, reason in summary.plan.left_out:
+            said = {"study": summary.plan.name, "arm": arm, "latency": reason, "command": summary.command}
+            records.append({**dict.fromkeys(records[-1]), **said})
     file = io.StringIO()
     writer = csv.DictWriter(file, records[0].keys(), lineterminator="\n")
     writer.writeheader()
@@ -126,6 +139,7 @@ def _record(summary: Summary, result: Result) -> dict[str, object]:
         "mode": result.mode, "cameras": " ".join(o.cameras), "width": o.width, "height": o.height,
         "encoding": o.encoding, "reuse": setting.timing.reuse, "servers": setting.timing.servers, "k": result.k,
         "n": result.n, **_ends(("success", "ci_low", "ci_high"), result.success), "vl_ms": result.vl_ms,
+        "vl_basis": "none" if result.mode == "pause" else setting.timing.latency.basis,
         "feature_age_at_ticks_ms_p50": result.feature_age_ms_p50,
         "feature_age_at_ticks_ms_p95": result.feature_age_ms_p95,
         "feature_age_when_used_ms_p50": result.used_feature_age_ms_p50,

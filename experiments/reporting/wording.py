@@ -12,7 +12,7 @@ from vlatency.experiments.analysis.late_or_wrong import Split
 from vlatency.experiments.analysis.paired import Interval, Paired
 from vlatency.experiments.evaluation.setting import Setting
 from vlatency.experiments.reporting.result import Policy, Result
-from vlatency.experiments.shared.table import percent, points
+from vlatency.experiments.shared.table import milliseconds, percent, points
 
 NOT_MEASURED = "not measured"
 
@@ -20,6 +20,20 @@ NOT_MEASURED = "not measured"
 def rate(success: Interval) -> str:
     """Such as "88 % [84, 91]"."""
     return f"{percent(success.estimate)} % {limits(success)}"
+
+
+FIT, DASH = "fit", "\N{EM DASH}"
+"""Beside a latency that was not measured in this very configuration, and in place of one that nobody knows."""
+
+
+def vl_ms(result: Result) -> str:
+    """Latency of an encode [ms], such as "381" or "376 fit"."""
+    return milliseconds(result.vl_ms) + f" {FIT}" * result.fitted
+
+
+def loop(result: Result, figure: str) -> str:
+    """A figure of the control loop, which in sync rests on that latency."""
+    return figure + f" {FIT}" * (result.fitted and result.mode == "sync")
 
 
 def limits(interval: Interval) -> str:

@@ -28,6 +28,7 @@ def forecast(plan: Plan, cells: Cells, workers: int) -> list[str]:
         f"time   {_time(cells, todo, workers)}",
         *_detectable(plan),
     ]
+    lines += [f"not    {arm}: {reason}" for arm, reason in plan.left_out]
     if plan.looks > 1:
         lines.append(f"looks  {plan.looks}, declared now: a comparison that one of them decides is measured no further")
     others = sum(cells.elsewhere(setting) for setting in todo)

@@ -46,6 +46,7 @@ class Plan:
         places: see `Cell`.
         cells: place by place, arm by arm.
         break_even: the option along which success falls and the threshold, if the sweep asks for that.
+        left_out: further arms that cannot be measured, as nobody knows their latency, each with the reason.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Plan:
     places: tuple[Place, ...]
     cells: tuple[Cell, ...]
     break_even: tuple[str, float] | None = None
+    left_out: tuple[tuple[str, str], ...] = ()
 
     @property
     def settings(self) -> tuple[Setting, ...]:
@@ -98,6 +100,7 @@ class Plan:
             places=tuple(dict.fromkeys(cell.place for cell in cells)),
             cells=cells,
             break_even=tuple(values["break_even"]) if values["break_even"] else None,
+            left_out=tuple((arm, reason) for arm, reason in values["left_out"]),
         )
 
     def cell(self, place: Place, arm: str, part: str = AS_IS) -> Cell | None:

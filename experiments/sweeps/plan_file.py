@@ -20,6 +20,7 @@ from typing import Any
 
 import yaml
 
+from vlatency.agent.realtime.cost.latency import NoFigure
 from vlatency.experiments.analysis.interim_looks import MAX_LOOKS
 from vlatency.experiments.evaluation.options import OPTIONS, parse_options
 from vlatency.experiments.evaluation.setting import Setting, crossed
@@ -103,11 +104,21 @@ def make_plan(name: str, spec: dict[str, Any]) -> Plan:
     common, arms = _checked(spec.get("common", {}), OPTIONS, "options are"), _arms(spec.get("arms", {}))
     across = _across(spec.get("across", {}), arms)
     places = [tuple(zip(across, values, strict=True)) for values in itertools.product(*across.values())]
+    made: dict[tuple[Place, str], Cell] = {}
+    left_out: dict[str, str] = {}
+    for arm, options in arms.items():
+        try:
+            made |= {(p, arm): _cell(p, arm, {**common, **dict(p), **options}, seed, episodes) for p in places}
+        except NoFigure as error:
+            if not made:  # without a reference there is nothing to compare
+                raise
+            left_out[arm] = str(error)
+    arms = {arm: options for arm, options in arms.items() if arm not in left_out}
     cells: list[Cell] = []
     for place in places:
         reference: Cell | None = None
-        for arm, options in arms.items():
-            cell = _cell(place, arm, {**common, **dict(place), **options}, seed, episodes)
+        for arm in arms:
+            cell = made[place, arm]
             reference = reference or cell
             for other in cells:
                 if (other.place, other.part, other.setting) == (place, AS_IS, cell.setting):
@@ -118,7 +129,8 @@ def make_plan(name: str, spec: dict[str, Any]) -> Plan:
     cells = [dataclasses.replace(cell, setting=canonical(cell.setting)) for cell in cells]
     _check_places(places, cells)
     fall = _break_even(spec["break_even"], across) if spec.get("break_even") else None
-    return Plan(name, spec.get("about", ""), episodes, looks, tuple(arms), tuple(places), tuple(cells), fall)
+    about, without = spec.get("about", ""), tuple(left_out.items())
+    return Plan(name, about, episodes, looks, tuple(arms), tuple(places), tuple(cells), fall, without)
 
 
 def _check_places(places: list[Place], cells: list[Cell]) -> None:
@@ -172,6 +184,8 @@ def _cell(place: Place, arm: str, options: dict[str, Any], seed: int, episodes: 
         check_speed(find_task(setting.task), setting.speed)
         if "mode" not in options or len(settings) != 1:
             raise UsageError("mode must be one of pause, sync, async: each mode is a cell of its own")
+    except NoFigure:
+        raise
     except UsageError as error:
         raise UsageError(f"{arm}, {show(place)}: {error}") from None
     return Cell(place, arm, AS_IS, setting, str(policy))

@@ -20,14 +20,23 @@ class Device:
     """Words of which the driver's name of the device contains one."""
     source: str
     """Where the figures stand."""
+    fp8: bool = True
+    """Whether its tensor cores multiply FP8."""
+
+    @property
+    def quants(self) -> tuple[str, ...]:
+        """Quantizations whose peak rate its maker publishes, bf16 (none) first."""
+        return ("none", *(quant for quant in FASTER if quant != "fp8" or self.fp8))
 
 
 DEVICES: dict[str, Device] = {
     "h100": Device("NVIDIA H100 SXM", 989.4, 3350, ("H100",), "NVIDIA H100 datasheet (1,979 with sparsity)"),
     "h200": Device("NVIDIA H200 SXM", 989.4, 4800, ("H200",), "NVIDIA H200 datasheet (1,979 with sparsity)"),
-    "a100": Device("NVIDIA A100 80 GB SXM", 312, 2039, ("A100",), "NVIDIA A100 datasheet (624 with sparsity)"),
+    "a100": Device(
+        "NVIDIA A100 80 GB SXM", 312, 2039, ("A100",), "NVIDIA A100 datasheet (624 with sparsity)", fp8=False
+    ),
     "rtx4090": Device("NVIDIA RTX 4090", 165.2, 1008, ("RTX 4090",), "NVIDIA Ada architecture whitepaper"),
-    "rtx3090": Device("NVIDIA RTX 3090", 71, 936, ("RTX 3090",), "NVIDIA GA102 architecture whitepaper"),
+    "rtx3090": Device("NVIDIA RTX 3090", 71, 936, ("RTX 3090",), "NVIDIA GA102 architecture whitepaper", fp8=False),
     "l4": Device("NVIDIA L4", 121, 300, ("NVIDIA L4",), "NVIDIA L4 datasheet (242 with sparsity)"),
     "thor": Device(
         "NVIDIA Jetson Thor T5000",
@@ -42,6 +51,7 @@ DEVICES: dict[str, Device] = {
         204.8,
         ("Orin",),
         "NVIDIA Jetson AGX Orin technical brief: 170 sparse INT8 TOPS on the GPU, a quarter of which is dense bf16",
+        fp8=False,
     ),
 }
 

@@ -9,7 +9,7 @@ import os.path
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 
@@ -26,6 +26,15 @@ MAX_FACTOR = 100.0
 ROOFLINE = "roofline:"
 NOTE_HEAD_MS = 10.97
 """Sensors and head as `vl_optimization_note.md` measured them. So small a job is bound by launches, not by a roof."""
+
+
+Basis = Literal["none", "chosen", "measured", "scaled", "modelled"]
+"""How the latency of an encode is known: there is none, the user chose it, it was measured, it was scaled from measured
+ones (by arithmetic, or by a factor), or it is a device's roof."""
+
+
+class NoFigure(UsageError):
+    """There is no measured or published latency for a quantization, and another's would be an invention."""
 
 
 class LatencyStream(Protocol):
@@ -111,6 +120,11 @@ class FixedLatency:
         return False
 
     @property
+    def basis(self) -> Basis:
+        """How the latency of an encode is known."""
+        return "chosen"
+
+    @property
     def charged(self) -> Charged:
         """The latencies in three figures."""
         return Charged(self.vl_ms, self.vl_ms, self.head_ms)
@@ -142,6 +156,11 @@ class NoLatency(FixedLatency):
         """The text that `parse_latency` takes."""
         return "none"
 
+    @property
+    def basis(self) -> Basis:
+        """There is no latency to be known."""
+        return "none"
+
     def describe(self) -> str:
         """One line for the header."""
         return "none: VL 0 ms, sensor + head 0 ms"
@@ -155,13 +174,15 @@ class ProfileLatency:
     """The text that `parse_latency` takes, without the factor: a profile's name or path, or a roofline."""
     device: str
     origin: str
-    """How the latency of an encode is known, in words: measured, scaled or modelled."""
+    """How the latency of an encode is known, in words."""
     encode: Distribution
     head: Distribution
     contention: float
     """Factor by which an encode on the same GPU slows the head down."""
     contention_measured: bool = False
     """Whether the profile says it; an even share is assumed otherwise."""
+    known: Basis = "measured"
+    """How the latency of an encode is known before `factor`."""
     preprocess: Distribution = field(default=Steady(0.0))
     """Added to every encode, however many views it has: a profile has one for all configurations."""
     cold_start_ms: float = 0.0
@@ -182,6 +203,11 @@ class ProfileLatency:
         return self.head.p50_ms * self.factor
 
     @property
+    def basis(self) -> Basis:
+        """How the latency of an encode is known; times a factor it is not a measured one."""
+        return "scaled" if self.known == "measured" and self.factor != 1 else self.known
+
+    @property
     def charged(self) -> Charged:
         """The latencies in three figures."""
         return Charged(self.vl_ms, (self.preprocess.p95_ms + self.encode.p95_ms) * self.factor, self.head_ms)
@@ -189,7 +215,7 @@ class ProfileLatency:
     @property
     def sha256(self) -> str:
         """SHA-256 of everything that it can charge: all samples count, the profile's name does not."""
-        said = ("name", "device", "origin", "contention_measured")
+        said = ("name", "device", "origin", "known", "contention_measured")
         return _sha256({key: value for key, value in asdict(self).items() if key not in said})
 
     def stream(self, rng: np.random.Generator) -> LatencyStream:
@@ -242,6 +268,7 @@ def parse_latency(text: str, optimization: Optimization, factor: float = 1.0) ->
 
     Raises:
         UsageError: the text is none of these, or the profile cannot be used.
+        NoFigure: nobody has measured or published what this quantization takes there.
 
     Example:
         >>> parse_latency("fixed:380,11", Optimization(), factor=0.5).vl_ms
@@ -268,10 +295,17 @@ def parse_latency(text: str, optimization: Optimization, factor: float = 1.0) ->
 
 def _looked_up(name: str, profile: Profile, optimization: Optimization, factor: float) -> ProfileLatency:
     point = profile.measured(optimization)
+    if point is None and optimization.quant != "none":
+        raise NoFigure(_no_figure(name, optimization, profile))
+    scaled_ms = profile.scaled_ms(optimization)
 
     def encode(asked: Optimization) -> Distribution:
         found = profile.measured(asked)
-        return found.distribution if found else Steady(profile.scaled_ms(asked))
+        if found:
+            return found.distribution
+        # Arithmetic knows nothing of a quantization, but how much less work fewer views are.
+        faster = point.distribution.p50_ms / scaled_ms if point and optimization.quant != "none" else 1.0
+        return Steady(profile.scaled_ms(asked) * faster)
 
     return ProfileLatency(
         name=name,
@@ -281,6 +315,7 @@ def _looked_up(name: str, profile: Profile, optimization: Optimization, factor: 
         head=profile.head_distribution,
         contention=profile.contention,
         contention_measured="contention" in profile.model_fields_set,
+        known="measured" if point else "scaled",
         preprocess=profile.preprocess.distribution,
         cold_start_ms=profile.cold_start_ms,
         factor=factor,
@@ -288,14 +323,36 @@ def _looked_up(name: str, profile: Profile, optimization: Optimization, factor: 
     )
 
 
+def _no_figure(name: str, asked: Optimization, profile: Profile) -> str:
+    """One line that says what is missing, what the profile has, and what else can be done."""
+    quants = list(dict.fromkeys(point.quant for point in profile.encode))
+    have = f"it has those of quant {', '.join(quants)} only"
+    if asked.quant in quants:
+        views = [f"{p.views} x {p.width}x{p.height} {p.encoding}" for p in profile.encode if p.quant == asked.quant]
+        have = f"it has {asked.quant} for {', '.join(dict.fromkeys(views))} only"
+    wanted = f"{len(asked.cameras)} x {asked.width}x{asked.height} {asked.encoding}"
+    return f"latency {name} has no figure for quant {asked.quant} at {wanted} views: {have}; {INSTEAD}"
+
+
+INSTEAD = (
+    "measure it (experiments/measure.py), state one (fixed:VL_MS,HEAD_MS), or run --mode pause, which charges none"
+)
+"""Of a figure that there is not."""
+
+
 def _scaled(optimization: Optimization) -> str:
     """How a scaled latency is described: the arithmetic knows nothing of what is named here."""
-    unknown = [name for name in (optimization.quant, optimization.compile, *optimization.shortcuts) if name != "none"]
+    unknown = [name for name in (optimization.compile, *optimization.shortcuts) if name != "none"]
     return "scaled by TFLOP" + f", as if without {' and '.join(unknown)}" * bool(unknown)
 
 
 def _modelled(name: str, optimization: Optimization, factor: float) -> ProfileLatency:
     device = find_device(name)
+    if optimization.quant not in device.quants:
+        raise NoFigure(
+            f"latency {ROOFLINE}{name} has no peak rate for quant {optimization.quant}: it has those of quant "
+            f"{', '.join(device.quants)} only; {INSTEAD}"
+        )
 
     def encode(asked: Optimization) -> Steady:
         work = encode_work(len(asked.cameras), (asked.width, asked.height), asked.encoding)
@@ -308,6 +365,7 @@ def _modelled(name: str, optimization: Optimization, factor: float) -> ProfileLa
         encode=encode(optimization),
         head=Steady(NOTE_HEAD_MS),
         contention=CONTENTION,
+        known="modelled",
         factor=factor,
         fewer=tuple(encode(few) for few in _fewer(optimization)),
     )

@@ -128,7 +128,7 @@ def test_a_model_with_a_shipped_policy_is_that_policy() -> None:
 @pytest.mark.parametrize(
     "args",
     [
-        ["--quant", "fp8"],
+        ["--quant", "fp8", "--mode", "pause"],
         ["--attention", "eager"],
         ["--compile", "compile"],
         ["--encoding", "separate"],
@@ -136,7 +136,7 @@ def test_a_model_with_a_shipped_policy_is_that_policy() -> None:
     ],
 )
 def test_options_of_the_encode_change_the_setting_and_its_name(args: list[str]) -> None:
-    (usual, *_), _ = settings()
+    (usual, *_), _ = settings(*args[2:])
     found, _ = settings(*args)
     assert found[0].hash != usual.hash and f"-224-{args[1]}-" in name_of(found)
 
@@ -157,7 +157,16 @@ def test_a_preset_on_a_gpu_is_the_options_it_stands_for() -> None:
         "--shortcuts",
         "prefix,fused,device-views",
     ]
-    assert settings("--preset", "fast", "--device", "cuda") == settings(*options, "--device", "cuda")
+    on = ("--device", "cuda", "--latency", "fixed:50,11")
+    assert settings("--preset", "fast", *on) == settings(*options, *on)
+
+
+def test_a_quantization_without_a_figure_runs_only_where_no_latency_is_charged_or_one_is_stated() -> None:
+    with pytest.raises(UsageError, match="insertion_vla has no figure for quant bnb-int8"):
+        settings("--quant", "bnb-int8")
+    (paused,), _ = settings("--quant", "bnb-int8", "--mode", "pause")
+    assert paused.timing.latency.vl_ms == 0
+    assert settings("--quant", "bnb-int8", "--latency", "fixed:300,11")[0][1].timing.latency.vl_ms == 300
 
 
 def profile(path: Path, **more: Any) -> str:

@@ -27,6 +27,20 @@ def test_where_features_are_the_same_no_cell_is_added() -> None:
     assert len(plan.cells) == 4 and len(plan.settings) == 2
 
 
+def test_an_arm_whose_latency_nobody_knows_is_left_out_and_says_why() -> None:
+    plan = read_plan("note")
+    assert [arm for arm, _ in plan.left_out] == ["+ INT8", "INT8 alone"]
+    assert not any(cell.setting.optimization.quant != "none" for cell in plan.cells)
+    assert all("insertion_vla" in reason and "bnb-int8" in reason for _, reason in plan.left_out)
+    known = make_plan("x", {**SPEC, "arms": {"a": {}, "b": {"quant": "fp8", "latency": "fixed:99,11"}}})
+    assert known.left_out == () and known.arms == ("a", "b")
+
+
+def test_a_reference_whose_latency_nobody_knows_is_refused() -> None:
+    with pytest.raises(UsageError, match="no figure for quant fp8"):
+        make_plan("x", {**SPEC, "arms": {"a": {"quant": "fp8", "latency": "insertion_vla"}, "b": {}}})
+
+
 def test_a_name_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "twice.yaml"
     path.write_text("arms:\n  a: {views: 3}\n  a: {views: 2}\n")

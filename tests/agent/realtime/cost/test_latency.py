@@ -2,14 +2,14 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
 from vlatency import assets
-from vlatency.agent.optimization import Encoding, Optimization
-from vlatency.agent.realtime.cost.latency import FixedLatency, LatencyModel, NoLatency, parse_latency
+from vlatency.agent.optimization import Encoding, Optimization, Quant
+from vlatency.agent.realtime.cost.latency import FixedLatency, LatencyModel, NoFigure, NoLatency, parse_latency
 from vlatency.agent.realtime.cost.profile import available_profiles, load_profile
 from vlatency.agent.realtime.cost.roofline import encode_tflop
 from vlatency.sim.errors import UsageError
@@ -164,6 +164,62 @@ def test_half_the_bytes_of_weights_help_where_memory_is_the_bound() -> None:
     one = parse_latency("roofline:orin", asked(1, (56, 56)))
     int8 = parse_latency("roofline:orin", asked(1, (56, 56), quant="int8-dynamic"))
     assert 0.5 < int8.vl_ms / one.vl_ms < 0.55
+
+
+@pytest.mark.parametrize("quant", [quant for quant in get_args(Quant) if quant != "none"])
+def test_a_quantization_without_a_figure_never_gets_that_of_bf16(quant: Quant) -> None:
+    for wanted in (
+        asked(5, (640, 360), "joint", quant=quant),
+        asked(5, quant=quant),
+        asked(1, (112, 112), quant=quant),
+    ):
+        with pytest.raises(NoFigure, match=rf"no figure for quant {quant} at . x .* it has those of quant none "):
+            parse_latency("insertion_vla", wanted)
+        with pytest.raises(NoFigure):
+            parse_latency("insertion_vla", wanted, 0.5)
+        assert parse_latency("fixed:380,11", wanted).vl_ms == 380
+
+
+def test_the_residual_of_the_fit_is_no_gain_of_int8() -> None:
+    measured, views = parse("insertion_vla", 5, (640, 360), "joint"), asked(5, (640, 360), "joint", quant="bnb-int8")
+    assert (measured.basis, round(measured.vl_ms)) == ("measured", 381)
+    assert round(load_profile(PROFILE).scaled_ms(views)) == 376  # what INT8 was charged once: 5 ms "faster"
+    with pytest.raises(NoFigure):
+        parse_latency("insertion_vla", views)
+
+
+def test_a_quantization_that_was_measured_is_charged_and_its_other_sizes_are_named(tmp_path: Path) -> None:
+    point = {"width": 224, "height": 224, "encoding": "batched", "views": 3, "mean_ms": 50.0, "quant": "bnb-int8"}
+    scaled = written(tmp_path, "int8", encode=[point])
+    int8 = parse_latency(scaled.name, asked(quant="bnb-int8"))
+    assert (int8.vl_ms, int8.basis, scaled.basis) == (50.0, "measured", "scaled")
+    less = charged(scaled, 1)[0] / charged(scaled, 3)[0]  # work, by arithmetic
+    assert charged(int8, 1)[0] / 1e6 == pytest.approx(50.0 * less, rel=1e-6)
+    path = scaled.name
+    with pytest.raises(NoFigure, match="it has bnb-int8 for 3 x 224x224 batched only"):
+        parse_latency(path, asked(5, quant="bnb-int8"))
+
+
+@pytest.mark.parametrize(
+    ("text", "factor", "basis"),
+    [
+        ("none", 1.0, "none"),
+        ("fixed:380,11", 1.0, "chosen"),
+        ("fixed:380,11", 0.5, "chosen"),
+        ("insertion_vla", 1.0, "measured"),
+        ("insertion_vla", 0.5, "scaled"),
+        ("roofline:orin", 1.0, "modelled"),
+    ],
+)
+def test_how_a_latency_is_known_is_part_of_it(text: str, factor: float, basis: str) -> None:
+    assert parse_latency(text, asked(5, (640, 360), "joint"), factor).basis == basis
+    assert text != "insertion_vla" or parse_latency(text, asked(5), factor).basis == "scaled"
+
+
+@pytest.mark.parametrize(("device", "quant"), [("h100", "bnb-nf4"), ("orin", "fp8"), ("a100", "fp8")])
+def test_a_roofline_has_no_peak_that_the_maker_does_not_publish(device: str, quant: Quant) -> None:
+    with pytest.raises(NoFigure, match=f"roofline:{device} has no peak rate for quant {quant}"):
+        parse_latency(f"roofline:{device}", asked(quant=quant))
 
 
 def test_an_unknown_roofline_is_one_line_with_the_known_ones() -> None:

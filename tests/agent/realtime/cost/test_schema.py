@@ -185,8 +185,8 @@ def test_a_point_of_another_configuration_does_not_answer_for_the_plain_one(
 
 def test_what_a_profile_cannot_scale_is_said(tmp_path: Path) -> None:
     path = str(written(tmp_path, GOOD))
-    said = parse_latency(path, Optimization(quant="bnb-int8", compile="compile")).describe()
-    assert "(NVIDIA H100 80GB HBM3, scaled by TFLOP, as if without bnb-int8 and compile)" in said
+    said = parse_latency(path, Optimization(compile="compile", shortcuts=("fused",))).describe()
+    assert "(NVIDIA H100 80GB HBM3, scaled by TFLOP, as if without compile and fused)" in said
 
 
 def test_a_profile_that_is_silent_on_kernels_answers_for_every_kernel() -> None:

@@ -132,7 +132,9 @@ def _redesign(facts: ProfileFacts) -> list[Finding]:
 
 def _loss(facts: ProfileFacts) -> list[Finding]:
     changes = {quant: facts.feature_error(replace(BASE, quant=quant)) for quant in ("bnb-int8", "bnb-nf4")}
-    success = Finding("success of the stand-in", "not measured", (), "python experiments/run.py --quant bnb-int8")
+    success = Finding(
+        "success of the stand-in", "not measured", (), "python experiments/run.py --quant bnb-int8 --mode pause"
+    )
     return [*(_named(f"change of the features, {quant}", found) for quant, found in changes.items()), success]
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from vlatency.experiments.evaluation.policies import find_policy, hash_policy
-from vlatency.experiments.reporting.candidates import dominated, make_candidates, rank
+from vlatency.experiments.reporting.candidates import dominated, make_candidates, rank, without_figure
 from vlatency.experiments.reporting.interpolation import read_cells
 from vlatency.experiments.reporting.question import Question
 from vlatency.experiments.reporting.recommendation import caption, recommend, table
@@ -50,6 +50,8 @@ def main(args: Args) -> None:
     for why, count in unused.items():
         if count:
             console.print(Text(f"note: {count} cells {why} and are not used"))
+    for name, reason in without_figure(here, device).items():
+        console.print(Text(f"note: nothing is said of {name}: {reason}"))
     if candidates:
         beaten = dominated(candidates)
         heads, lines = table(candidates, beaten, question)

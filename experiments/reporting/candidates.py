@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from vlatency.agent.optimization import Optimization
-from vlatency.agent.realtime.cost.latency import ROOFLINE, Charged, parse_latency
+from vlatency.agent.realtime.cost.latency import ROOFLINE, Charged, NoFigure, parse_latency
 from vlatency.agent.realtime.servers import Apart, ServersName
 from vlatency.agent.realtime.timing import Timing
 from vlatency.experiments.evaluation.options import ClockOptions
@@ -86,7 +86,7 @@ class Candidate:
 
 
 def make_candidates(results: Sequence[Result], device: Device) -> list[Candidate]:
-    """One candidate per configuration, with the timing on the device and what the cells say of that.
+    """One candidate per configuration that has a latency on the device, with its timing and what the cells say of that.
 
     Their intervals hold at once, however many there are.
 
@@ -97,7 +97,8 @@ def make_candidates(results: Sequence[Result], device: Device) -> list[Candidate
     groups: dict[Setting, list[Result]] = {}
     for result in results:
         groups.setdefault(configuration(result), []).append(result)
-    timings = {each: device.timing(each) for each in groups}
+    timings = {each: timing for each in groups if not isinstance(timing := _timing(each, device), NoFigure)}
+    groups = {each: group for each, group in groups.items() if each in timings}
     options = sum(bool(speaking(group, timings[each])[1]) for each, group in groups.items())
     return [
         Candidate(
@@ -113,6 +114,19 @@ def make_candidates(results: Sequence[Result], device: Device) -> list[Candidate
         )
         for each, group in groups.items()
     ]
+
+
+def without_figure(results: Sequence[Result], device: Device) -> dict[str, str]:
+    """The configurations that have no latency on the device, so that nothing is said of them, each with the reason."""
+    found = {features(each): _timing(each, device) for each in dict.fromkeys(map(configuration, results))}
+    return {name: str(timing) for name, timing in found.items() if isinstance(timing, NoFigure)}
+
+
+def _timing(configuration: Setting, device: Device) -> Timing | NoFigure:
+    try:
+        return device.timing(configuration)
+    except NoFigure as error:
+        return error
 
 
 def configuration(result: Result) -> Setting:

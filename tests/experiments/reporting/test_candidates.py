@@ -1,11 +1,20 @@
 """Candidates keep the pace of the device, and one is beaten only where its whole interval lies below."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.builders.studies import cell
 from vlatency.agent.realtime.cost.schema import CONTENTION
 from vlatency.agent.realtime.servers import ServersName
-from vlatency.experiments.reporting.candidates import Device, dominated, find_device, make_candidates, rank
+from vlatency.experiments.reporting.candidates import (
+    Device,
+    dominated,
+    find_device,
+    make_candidates,
+    rank,
+    without_figure,
+)
 from vlatency.sim.errors import UsageError
 
 DEVICE = Device("fixed:100,11")
@@ -41,6 +50,16 @@ def test_in_sync_the_pace_is_that_of_a_slow_encode() -> None:
 
 def test_cells_that_differ_in_latency_alone_are_one_candidate() -> None:
     assert len(make_candidates([cell(100, 18, 20), cell(400, 18, 20)], DEVICE)) == 1
+
+
+def test_a_configuration_without_a_latency_on_the_device_is_no_candidate_and_is_named() -> None:
+    plain, device = cell(100, 18, 20), Device("insertion_vla")
+    setting = replace(plain.setting, optimization=replace(plain.setting.optimization, quant="bnb-int8"))
+    int8 = replace(plain, setting=setting)
+    assert [candidate.results for candidate in make_candidates([plain, int8], device)] == [(plain,)]
+    ((name, reason),) = without_figure([plain, int8], device).items()
+    assert "bnb-int8" in name and "insertion_vla has no figure for quant bnb-int8" in reason
+    assert without_figure([plain, int8], DEVICE) == {}
 
 
 def test_a_device_may_be_a_profile_or_of_the_roofline() -> None:

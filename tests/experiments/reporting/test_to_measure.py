@@ -21,7 +21,7 @@ from vlatency.experiments.sweeps.plan_file import read_plan
 CHOICES: list[dict[str, object]] = [
     {"mode": "async"},
     {"mode": "sync", "views": 5, "res": "640x360", "encoding": "joint"},
-    {"mode": "async", "cameras": "wrist,top", "reuse": "stagger:2", "execution": "delay-aware:2", "quant": "bnb-nf4"},
+    {"mode": "async", "cameras": "wrist,top", "reuse": "stagger:2", "execution": "delay-aware:2", "quant": "fp8"},
     {"mode": "async", "task": "conveyor", "speed": 0.05, "pool": "mean", "shortcuts": "prefix,fused"},
     {"mode": "async", "task": "conveyor", "control_hz": 20.0, "actuation_ms": 5.0, "camera_hz": 30.0, "late": "drop"},
 ]

@@ -160,6 +160,8 @@ def ship(summary: Summary, least: Least) -> Answer:
 
 def _judge(option: Option, reference: Option | None, least: Least) -> tuple[Enough, str]:
     """Whether an option that keeps up may be shipped, and why."""
+    if option.success.estimate == 0:
+        return "no", "which is never"
     if reference and (worse := option.worse_than(reference)):
         return "no", worse
     if least == "reference":

@@ -90,7 +90,8 @@ def _in_text(result: Result | None) -> str:
 def caption(summary: Summary) -> list[str]:
     """How to read the table and what it assumes, in sentences."""
     columns = (
-        "VL ms is one encode; loop ms is what a control tick waits for: encode and head in sync, the head in async"
+        "VL ms is one encode; loop ms is what a control tick waits for: encode and head in sync, the head in async, "
+        "on a shared GPU beside an encode; to keep up, the clock must also have recorded at most 1 % of ticks as late"
     )
     said = [f"verdicts are against {summary.reference}", columns, *notes(summary), *gone(summary), drawn_by(summary)]
     return [f"{line[0].upper()}{line[1:]}." for line in said]

@@ -52,6 +52,8 @@ def test_two_reports_never_write_to_one_folder(tmp_path: Path) -> None:
         (["nowhere"], "no folder nowhere"),
         ([".", "nowhere"], "no folder nowhere"),
         (["."], ". holds no run and no sweep"),
+        (["runs", "--min-success", "90"], "min-success must be above 0 and below 1, or reference, not 90"),
+        (["runs", "--min-success", "best"], "--min-success"),
     ],
 )
 def test_bad_input_is_one_line(args: list[str], says: str, tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def _batches(workers: Engine, jobs: Sequence[Job], size: int, traces: Path | Non
 
 def _closing(folder: RunFolder) -> str:
     """Where the results are, and what to type next."""
-    counts = {name: len(list((folder.path / name).glob("*.*"))) for name in (VIDEOS, TRACES)}
+    counts = {name: len(list((folder.path / name).glob("[!.]*"))) for name in (VIDEOS, TRACES)}
     found = [f"{name}/ ({count})" for name, count in counts.items() if count]
     more = provenance.with_episodes(sys.argv, 10 * folder.config["episodes"])
     return (

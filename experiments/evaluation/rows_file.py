@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vlatency.experiments.shared import checked_json
-from vlatency.experiments.shared.files import replacing
+from vlatency.experiments.shared.files import naming, replacing
 
 Row = dict[str, Any]
 
@@ -44,16 +44,13 @@ class RowsFile:
             ValueError: the row holds a number that is not finite.
         """
         line = checked_json.dumps(row).encode()
-        if self.damaged:
-            self._set_aside()
-        try:
+        self.set_aside()
+        with naming(self.path):
             file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
             try:
                 self._write(file, line + b"\n")
             finally:
                 os.close(file)
-        except OSError as error:  # a full disk: Python does not say which file met it
-            raise OSError(error.errno, error.strerror, str(self.path)) from None
         self._lines.append(line)
         self.rows.append(row)
 
@@ -68,10 +65,12 @@ class RowsFile:
             os.ftruncate(file, before)
             raise
 
-    def _set_aside(self) -> None:
-        """Keep what is no row in another file, and only rows in this one."""
+    def set_aside(self) -> None:
+        """Keep what is no row in another file, and only rows in this one; call it under the lock. Errors as `append`."""
+        if not self.damaged:
+            return
         aside = self.path.with_suffix(".damaged")
-        with aside.open("ab") as file:
+        with naming(aside), aside.open("ab") as file:
             file.write(b"\n".join([*self.damaged, b""]))
         with replacing(self.path) as file:
             file.write(b"".join(line + b"\n" for line in self._lines))

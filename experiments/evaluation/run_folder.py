@@ -121,7 +121,12 @@ class RunFolder:
         """Keep other processes from writing here, after reading what they wrote. UsageError if one is writing now."""
         with locked(self.path):
             self._read()
+            self.set_aside()
             yield
+
+    def set_aside(self) -> None:
+        """Move what is no row of episodes.jsonl to another file; call it under the lock."""
+        self._file.set_aside()
 
     def append(self, row: Row) -> None:
         """Add one episode, on disk before this returns; call it inside `locked`. Errors as of `RowsFile.append`."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import os
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -73,7 +74,8 @@ def write_frames(path: Path, frames: Iterable[NDArray[np.uint8]]) -> None:
     Raises:
         OSError: the file cannot be written.
     """
-    part = path.with_name(f".{path.stem}.part.mp4")
+    # Named by its process: ffmpeg outlives a process that is killed, and must not write into its successor's film.
+    part = path.with_name(f".{path.stem}.{os.getpid()}.part.mp4")
     path.parent.mkdir(parents=True, exist_ok=True)
     writer = imageio.get_writer(
         part, format="FFMPEG", mode="I", fps=FPS, codec="libx264", quality=None, macro_block_size=2,

@@ -25,13 +25,22 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     # Named by its process: two that write the same file at once do not write into each other's.
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with part.open("wb") as file:
+        with naming(path), part.open("wb") as file:
             yield file
         part.replace(path)
-    except BaseException as error:
+    except BaseException:
         with suppress(OSError):
             part.unlink()
-        if isinstance(error, OSError) and error.filename is None:
+        raise
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an OSError say which file met it: where a disk is full, Python does not."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
             raise OSError(error.errno, error.strerror, str(path)) from None
         raise
 

@@ -78,7 +78,9 @@ class Cells:
         folder.append(row)
 
     def restore(self, setting: Setting, episodes: int, describe: Callable[[], dict[str, Any]]) -> None:
-        """Write a cell's config.json anew if it is damaged or gone: of what its rows are, the folder's name says.
+        """Keep the rows of a damaged cell, and what is damaged in other files.
+
+        A config.json that is damaged or gone is written anew: the folder's name says whose rows they are.
 
         Args:
             setting: of the cell.
@@ -88,7 +90,7 @@ class Cells:
         path = self.path(setting)
         try:
             if (path / EPISODES).is_file():
-                RunFolder(path)
+                RunFolder(path).set_aside()
         except OtherSchema:
             raise
         except UsageError:

@@ -1,5 +1,6 @@
 """Filming changes nothing, and a film shows what the trace says, at true speed."""
 
+import os
 import resource
 from collections.abc import Sequence
 from pathlib import Path
@@ -96,7 +97,7 @@ def test_a_full_disk_is_told_in_one_line(tmp_path: Path) -> None:
     filmed = FilmedPlant(StepCounter(end_ns=0), CAMERAS)
     (tmp_path / "videos").mkdir()
     path = tmp_path / "videos" / "a.mp4"
-    (tmp_path / "videos" / ".a.part.mp4").mkdir()  # ffmpeg cannot write here either
+    (tmp_path / "videos" / f".a.{os.getpid()}.part.mp4").mkdir()  # ffmpeg cannot write here either
     with pytest.raises(OSError, match="cannot write the video"):
         write_video(path, filmed.film, trace(0), Caption("sync", CAMERAS, "", False))
 

@@ -1,0 +1,23 @@
+"""No fault costs a finished row or changes the table: kills, full disks, two commands on one folder, damaged files.
+
+A short form; CONTRIBUTING.md says how to inject more.
+"""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.faults.inject import disks, kills, pairs, stores
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(sys.platform != "linux", reason="finds processes to kill in /proc, and mounts small disks"),
+]
+
+
+@pytest.mark.parametrize(("inject", "count"), [(kills, 10), (disks, 5), (pairs, 4), (stores, 4)])
+def test_a_fault_costs_no_finished_row(inject: Callable[[Path, int, int], str], count: int, tmp_path: Path) -> None:
+    assert inject(tmp_path, count, 1).startswith(str(count))

@@ -66,7 +66,7 @@ class RowsFile:
             raise
 
     def set_aside(self) -> None:
-        """Keep what is no row in another file, and only rows in this one; call it under the lock. Errors as `append`."""
+        """Keep what is no row in another file, and only rows in this one. Under the lock; errors as of `append`."""
         if not self.damaged:
             return
         aside = self.path.with_suffix(".damaged")

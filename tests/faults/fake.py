@@ -21,13 +21,14 @@ from vlatency.experiments.shared import command
 from vlatency.experiments.shared.files import ROOT, write_text
 
 EPISODE_S = 0.1
+SOFTWARE = {"versions": {"python": "3.11.7", "vlatency": "0.1.0"}, "gl_renderer": "fake", "source_sha256": "ab"}
 FRAMES = 6
 """Of a film."""
 
 
 def probe(job: Job) -> Facts:
     """What a worker would find out."""
-    return Facts("Pick up the {colour} {shape}", (640, 360), "fake", 0, True, None)
+    return Facts("Pick up the {colour} {shape}", (640, 360), SOFTWARE, 0, True, None)
 
 
 def run_episode(job: Job) -> Row:

@@ -83,7 +83,7 @@ def test_the_video_runs_at_true_speed(tmp_path: Path) -> None:
     caption = Caption("sync", CAMERAS[:3], "success at 1.0 s", True)
     write_video(path, filmed.film, trace(1000), caption)
     reader: Any = imageio.get_reader(path)
-    facts, frames = reader.get_meta_data(), list(reader)
+    facts, frames = reader.get_meta_data(), list(reader.iter_data())
     reader.close()
     assert facts["codec"] == "h264" and facts["fps"] == FPS and tuple(facts["size"]) == SIZE
     assert len(frames) == 1 + FPS + HOLD_FRAMES

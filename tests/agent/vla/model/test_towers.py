@@ -42,14 +42,17 @@ def test_a_view_becomes_a_grid_of_tokens_in_raster_order(name: str) -> None:
     config = tiny_policy_config("tiny", name)
     assert token_grid(224, 224, config) == (7, 7)
     assert rounded_size(640, 360, config) == (640, 352)
-    eyes = tower(name).eval()
     pixels = torch.full((2, 128, 224, 3), 100, dtype=torch.uint8)
     pixels[1, 64:96, 160:192] = 255
-    tokens, grid = eyes(pixels)
-    assert grid == (4, 7)
-    assert tokens.shape == (2, 28, 128)
-    assert tokens.isfinite().all()
-    moved = (tokens[1] - tokens[0]).norm(dim=-1).view(grid)
+    moved = torch.zeros(4, 7)
+    for seed in range(8):  # with some random weights a token farther away moves most, so those of several count
+        torch.manual_seed(seed)
+        tokens, grid = tower(name).eval()(pixels)
+        assert grid == (4, 7)
+        assert tokens.shape == (2, 28, 128)
+        assert tokens.isfinite().all()
+        distance = (tokens[1] - tokens[0]).norm(dim=-1).view(grid)
+        moved += distance / distance.sum()
     row, column = divmod(int(moved.argmax()), 7)
     assert abs(row - 2) <= 1
     assert abs(column - 5) <= 1

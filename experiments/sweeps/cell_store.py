@@ -97,7 +97,7 @@ class Cells:
             with suppress(FileNotFoundError):
                 (path / CONFIG).replace(path / "config.damaged")
             print(f"warning: {path / CONFIG} was damaged or gone, and is written anew", file=sys.stderr)
-            RunFolder.create(path, describe() | {"episodes": episodes, "software": self.software})
+            RunFolder.create(path, describe() | {"episodes": episodes, "software": self.software}).set_aside()
 
     def _folder(self, setting: Setting) -> RunFolder | None:
         path = self.path(setting)

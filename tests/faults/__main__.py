@@ -1,4 +1,4 @@
-"""Inject faults, and print counts: python -m tests.faults kills disks pairs stores."""
+"""Inject faults, and print counts: python -m tests.faults kills disks pairs stores corruptions."""
 
 import tempfile
 import time
@@ -8,20 +8,28 @@ from typing import Literal
 
 import tyro
 
+from tests.faults.corrupt import corruptions
 from tests.faults.inject import disks, kills, pairs, stores
 
-Fault = Literal["kills", "disks", "pairs", "stores"]
-FAULTS = {"kills": (kills, 100), "disks": (disks, 50), "pairs": (pairs, 30), "stores": (stores, 20)}
+Fault = Literal["kills", "disks", "pairs", "stores", "corruptions"]
+FAULTS = {
+    "kills": (kills, 100),
+    "disks": (disks, 50),
+    "pairs": (pairs, 30),
+    "stores": (stores, 20),
+    "corruptions": (corruptions, 200),
+}
 
 
 @dataclass(frozen=True)
 class Args:
     """Inject faults into run.py, sweep.py and report.py with made-up episodes. AssertionError if a law breaks."""
 
-    what: tyro.conf.Positional[tuple[Fault, ...]] = ("kills", "disks", "pairs", "stores")
-    """SIGKILLs at any moment, full disks, pairs of commands on one folder, damaged files."""
+    what: tyro.conf.Positional[tuple[Fault, ...]] = ("kills", "disks", "pairs", "stores", "corruptions")
+    """SIGKILLs at any moment, full disks, pairs of commands on one folder, damaged files of runs and sweeps; corrupted
+    policies, backbones and profiles."""
     count: int = 0
-    """Of each; 0 takes 100 kills, 50 disks, 30 pairs and 20 stores."""
+    """Of each; 0 takes 100 kills, 50 disks, 30 pairs, 20 stores and 200 corruptions."""
     seed: int = 0
     """Of the choice of faults."""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.corrupt import corruptions
 from tests.faults.inject import disks, kills, pairs, stores
 
 pytestmark = [
@@ -21,3 +22,7 @@ pytestmark = [
 @pytest.mark.parametrize(("inject", "count"), [(kills, 10), (disks, 5), (pairs, 4), (stores, 4)])
 def test_a_fault_costs_no_finished_row(inject: Callable[[Path, int, int], str], count: int, tmp_path: Path) -> None:
     assert inject(tmp_path, count, 1).startswith(str(count))
+
+
+def test_what_is_corrupted_is_refused_in_one_line_or_loaded_as_it_is(tmp_path: Path) -> None:
+    assert corruptions(tmp_path, 40, 1).startswith("40")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+import math
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from tokenizers import Tokenizer
 from transformers import AutoConfig, PreTrainedModel
 from transformers.utils import logging
@@ -61,9 +64,12 @@ def pretrained_backbone(name: str, dtype: torch.dtype = torch.bfloat16) -> tuple
     if folder:
         _check_files(folder)
     try:
-        model_type = AutoConfig.from_pretrained(name).model_type
+        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+        model_type = config.model_type
         if model_type not in FAMILIES:
             raise UsageError(f"backbone {name!r} is a {model_type}; expected one of {', '.join(FAMILIES)}")
+        if folder:
+            _check_size(folder, FAMILIES[model_type].model_class, config)
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json" if folder else _from_hub(name)))
         model, info = _load(name, model_type, dtype, None)
         for prefix in _prefixes(folder) if folder and info["missing_keys"] else ():
@@ -75,12 +81,16 @@ def pretrained_backbone(name: str, dtype: torch.dtype = torch.bfloat16) -> tuple
     except UsageError:
         raise
     except Exception as error:  # hub, file system and parsers each have their own exceptions
-        reason = str(error).strip().split("\n")[0]
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise UsageError(
             f"cannot load backbone {name!r}: give a local Qwen-VL folder or a hub id such as "
             f"Qwen/Qwen2.5-VL-3B-Instruct ({reason})"
         ) from error
     _check_tensors(name, info)
+    check_finite(f"backbone {name}", model.state_dict())
+    rows = model.get_input_embeddings().weight.shape[0]
+    if tokenizer.get_vocab_size() > rows:
+        raise UsageError(f"backbone {name}: tokenizer.json has {tokenizer.get_vocab_size()} tokens, the model {rows}")
     return model, tokenizer
 
 
@@ -122,17 +132,40 @@ def _check_files(folder: Path) -> None:
         raise UsageError(f"backbone {folder} has no weights (*.safetensors){found}")
 
 
+def _shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """What the weights of a folder hold, by name. UsageError for whole numbers, and for a name that is there twice."""
+    found: dict[str, tuple[int, ...]] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, "pt") as file:
+            for name in file.keys():  # noqa: SIM118 - no mapping
+                tensor = file.get_slice(name)
+                if name in found:
+                    raise UsageError(f"backbone {folder} has {name} twice, in {path.name} and in another file")
+                if not tensor.get_dtype().startswith(("F", "BF")):
+                    raise UsageError(f"backbone {folder} has whole numbers in {name}: is it quantized?")
+                found[name] = tuple(tensor.get_shape())
+    return found
+
+
+def _check_size(folder: Path, model_class: Any, config: Any) -> None:
+    """UsageError for a config.json of a far larger model than the files: building that could take all memory."""
+    shapes = _shapes(folder)
+    stored = sum(math.prod(shape) for shape in shapes.values())
+    layers = max(getattr(config.get_text_config(), "num_hidden_layers", 0), getattr(config.vision_config, "depth", 0))
+    if layers <= len(shapes):
+        with torch.device("meta"):
+            asked = sum(tensor.numel() for tensor in model_class._from_config(copy.deepcopy(config)).parameters())
+        if asked <= 4 * stored:
+            return
+    raise UsageError(
+        f"backbone {folder}: config.json is of a far larger model than its weights, which hold {stored:,} numbers"
+    )
+
+
 def _prefixes(folder: Path) -> list[str]:
     """What all tensor names of a folder begin with, dot by dot: "vlm." and "vlm.model." of vlm.model.layers.0 ..."""
-    names = []
-    for path in folder.glob("*.safetensors"):
-        try:
-            with safe_open(path, "pt") as file:
-                names += [name.split(".") for name in file.keys()]  # noqa: SIM118 - no mapping
-        except (SafetensorError, OSError):
-            return []
     common: list[str] = []
-    for parts in zip(*names, strict=False):
+    for parts in zip(*(name.split(".") for name in _shapes(folder)), strict=False):
         if len(set(parts)) > 1:
             break
         common.append(f"{parts[0]}.")
@@ -151,6 +184,14 @@ def _check_tensors(name: str, info: dict[str, Any]) -> None:
     ]
     if said:
         raise UsageError(f"backbone {name} is not the whole of one model: it {', and '.join(said)}")
+
+
+def check_finite(where: str, state: Mapping[str, torch.Tensor]) -> None:
+    """UsageError, naming `where` they are from, if a tensor holds something that is not a finite number."""
+    floating = ((name, tensor) for name, tensor in state.items() if tensor.is_floating_point() and tensor.numel())
+    wrong = [name for name, tensor in floating if not torch.stack(torch.aminmax(tensor)).isfinite().all()]
+    if wrong:
+        raise UsageError(f"{where} has numbers that are not finite in {len(wrong)} tensors ({wrong[0]})")
 
 
 def _from_hub(name: str) -> Path:

@@ -74,6 +74,8 @@ def test_a_prefix_before_all_names_is_left_out_and_said(
         (lambda state: {n: t for n, t in state.items() if "layers.1." not in n}, "layers.1."),
         (lambda state: {**state, "action_head.weight": torch.zeros(2)}, "action_head.weight"),
         (lambda state: {n: t for n, t in state.items() if not n.endswith("visual.merger.ln_q.weight")}, "1 tensor "),
+        (lambda state: {n: t.int() if n == "model.norm.weight" else t for n, t in state.items()}, "whole numbers"),
+        (lambda state: {n: t / 0 if n == "model.norm.weight" else t for n, t in state.items()}, "not finite"),
         (lambda state: {n: t[:-1] if n.endswith("merger.ln_q.weight") else t for n, t in state.items()}, "ln_q"),
     ],
 )
@@ -86,6 +88,26 @@ def test_what_is_not_the_whole_model_is_one_line(
     assert says in str(error.value)
     assert "\n" not in str(error.value)
     assert "LOAD REPORT" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("change", [{"num_hidden_layers": 10**9}, {"hidden_size": 10**6}, None])
+def test_a_configuration_of_a_far_larger_model_is_refused_before_it_takes_memory(
+    folder: Path, change: dict[str, int] | None
+) -> None:
+    """Without its text_config it would be the default one, of 80 layers."""
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    config["text_config"] = config["text_config"] | change if change else {}
+    path.write_text(json.dumps(config))
+    with pytest.raises(UsageError, match="backbone") as error:
+        pretrained_backbone(str(folder))
+    assert "\n" not in str(error.value)
+
+
+def test_a_tensor_that_is_there_twice_is_refused(folder: Path) -> None:
+    save_file({"model.norm.weight": torch.ones(128)}, folder / "x.safetensors")
+    with pytest.raises(UsageError, match="twice"):
+        pretrained_backbone(str(folder))
 
 
 @pytest.mark.parametrize("beside", [True, False])

@@ -12,22 +12,35 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from vlatency.agent.realtime.requests import Act, Encode, Request
+from vlatency.agent.realtime.requests import Act, Encode, Infer, Request
 
 T = TypeVar("T")
+_METHODS: dict[type, str] = {Encode: "encode", Act: "act", Infer: "infer"}
 
 
 class Policy(Protocol):
-    """Answers a batch of requests in their order. An answer must not depend on the other requests of the batch."""
+    """Two stages, an encoder and a head. Each answers a batch of requests in their order.
+
+    An answer must not depend on the other requests of the batch.
+    """
 
     def encode(self, requests: list[Encode]) -> Sequence[object]:
         """Features for each request. The driver does not look into them."""
 
     def act(self, requests: list[Act]) -> Sequence[np.ndarray]:
-        """A chunk for each request: (8, 5) absolute set-points, 100 ms apart."""
+        """A chunk for each request: (rows, size) actions."""
 
 
-def run_episodes(episodes: Iterable[Generator[Request, Any, T]], policy: Policy, batch: int | None = None) -> list[T]:
+class OneStagePolicy(Protocol):
+    """One stage: what was seen and felt goes in, and a chunk comes out. Otherwise as `Policy`."""
+
+    def infer(self, requests: list[Infer]) -> Sequence[np.ndarray]:
+        """A chunk for each request: (rows, size) actions, the first for the instant of the exposure."""
+
+
+def run_episodes(
+    episodes: Iterable[Generator[Request, Any, T]], policy: Policy | OneStagePolicy, batch: int | None = None
+) -> list[T]:
     """Run episodes to their end.
 
     An error in an episode or in the policy closes all episodes and is raised.
@@ -56,8 +69,7 @@ def run_episodes(episodes: Iterable[Generator[Request, Any, T]], policy: Policy,
             running.update(islice(waiting, free))
             if not running:
                 return [results[number] for number in sorted(results)]
-            encodes: dict[int, Encode] = {}
-            acts: dict[int, Act] = {}
+            requests: dict[type, dict[int, Any]] = {}
             for number, generator in list(running.items()):
                 try:
                     request = generator.send(answers.pop(number, None))
@@ -65,14 +77,10 @@ def run_episodes(episodes: Iterable[Generator[Request, Any, T]], policy: Policy,
                     results[number] = end.value
                     del running[number]
                 else:
-                    if isinstance(request, Encode):
-                        encodes[number] = request
-                    else:
-                        acts[number] = request
-            if encodes:
-                answers.update(zip(encodes, policy.encode(list(encodes.values())), strict=True))
-            if acts:
-                answers.update(zip(acts, policy.act(list(acts.values())), strict=True))
+                    requests.setdefault(type(request), {})[number] = request
+            for kind, asked in requests.items():
+                answer = getattr(policy, _METHODS[kind])
+                answers.update(zip(asked, answer(list(asked.values())), strict=True))
     finally:
         for generator in running.values():
             generator.close()

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from vlatency.agent.realtime.event_loop import EventLoop
-from vlatency.agent.realtime.execution import Chunk, Execution, remember
-from vlatency.agent.realtime.requests import Act, Encode, Request
+from vlatency.agent.realtime.execution import Chunk, remember
+from vlatency.agent.realtime.requests import Act, Encode, Infer, Request
 from vlatency.agent.realtime.timing import Timing
 from vlatency.agent.realtime.trace import CommandRecord, EpisodeTrace, Lateness, Span, control_ticks
+from vlatency.sim.actions import Commanded
 from vlatency.sim.clock import hz_to_period_ns
 
 if TYPE_CHECKING:
@@ -39,26 +40,28 @@ def episode(plant: Plant, cameras: Sequence[str], timing: Timing, rng: np.random
         rng: draws the latencies of this episode.
 
     Returns:
-        A generator of `Encode` and `Act` requests that returns the record of the episode. `driver.run_episodes`
-        answers the requests; to drive it by hand, send the answer to each request.
+        A generator of `Encode` and `Act` requests, or of `Infer` requests, that returns the record of the episode.
+        `driver.run_episodes` answers the requests; to drive it by hand, send the answer to each request.
 
     Example:
         With an `env` that has been reset, and a `policy` as in `driver.Policy`:
 
         >>> from vlatency.agent.realtime.driver import run_episodes
-        >>> steps = episode(env, ("top", "wrist"), Timing("sync"), np.random.default_rng(1))
+        >>> from vlatency.agent.vla.setpoints import SETPOINTS
+        >>> steps = episode(env, ("top", "wrist"), Timing("sync", actions=SETPOINTS), np.random.default_rng(1))
         >>> (trace,) = run_episodes([steps], policy)
         >>> trace.mode, trace.commands[0].applied_ns
         ('sync', 0)
     """
-    period_ns = hz_to_period_ns(timing.control_hz)
     if timing.mode == "pause":
-        return _paused(plant, cameras, period_ns, timing.execution)
+        return _paused(plant, cameras, timing)
     return EventLoop(plant, cameras, timing, timing.latency.stream(rng)).run()
 
 
-def _paused(plant: Plant, cameras: Sequence[str], period_ns: int, execution: Execution) -> Episode:
+def _paused(plant: Plant, cameras: Sequence[str], timing: Timing) -> Episode:
     """The usual evaluation loop, in which inference takes no time. Tests hold the clock against it."""
+    period_ns, execution = hz_to_period_ns(timing.control_hz), timing.execution
+    commanded = Commanded(timing.actions)
     spans: list[Span] = []
     commands: list[CommandRecord] = []
     instants: list[int] = []
@@ -68,17 +71,25 @@ def _paused(plant: Plant, cameras: Sequence[str], period_ns: int, execution: Exe
     features: object | None = None
     while not plant.done:
         now_ns = plant.now_ns
+        position = commanded.position(now_ns)
         instants.append(now_ns)
         fresh = now_ns >= next_head_ns
         if fresh:
-            features = yield Encode(plant.capture(cameras), plant.instruction, plant.sensors(), now_ns, features)
-            setpoints = yield execution.ask(Act(features, plant.sensors(), 0), chunks, now_ns, 0)
+            images, instruction, readings = plant.capture(cameras), plant.instruction, plant.sensors()
+            if timing.stages == 1:
+                infer = Infer(images, instruction, readings, now_ns)
+                rows = yield execution.ask(infer, chunks, now_ns, 0, position)
+            else:
+                features = yield Encode(images, instruction, readings, now_ns, features)
+                rows = yield execution.ask(Act(features, plant.sensors(), 0), chunks, now_ns, 0, position)
             encode = Span("encode", now_ns, now_ns, now_ns, tuple(cameras))
             spans += [encode, Span("head", now_ns, now_ns, now_ns)]
-            chunks = remember(chunks, Chunk(np.asarray(setpoints), now_ns, now_ns))
+            chunks = remember(chunks, Chunk(np.asarray(rows), now_ns, now_ns, timing.actions, position))
             next_head_ns = execution.next_head_ns(chunks[-1], period_ns)
         if fresh or (follow_ns is not None and now_ns >= follow_ns):
-            plant.command(execution.setpoint(chunks, now_ns))
+            action = execution.action(chunks, now_ns, position)
+            plant.command(action)
+            commanded.command(action, now_ns)
             read_ns = chunks[-1].read_ns
             commands.append(CommandRecord(now_ns, read_ns, 0, 0, read_ns, fresh))
             follow_ns = execution.next_ns(chunks, now_ns)

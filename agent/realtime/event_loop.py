@@ -11,10 +11,11 @@ import numpy as np
 
 from vlatency.agent.realtime.cost.latency import LatencyStream
 from vlatency.agent.realtime.execution import Chunk, remember
-from vlatency.agent.realtime.requests import Act, Encode, Request
+from vlatency.agent.realtime.requests import Act, Encode, Infer, Request
 from vlatency.agent.realtime.reuse import OnEvent, Stagger
 from vlatency.agent.realtime.timing import Timing
 from vlatency.agent.realtime.trace import CommandRecord, EpisodeTrace, Lateness, Span, control_ticks
+from vlatency.sim.actions import Commanded, Vector
 from vlatency.sim.clock import EventQueue, hz_to_period_ns
 
 if TYPE_CHECKING:
@@ -47,17 +48,23 @@ class _Exposure:
     instruction: str
     readings: Readings
     t_ns: int
+    position: Vector
+    """Where the commands had led to."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Encoded:
-    """The features of one encode."""
+    """The answer to one encode: its features; or to one inference: its chunk."""
 
-    features: object
-    capture_ns: int
+    answer: object
+    exposure: _Exposure
     start_ns: int
     vl_ns: int = 0
     """Duration of the encode, set when it has finished."""
+
+    @property
+    def capture_ns(self) -> int:
+        return self.exposure.t_ns
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +73,8 @@ class _Answer:
 
     chunk: Chunk
     basis: _Encoded
+    began_ns: int
+    """When the head run began."""
     head_ns: int
     before_ns: int
     """When the head could have run next if this run had not been."""
@@ -79,6 +88,8 @@ class EventLoop:
         self.mode, self.period_ns = timing.mode, hz_to_period_ns(timing.control_hz)
         self.reuse = None if timing.mode == "sync" else timing.reuse
         self.execution, self.servers, self.robot = timing.execution, timing.servers, timing.robot
+        self.actions, self.stages = timing.actions, timing.stages
+        self.commanded = Commanded(timing.actions)
         self.queue = EventQueue[Any]()
         self.spans: list[Span] = []
         self.commands: list[CommandRecord] = []
@@ -161,7 +172,8 @@ class EventLoop:
         self.queue.push(t_ns, _Event.LOOK, self.looks)
 
     def _expose(self, now_ns: int, cameras: Sequence[str]) -> _Exposure:
-        return _Exposure(self.plant.capture(cameras), self.plant.instruction, self.plant.sensors(), now_ns)
+        position = self.commanded.position(now_ns)
+        return _Exposure(self.plant.capture(cameras), self.plant.instruction, self.plant.sensors(), now_ns, position)
 
     def _next_encode(self, instruction: str) -> tuple[int, Sequence[str]]:
         """Number and cameras of the next encode. A new instruction makes all older features useless."""
@@ -198,15 +210,28 @@ class EventLoop:
         self.number, views = self._next_encode(exposure.instruction)
         self.instruction = exposure.instruction
         images = {camera: exposure.images[camera] for camera in views}
-        self.features = yield Encode(images, exposure.instruction, exposure.readings, exposure.t_ns, self.features)
         work_ns = self.latency.encode_ns(len(views), len(self.cameras))
+        if self.stages == 1:
+            answer = yield self._ask(
+                Infer(images, exposure.instruction, exposure.readings, exposure.t_ns), exposure, now_ns
+            )
+            work_ns += self.latency.head_ns()
+        else:
+            answer = yield Encode(images, exposure.instruction, exposure.readings, exposure.t_ns, self.features)
+        self.features = answer
         vl_ns, head_delay_ns = self.servers.start_encode(work_ns, max(0, self.head_free_ns - now_ns))
         if head_delay_ns:
             self._delay_head(head_delay_ns)
         self.encode_end_ns = now_ns + vl_ns
         self.encode_span = len(self.spans)
         self.spans.append(Span("encode", now_ns, self.encode_end_ns, exposure.t_ns, tuple(views)))
-        self.queue.push(self.encode_end_ns, _Event.ENCODED, _Encoded(self.features, exposure.t_ns, now_ns))
+        self.queue.push(self.encode_end_ns, _Event.ENCODED, _Encoded(answer, exposure, now_ns))
+
+    def _ask(self, infer: Infer, exposure: _Exposure, now_ns: int) -> Infer:
+        """The inference that starts now; it is expected to take as long as the last one."""
+        last_ns = self.newest.vl_ns if self.newest else 0
+        delay_ns = now_ns - exposure.t_ns + last_ns + self.robot.actuation_ns
+        return self.execution.ask(infer, self.chunks, exposure.t_ns, delay_ns, exposure.position)
 
     def _finish_encode(self, now_ns: int, encoded: _Encoded) -> Requests:
         if self.encode_end_ns > now_ns:  # a head run on the same GPU has delayed it
@@ -214,14 +239,19 @@ class EventLoop:
             return
         self.newest = replace(encoded, vl_ns=self.encode_end_ns - encoded.start_ns)
         self.encoder_busy = False
-        if self.reuse is None:
+        if self.stages == 1:
+            exposure = encoded.exposure
+            self._expect_chunk(now_ns, self.newest, encoded.answer, exposure.t_ns, exposure.position)
+        elif self.reuse is None:
             yield from self._run_head(now_ns, self.newest)
-        elif self.look_again:
+        if self.reuse is None:
+            return
+        if self.look_again:
             self._schedule_look(now_ns)
-        else:
-            start_ns = self.reuse.next_start_ns(encoded.start_ns, self.encode_end_ns, self.period_ns)
-            if start_ns is not None:
-                self._schedule_look(start_ns)
+            return
+        start_ns = self.reuse.next_start_ns(encoded.start_ns, self.encode_end_ns, self.period_ns)
+        if start_ns is not None:
+            self._schedule_look(max(start_ns, self.next_head_ns) if self.stages == 1 else start_ns)
 
     # Head and commands.
 
@@ -232,7 +262,7 @@ class EventLoop:
             return
         if isinstance(self.reuse, OnEvent):
             self._look_on_event(now_ns, self.reuse)
-        if self.newest is not None and max(self.head_free_ns, self.next_head_ns) <= now_ns:
+        if self.stages == 2 and self.newest is not None and max(self.head_free_ns, self.next_head_ns) <= now_ns:
             yield from self._run_head(now_ns, self.newest)
 
     def _look_on_event(self, now_ns: int, reuse: OnEvent) -> None:
@@ -249,19 +279,26 @@ class EventLoop:
     def _run_head(self, now_ns: int, encoded: _Encoded) -> Requests:
         """Run the head on `encoded` and on fresh sensor readings."""
         delay_ns = self.last_head_ns + self.robot.actuation_ns
-        act = Act(encoded.features, self.plant.sensors(), now_ns - encoded.capture_ns)
-        setpoints = yield self.execution.ask(act, self.chunks, now_ns, delay_ns)
+        position = self.commanded.position(now_ns)
+        act = Act(encoded.answer, self.plant.sensors(), now_ns - encoded.capture_ns)
+        rows = yield self.execution.ask(act, self.chunks, now_ns, delay_ns, position)
         encode_left_ns = max(0, self.encode_end_ns - now_ns)
         head_ns, encode_delay_ns = self.servers.start_head(self.latency.head_ns(), encode_left_ns)
         if encode_delay_ns:
             self.encode_end_ns += encode_delay_ns
             self.spans[self.encode_span] = replace(self.spans[self.encode_span], end_ns=self.encode_end_ns)
         self.last_head_ns, self.head_free_ns = head_ns, now_ns + head_ns
+        self._expect_chunk(now_ns, encoded, rows, now_ns, position)
+
+    def _expect_chunk(self, now_ns: int, encoded: _Encoded, rows: Any, read_ns: int, position: Vector) -> None:
+        """The head begins now and is free at `head_free_ns`: then its chunk is on its way to the robot."""
+        self.head_free_ns = max(now_ns, self.head_free_ns)
         self.head_span = len(self.spans)
         self.spans.append(Span("head", now_ns, self.head_free_ns, encoded.capture_ns))
-        chunk = Chunk(np.asarray(setpoints), now_ns, self.head_free_ns + self.robot.actuation_ns)
+        arrives_ns = self.head_free_ns + self.robot.actuation_ns
+        chunk = Chunk(np.asarray(rows), read_ns, arrives_ns, self.actions, position)
         self.head_runs += 1
-        self.answers[self.head_runs] = _Answer(chunk, encoded, head_ns, self.next_head_ns)
+        self.answers[self.head_runs] = _Answer(chunk, encoded, now_ns, self.head_free_ns - now_ns, self.next_head_ns)
         self.next_head_ns = self.execution.next_head_ns(chunk, self.period_ns)
         self.queue.push(chunk.arrived_ns, _Event.CHUNK, self.head_runs)
 
@@ -295,9 +332,11 @@ class EventLoop:
             self._schedule_look(self.cycle_ns)
 
     def _command(self, now_ns: int, answer: _Answer, fresh: bool) -> None:
-        self.plant.command(self.execution.setpoint(self.chunks, now_ns))
-        basis, read_ns = answer.basis, answer.chunk.read_ns
-        record = CommandRecord(now_ns, basis.capture_ns, basis.vl_ns, answer.head_ns, read_ns, fresh)
+        action = self.execution.action(self.chunks, now_ns, self.commanded.position(now_ns))
+        self.plant.command(action)
+        self.commanded.command(action, now_ns)
+        basis = answer.basis
+        record = CommandRecord(now_ns, basis.capture_ns, basis.vl_ns, answer.head_ns, answer.began_ns, fresh)
         self.commands.append(record)
         follow_ns = self.execution.next_ns(self.chunks, now_ns)
         if follow_ns is not None:

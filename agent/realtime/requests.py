@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -33,7 +33,7 @@ class Encode:
 
 @dataclass(frozen=True, eq=False)
 class Act:
-    """Turn features and fresh sensor readings into a chunk (fast): (8, 5) absolute set-points, 100 ms apart."""
+    """Turn features and fresh sensor readings into a chunk (fast): (rows, size) actions, as `Timing.actions` says."""
 
     features: object
     """Answer to an earlier `Encode` of the same episode."""
@@ -42,12 +42,32 @@ class Act:
     age_ns: int
     """Time since the exposure behind the features [ns]."""
     plan: np.ndarray | None = None
-    """(rows, 5) what is left of the chunk in force, for real-time chunking; None if there is nothing to continue.
+    """(rows, size) what is left of the chunk in force, for real-time chunking; None if there is nothing to continue.
 
-    Absolute set-points at the times of the first rows of the answer, which should continue them.
+    Actions at the times of the first rows of the answer, which should continue them.
     """
     frozen: int = 0
     """How many rows of the plan will have been carried out when the answer arrives."""
 
 
-Request: TypeAlias = Encode | Act
+@dataclass(frozen=True, eq=False)
+class Infer:
+    """Turn views, instruction and sensor readings into a chunk in one go, as pi0, SmolVLA, OpenVLA or a script does.
+
+    The chunk has (rows, size) actions, the first of which is meant for the instant of the exposure.
+    """
+
+    images: Mapping[str, np.ndarray]
+    """uint8 (H, W, 3) by camera name, all exposed at one instant."""
+    instruction: str
+    readings: Any
+    """What the robot felt at the exposure: `sim.readings.Readings`, or the `Observed` of another environment."""
+    t_ns: int = 0
+    """Time of the exposure [ns]."""
+    plan: np.ndarray | None = None
+    """As in `Act`."""
+    frozen: int = 0
+    """As in `Act`."""
+
+
+Request: TypeAlias = Encode | Act | Infer

@@ -28,6 +28,7 @@ from vlatency.agent.realtime.reuse import Latest, Reuse, Stagger, parse_reuse
 from vlatency.agent.realtime.robot_timing import RobotTiming
 from vlatency.agent.realtime.servers import ServersName, make_servers
 from vlatency.agent.realtime.timing import MODES, Latency, Mode, Timing
+from vlatency.agent.vla.setpoints import SETPOINTS
 from vlatency.experiments.evaluation.policies import find_policy, find_policy_of, hash_policy
 from vlatency.experiments.evaluation.setting import FIRST_TRAINING_SEED, Device, Setting
 from vlatency.experiments.parallel.engine import Engine
@@ -199,7 +200,9 @@ class ClockOptions:
         contention = self.contention or latency.contention
         known = self.contention is not None or latency.contention_measured
         servers = make_servers(("shared" if known else "two") if self.servers == "auto" else self.servers, contention)
-        common = Timing(MODES[0], self.control_hz, latency, self.reuse, self.execution, servers, self.robot)
+        common = Timing(
+            MODES[0], self.control_hz, latency, self.reuse, self.execution, servers, self.robot, actions=SETPOINTS
+        )
         return tuple(dataclasses.replace(common, mode=mode) for mode in self.mode)
 
 

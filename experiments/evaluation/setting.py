@@ -16,6 +16,7 @@ from vlatency.agent.realtime.reuse import parse_reuse
 from vlatency.agent.realtime.robot_timing import RobotTiming
 from vlatency.agent.realtime.servers import Shared, make_servers
 from vlatency.agent.realtime.timing import Mode, Timing
+from vlatency.sim.actions import ActionSpec
 
 FIRST_TRAINING_SEED = 1_000_000
 """Policies are trained on the seeds from here on, and evaluated on those below."""
@@ -78,6 +79,8 @@ class Setting:
             "servers": str(timing.servers),
             "contention": timing.servers.contention if isinstance(timing.servers, Shared) else None,
             "robot": asdict(timing.robot),
+            "stages": timing.stages,
+            "actions": asdict(timing.actions),
         }
         return json.loads(json.dumps(values))
 
@@ -89,9 +92,7 @@ class Setting:
             KeyError, TypeError, ValueError: these are not the values of a setting.
         """
         timing, latency = values["timing"], values["timing"]["latency"]
-        optimization: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in values["optimization"].items()
-        }
+        optimization: dict[str, Any] = {key: _frozen(value) for key, value in values["optimization"].items()}
         read = Timing(
             mode=timing["mode"],
             control_hz=timing["control_hz"],
@@ -100,6 +101,8 @@ class Setting:
             execution=parse_execution(timing["execution"]),
             servers=make_servers(timing["servers"], timing["contention"] or 1.0),
             robot=RobotTiming(**timing["robot"]),
+            stages=timing["stages"],
+            actions=ActionSpec(**{name: _frozen(value) for name, value in timing["actions"].items()}),
         )
         return cls(**{**values, "optimization": Optimization(**optimization), "timing": read})
 
@@ -142,6 +145,11 @@ class RecordedLatency:
     def describe(self) -> str:
         """One line."""
         return f"{self.name}: VL {self.vl_ms:g} ms, sensor + head {self.head_ms:g} ms"
+
+
+def _frozen(value: Any) -> Any:
+    """Lists, as JSON has them, as tuples."""
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
 
 def name_of(settings: Sequence[Setting]) -> str:

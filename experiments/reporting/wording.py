@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from vlatency.agent.optimization import unusual
+from vlatency.agent.realtime.reuse import Latest
 from vlatency.agent.realtime.robot_timing import RobotTiming
 from vlatency.agent.realtime.servers import Servers, Shared
 from vlatency.agent.realtime.timing import Timing
@@ -76,14 +77,14 @@ def features(setting: Setting) -> str:
     count, res = len(o.cameras), f"{o.width} px" if o.width == o.height else f"{o.width}x{o.height}"
     others = [word for name, word in unusual(asdict(o)).items() if name != "encoding"]
     words = [f"{count} view{'s' * (count != 1)}", res, o.encoding, *others, timing.mode]
-    if timing.mode == "async" and timing.reuse != Timing().reuse:
+    if timing.mode == "async" and timing.reuse != Latest():
         words.append(f"reuse {timing.reuse}")
     return ", ".join(words + surroundings(setting))
 
 
 def surroundings(setting: Setting) -> list[str]:
     """What surrounds the model and is not as it is by default, in one item at most."""
-    timing, usual = setting.timing, Timing()
+    timing, usual = setting.timing, Timing(actions=setting.timing.actions)
     named = {
         "head": (setting.head, "regression"),
         "execution": (timing.execution, usual.execution),

@@ -28,7 +28,9 @@ def canonical(setting: Setting) -> Setting:
     """The setting without the options that its mode ignores, so that settings with equal episodes are equal."""
     timing = setting.timing
     if timing.mode == "pause":
-        timing = Timing("pause", timing.control_hz, execution=timing.execution)
+        timing = Timing(
+            "pause", timing.control_hz, execution=timing.execution, stages=timing.stages, actions=timing.actions
+        )
     elif timing.mode == "sync":
         timing = replace(timing, reuse=Latest())
     return replace(setting, timing=timing)

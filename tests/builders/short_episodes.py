@@ -10,6 +10,7 @@ from vlatency.agent.optimization import Optimization
 from vlatency.agent.realtime.cost.latency import FixedLatency, LatencyModel
 from vlatency.agent.realtime.requests import Act, Encode
 from vlatency.agent.realtime.timing import Mode, Timing
+from vlatency.agent.vla.setpoints import SETPOINTS
 from vlatency.envs.pick import PickEnv
 from vlatency.experiments.evaluation.episodes import Job
 from vlatency.experiments.evaluation.setting import Setting
@@ -17,7 +18,7 @@ from vlatency.experiments.evaluation.setting import Setting
 SETTING = Setting(
     task="static",
     optimization=Optimization(cameras=("top",)),
-    timing=Timing("async", latency=FixedLatency(130.0, 11.0)),
+    timing=Timing(actions=SETPOINTS, mode="async", latency=FixedLatency(130.0, 11.0)),
     seed=10_000,
     policy_sha256="",
 )

@@ -13,6 +13,7 @@ from tests.builders.sweeps import SETTING, SOFTWARE, measure_into
 from vlatency.agent.realtime.cost.latency import FixedLatency
 from vlatency.agent.realtime.servers import Apart, Servers
 from vlatency.agent.realtime.timing import MODES, Mode, Timing
+from vlatency.agent.vla.setpoints import SETPOINTS
 from vlatency.experiments.evaluation.episodes import Job
 from vlatency.experiments.evaluation.feature_ages import HISTOGRAM, USED_HISTOGRAM, histogram
 from vlatency.experiments.evaluation.rows_file import Row
@@ -187,7 +188,9 @@ def write_run(
 
 def cell(vl_ms: float, k: int, n: int, mode: Mode = "async", servers: Servers | None = None) -> Result:
     """A cell of which only this matters: what its clock charged, and how many of its episodes succeeded."""
-    return timed_cell(Timing(mode, latency=FixedLatency(vl_ms, 11.0), servers=servers or Apart()), k, n)
+    return timed_cell(
+        Timing(actions=SETPOINTS, mode=mode, latency=FixedLatency(vl_ms, 11.0), servers=servers or Apart()), k, n
+    )
 
 
 def timed_cell(timing: Timing, k: int, n: int, **each: int) -> Result:

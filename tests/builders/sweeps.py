@@ -8,6 +8,7 @@ from typing import Any
 from vlatency.agent.optimization import Optimization
 from vlatency.agent.realtime.cost.latency import FixedLatency
 from vlatency.agent.realtime.timing import Timing
+from vlatency.agent.vla.setpoints import SETPOINTS
 from vlatency.experiments.evaluation.episodes import Job
 from vlatency.experiments.evaluation.rows_file import Row
 from vlatency.experiments.evaluation.run_folder import SCHEMA
@@ -19,7 +20,7 @@ from vlatency.experiments.sweeps.plan import Cell, Plan
 SETTING = Setting(
     task="static",
     optimization=Optimization(),
-    timing=Timing("async", latency=FixedLatency(50.0, 10.0)),
+    timing=Timing(actions=SETPOINTS, mode="async", latency=FixedLatency(50.0, 10.0)),
     seed=10_000,
     policy_sha256="ab",
 )

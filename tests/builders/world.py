@@ -30,6 +30,7 @@ from vlatency.agent.realtime.robot_timing import RobotTiming
 from vlatency.agent.realtime.servers import Apart, Shared
 from vlatency.agent.realtime.timing import Mode, Timing
 from vlatency.agent.realtime.trace import EpisodeTrace
+from vlatency.agent.vla.setpoints import SETPOINTS
 from vlatency.sim.clock import ms_to_ns, s_to_ns
 
 STEP_NS = ms_to_ns(2)
@@ -172,7 +173,12 @@ class Streamed(NoLatency):
 
 def begin(plant: FakePlant, mode: Mode, latency: LatencyStream = NO_LATENCY, **timing: Any) -> Episode:
     """An episode that is charged the given latencies."""
-    return episode(plant, CAMERAS, Timing(mode, latency=Streamed(source=latency), **timing), np.random.default_rng(0))
+    return episode(
+        plant,
+        CAMERAS,
+        Timing(mode, latency=Streamed(source=latency), actions=SETPOINTS, **timing),
+        np.random.default_rng(0),
+    )
 
 
 def play(
@@ -187,7 +193,7 @@ def play(
 ) -> tuple[FakePlant, EpisodeTrace]:
     """A whole episode, with a `FakePolicy` unless there is another one; `more` goes to `Timing`."""
     plant = plant or FakePlant()
-    timing = Timing(mode, control_hz, Streamed(source=latency), reuse, **more)
+    timing = Timing(mode, control_hz, Streamed(source=latency), reuse, actions=SETPOINTS, **more)
     (trace,) = run_episodes([episode(plant, cameras, timing, np.random.default_rng(0))], policy or FakePolicy())
     return plant, trace
 

@@ -15,6 +15,7 @@ from vlatency.agent.realtime.reuse import Every
 from vlatency.agent.realtime.timing import Mode, Timing
 from vlatency.envs.adapter import GymPlant
 from vlatency.sim import gl
+from vlatency.sim.actions import ActionSpec
 from vlatency.sim.clock import ms_to_ns
 from vlatency.sim.errors import UsageError
 
@@ -48,7 +49,9 @@ class Ruled:
 
 def play(name: str, rule: Rule, mode: Mode, vl_ms: float = 0.0, cameras: tuple[str, ...] = ()) -> GymPlant:
     plant: Any = GymPlant(gymnasium.make(name, render_mode="rgb_array" if cameras else None), seed=5)
-    timing = Timing(mode, 1e9 / plant.step_ns, FixedLatency(vl_ms, 0), Every(1))
+    timing = Timing(
+        mode, 1e9 / plant.step_ns, FixedLatency(vl_ms, 0), Every(1), actions=ActionSpec(("absolute",), plant.step_ns)
+    )
     run_episodes([episode(plant, cameras, timing, np.random.default_rng(0))], Ruled(rule))
     plant.env.close()
     return plant

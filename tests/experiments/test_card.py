@@ -14,6 +14,7 @@ from vlatency.agent.realtime.cost.latency import FixedLatency
 from vlatency.agent.realtime.execution import RealTimeChunking
 from vlatency.agent.realtime.timing import Timing
 from vlatency.agent.vla.model.config import PolicyConfig
+from vlatency.agent.vla.setpoints import SETPOINTS
 from vlatency.experiments.card import Args, main
 from vlatency.experiments.evaluation.policies import hash_policy
 from vlatency.experiments.evaluation.setting import Setting
@@ -45,7 +46,7 @@ def make_policy(folder: Path, history: list[dict[str, Any]], **config: Any) -> P
 
 
 def setting_of(sha256: str) -> Setting:
-    timing = Timing("async", latency=FixedLatency(400, 11), execution=RealTimeChunking())
+    timing = Timing(actions=SETPOINTS, mode="async", latency=FixedLatency(400, 11), execution=RealTimeChunking())
     optimization = Optimization(cameras=("top", "wrist"), width=112, height=112)
     return replace(
         SETTING,

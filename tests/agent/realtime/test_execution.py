@@ -23,6 +23,7 @@ from vlatency.agent.realtime.execution import (
 from vlatency.agent.realtime.requests import Act
 from vlatency.agent.realtime.reuse import Every, Latest, Reuse
 from vlatency.agent.realtime.timing import Mode
+from vlatency.agent.vla.setpoints import SETPOINTS
 from vlatency.sim.clock import ms_to_ns
 from vlatency.sim.errors import UsageError
 
@@ -162,20 +163,20 @@ def test_what_is_frozen_is_what_will_be_in_force(mode: Mode, head_ms: float) -> 
 
 
 def test_the_plan_interpolates_linearly_between_set_points_of_the_old_chunk() -> None:
-    old = Chunk(np.arange(8.0)[:, None] * np.ones(5), 0, 0)
+    old = Chunk(np.arange(8.0)[:, None] * np.ones(5), 0, 0, SETPOINTS, np.zeros(5))
     felt: Any = Felt(0, 0.0, np.zeros(4))
     act = Act(None, felt, 0)
 
     def plan(now_ms: float, delay_ms: float) -> list[float]:
-        asked: Any = RealTimeChunking().ask(act, [old], ms_to_ns(now_ms), ms_to_ns(delay_ms))
+        asked: Any = RealTimeChunking().ask(act, [old], ms_to_ns(now_ms), ms_to_ns(delay_ms), np.zeros(5))
         return asked.plan[:, 0].tolist()
 
     assert plan(0, 0) == list(range(8))
     assert plan(530, 0) == pytest.approx([5.3, 6.3])
     assert plan(530, 350) == pytest.approx([5.3, 6.3, 7.0])  # held beyond its end
     assert plan(900, 100) == [7.0]
-    assert RealTimeChunking().ask(act, [old], ms_to_ns(900), 0) is act
-    assert RealTimeChunking().ask(act, [], 0, 0) is act
+    assert RealTimeChunking().ask(act, [old], ms_to_ns(900), 0, np.zeros(5)) is act
+    assert RealTimeChunking().ask(act, [], 0, 0, np.zeros(5)) is act
 
 
 def test_switch_begins_every_chunk_at_its_first_row_and_carries_out_the_old_one_until_then() -> None:
@@ -219,29 +220,29 @@ def test_nothing_takes_effect_early_and_every_fresh_command_is_one_head_run(
 
 
 def test_an_ensemble_is_the_weighted_mean_of_what_all_chunks_say_about_now() -> None:
-    old = Chunk(np.arange(8.0)[:, None] * np.ones(5), 0, 0)
-    new = Chunk(10 + np.arange(8.0)[:, None] * np.ones(5), ms_to_ns(200), ms_to_ns(200))
+    old = Chunk(np.arange(8.0)[:, None] * np.ones(5), 0, 0, SETPOINTS, np.zeros(5))
+    new = Chunk(10 + np.arange(8.0)[:, None] * np.ones(5), ms_to_ns(200), ms_to_ns(200), SETPOINTS, np.zeros(5))
     weights = np.exp([0, -0.01])
     np.testing.assert_allclose(
-        Ensemble().setpoint([old, new], ms_to_ns(300)), np.full(5, weights @ [3.0, 11.0] / weights.sum())
+        Ensemble().action([old, new], ms_to_ns(300), np.zeros(5)), np.full(5, weights @ [3.0, 11.0] / weights.sum())
     )
-    assert Ensemble().setpoint([old, new], ms_to_ns(850))[0] == 16.0  # nothing is left of the old one
-    assert Ensemble().setpoint([old, new], ms_to_ns(5000))[0] == 17.0
+    assert Ensemble().action([old, new], ms_to_ns(850), np.zeros(5))[0] == 16.0  # nothing is left of the old one
+    assert Ensemble().action([old, new], ms_to_ns(5000), np.zeros(5))[0] == 17.0
 
 
 def test_the_end_effector_is_rolled_forward_along_the_set_points_in_force() -> None:
-    chunk = Chunk(np.arange(1.0, 9.0)[:, None] * np.ones(5), 0, 0)
+    chunk = Chunk(np.arange(1.0, 9.0)[:, None] * np.ones(5), 0, 0, SETPOINTS, np.zeros(5))
     felt: Any = Felt(0, 0.0, np.zeros(4))
     act = Act(None, felt, 0)
 
     def rolled(now_ms: float, head_ms: float) -> float:
-        return RollForward().ask(act, [chunk], ms_to_ns(now_ms), ms_to_ns(head_ms)).readings.ee_pose[0]
+        return RollForward().ask(act, [chunk], ms_to_ns(now_ms), ms_to_ns(head_ms), np.zeros(5)).readings.ee_pose[0]
 
     assert rolled(0, 0) == 0
     assert rolled(0, 50) == 0.5
     assert rolled(0, 100) == 1.0
     assert rolled(50, 100) == pytest.approx(0.5 + 1.5 * 0.5)
-    assert RollForward().ask(act, [], 0, 10**9) is act
+    assert RollForward().ask(act, [], 0, 10**9, np.zeros(5)) is act
 
 
 def test_names_become_policies() -> None:

@@ -19,6 +19,7 @@ from vlatency.agent.realtime.execution import Chunk, Ensemble, Execution, Hold, 
 from vlatency.agent.realtime.requests import Act, Encode
 from vlatency.agent.realtime.reuse import Deadline, Latest, OnEvent, Reuse, Stagger
 from vlatency.agent.realtime.robot_timing import RobotTiming
+from vlatency.agent.vla.setpoints import SETPOINTS
 from vlatency.sim.clock import hz_to_period_ns, ms_to_ns
 from vlatency.sim.names import CAMERA_ORDER
 
@@ -202,7 +203,7 @@ def test_the_end_effector_is_rolled_forward_as_in_the_model() -> None:
 def test_an_ensemble_changes_whenever_one_of_its_chunks_goes_on_or_ends() -> None:
     """The smallest case in which the clock and the model once differed: two chunks read 50 ms apart."""
     rows = np.arange(3.0)[:, None] * np.ones(5)
-    chunks = [Chunk(rows, read_ns=0, arrived_ns=0), Chunk(rows, ms_to_ns(50), ms_to_ns(50))]
+    chunks = [Chunk(rows, read_ns, read_ns, SETPOINTS, np.zeros(5)) for read_ns in (0, ms_to_ns(50))]
     changes = [50]
     while (next_ns := Ensemble().next_ns(chunks, ms_to_ns(changes[-1]))) is not None:
         changes.append(next_ns // 10**6)

@@ -11,11 +11,12 @@ import pytest
 from tests.builders.sweeps import SETTING
 from vlatency.agent.realtime.cost.latency import parse_latency
 from vlatency.agent.realtime.timing import Timing
+from vlatency.agent.vla.setpoints import SETPOINTS
 from vlatency.experiments.evaluation.run_folder import CONFIG, EPISODES, SCHEMA, RunFolder, find_run
 from vlatency.experiments.evaluation.setting import name_of
 from vlatency.sim.errors import UsageError
 
-SETTINGS = [replace(SETTING, timing=Timing("pause"))]
+SETTINGS = [replace(SETTING, timing=Timing(actions=SETPOINTS, mode="pause"))]
 BELT = [replace(SETTINGS[0], task="conveyor")]
 CONFIGURATION = {"schema": SCHEMA, "settings": [setting.as_json() for setting in SETTINGS], "episodes": 4}
 NAME = name_of(SETTINGS)
@@ -239,7 +240,10 @@ def test_a_profile_that_was_edited_between_a_kill_and_resume_is_refused(tmp_path
         profile = {"device": "d", "head_ms": 10, "overhead_ms": 1, "realised_tflops": 1}
         path.write_text(json.dumps(profile | {"encode": [point | {"samples_ms": samples}]}))
         latency = parse_latency(str(path), SETTING.optimization)
-        return [replace(SETTING, timing=Timing(mode, latency=latency)) for mode in ("pause", "async")]
+        return [
+            replace(SETTING, timing=Timing(actions=SETPOINTS, mode=mode, latency=latency))
+            for mode in ("pause", "async")
+        ]
 
     before = settings([50, 60, 70])
     config = {"schema": SCHEMA, "settings": [setting.as_json() for setting in before], "episodes": 4}

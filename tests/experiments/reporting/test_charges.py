@@ -14,6 +14,7 @@ from vlatency.agent.realtime.cost.latency import FixedLatency, parse_latency
 from vlatency.agent.realtime.reuse import parse_reuse
 from vlatency.agent.realtime.servers import ServersName, make_servers
 from vlatency.agent.realtime.timing import Mode, Timing
+from vlatency.agent.vla.setpoints import SETPOINTS
 from vlatency.experiments.reporting.candidates import Device, make_candidates
 from vlatency.experiments.reporting.charges import WEIGHTS, add, charges, no_slower, slower_in
 from vlatency.experiments.reporting.pace import expected_late, high_ms
@@ -42,7 +43,7 @@ def profile(folder: Path, **change: Any) -> str:
 
 def timing(latency: str, mode: Mode = "async", servers: ServersName = "two", contention: float = 1.0) -> Timing:
     model = parse_latency(latency, SETTING.optimization)
-    return Timing(mode, latency=model, servers=make_servers(servers, contention))
+    return Timing(actions=SETPOINTS, mode=mode, latency=model, servers=make_servers(servers, contention))
 
 
 @pytest.mark.parametrize(
@@ -133,7 +134,7 @@ def test_a_device_keeps_up_only_if_almost_all_head_runs_do(tmp_path: Path) -> No
 
 
 def test_what_the_clock_recorded_at_shorter_latencies_overrules_what_the_latencies_promise() -> None:
-    here = Timing("async", latency=FixedLatency(100, 60))
+    here = Timing(actions=SETPOINTS, mode="async", latency=FixedLatency(100, 60))
     on_time, late = (timed_cell(here, 20, 20, ticks=100, missed=missed, overruns=0) for missed in (1, 34))
     assert make_candidates([on_time], Device("fixed:100,60"))[0].keeps_up
     for device in ("fixed:100,60", "fixed:120,70"):

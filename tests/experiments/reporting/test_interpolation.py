@@ -9,6 +9,7 @@ import pytest
 from tests.builders.studies import LATE, cell, write_sweep
 from vlatency.agent.realtime.cost.latency import FixedLatency
 from vlatency.agent.realtime.timing import Timing
+from vlatency.agent.vla.setpoints import SETPOINTS
 from vlatency.experiments.analysis.choosing import exact
 from vlatency.experiments.reporting.interpolation import cliff, interpolate, known_in_full, read_cells
 from vlatency.experiments.shared import checked_json
@@ -16,7 +17,7 @@ from vlatency.sim.errors import UsageError
 
 
 def device(vl_ms: float, head_ms: float = 11.0) -> Timing:
-    return Timing("async", latency=FixedLatency(vl_ms, head_ms))
+    return Timing(actions=SETPOINTS, mode="async", latency=FixedLatency(vl_ms, head_ms))
 
 
 def test_between_two_latencies_only_monotony_is_assumed() -> None:

@@ -9,6 +9,7 @@ from vlatency.agent.realtime.cost.latency import FixedLatency
 from vlatency.agent.realtime.robot_timing import RobotTiming
 from vlatency.agent.realtime.servers import Apart, Servers, Shared
 from vlatency.agent.realtime.timing import Mode, Timing
+from vlatency.agent.vla.setpoints import SETPOINTS
 from vlatency.experiments.evaluation.feature_ages import HISTOGRAM
 from vlatency.experiments.reporting.candidates import Device, make_candidates
 from vlatency.experiments.reporting.pace import high_ms, late_ticks, loop_ms
@@ -28,21 +29,23 @@ from vlatency.experiments.reporting.pace import high_ms, late_ticks, loop_ms
     ],
 )
 def test_what_a_tick_waits_for(mode: Mode, servers: Servers, robot: RobotTiming, ms: float | None) -> None:
-    timing = Timing(mode, latency=FixedLatency(100, 60), servers=servers, robot=robot)
+    timing = Timing(actions=SETPOINTS, mode=mode, latency=FixedLatency(100, 60), servers=servers, robot=robot)
     assert loop_ms(timing, 100, 60) == ms
     assert mode == "pause" or high_ms(timing) == ms
 
 
 def test_a_report_and_a_recommendation_state_the_same_pace_on_a_shared_gpu() -> None:
     # fixed:100,60 on one GPU: the report said 16.7 Hz and "keeps 10 Hz", the recommendation 8.3.
-    result = timed_cell(Timing("async", latency=FixedLatency(100, 60), servers=Shared(2.0)), 4, 4)
+    result = timed_cell(
+        Timing(actions=SETPOINTS, mode="async", latency=FixedLatency(100, 60), servers=Shared(2.0)), 4, 4
+    )
     (candidate,) = make_candidates([result], Device("fixed:100,60", "shared"))
     assert result.rate_hz == candidate.rate_hz == pytest.approx(8.33, abs=0.01)
     assert result.keeps_up is candidate.keeps_up is False
 
 
 def test_what_missed_201_of_600_ticks_does_not_keep_up_whatever_its_latencies_promise() -> None:
-    timing = Timing("async", latency=FixedLatency(100, 60))
+    timing = Timing(actions=SETPOINTS, mode="async", latency=FixedLatency(100, 60))
     assert timed_cell(timing, 4, 4).keeps_up is True
     missed = timed_cell(timing, 4, 4, ticks=150, missed=50, overruns=0)
     assert missed.keeps_up is False and missed.late == 196 and missed.overruled

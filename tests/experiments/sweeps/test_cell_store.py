@@ -13,6 +13,7 @@ from vlatency.agent.realtime.cost.latency import FixedLatency, parse_latency
 from vlatency.agent.realtime.reuse import Every
 from vlatency.agent.realtime.robot_timing import RobotTiming
 from vlatency.agent.realtime.timing import Timing
+from vlatency.agent.vla.setpoints import SETPOINTS
 from vlatency.experiments.evaluation.run_folder import CONFIG
 from vlatency.experiments.evaluation.setting import Setting
 from vlatency.experiments.sweeps.cell_store import Cells, canonical
@@ -93,4 +94,4 @@ def test_a_cell_whose_config_is_damaged_or_gone_keeps_its_rows(tmp_path: Path, d
 
 
 def test_the_mode_of_a_pause_cell_charges_nothing() -> None:
-    assert canonical(timed(mode="pause")).timing == Timing("pause")
+    assert canonical(timed(mode="pause")).timing == Timing(actions=SETPOINTS, mode="pause")

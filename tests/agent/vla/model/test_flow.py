@@ -163,7 +163,7 @@ def test_the_answer_is_a_pure_function_of_the_request(policy: VLAPolicy, act: Ac
 
 
 def test_without_a_plan_real_time_chunking_is_plain_sampling_bit_for_bit(policy: VLAPolicy, act: Act) -> None:
-    asked = RealTimeChunking().ask(act, [], act.readings.t_ns, 0)
+    asked = RealTimeChunking().ask(act, [], act.readings.t_ns, 0, np.zeros(5))
     assert np.array_equal(policy.act([asked])[0], policy.act([act])[0])
 
 

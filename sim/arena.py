@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlatency.sim.cameras import CAMERAS
+from vlatency.sim.errors import UsageError
 
 TABLE, BELT, TURNTABLE = "table", "belt", "turntable"
 BELT_HALF_M = (0.19, 0.60)
@@ -76,8 +77,17 @@ BOARDS: dict[str, Board] = {
 
 
 def add_arena(spec: mujoco.MjSpec, arena: Arena) -> None:
-    """Add the table and whatever else is in `arena`."""
+    """Add the table and whatever else is in `arena`.
+
+    Raises:
+        UsageError: The installed MuJoCo cannot move a surface.
+    """
     moving = arena.surface != TABLE
+    if moving and not hasattr(mujoco.MjsGeom, "surfacevel"):
+        raise UsageError(
+            f"a {arena.surface} needs geoms with a surface velocity, which MuJoCo {mujoco.__version__} does not have; "
+            "install mujoco 3.17, or choose a task on which nothing is carried along, such as static"
+        )
     top = -_STEP_DOWN_M if moving else 0.0
     _add_slab(spec, "table", (0.4, 0.0, top), mujoco.mjtGeom.mjGEOM_BOX, [0.6, 0.6, 0.02], [0.62, 0.60, 0.57, 1])
     if moving:

@@ -32,6 +32,8 @@ def decimate_visuals(spec: mujoco.MjSpec, folder: Path) -> None:
         spec: A robot whose visual geoms are in group 2 and take no part in collisions.
         folder: Folder of its mesh files, whose bytes are part of the cache key.
     """
+    for mesh in spec.meshes:
+        mesh.name = mesh.name or Path(mesh.file).stem  # older versions of MuJoCo leave it empty
     model = spec.copy().compile()
     for mesh in list(spec.meshes):
         index = model.mesh(mesh.name).id

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import torch
@@ -54,17 +56,27 @@ def load_backbone(name: str, device: str) -> VLA:
 
 
 def save(model: VLA, folder: Path) -> None:
-    """Write configuration, weights (float16) and tokenizer. Of a pretrained backbone only its place is stored."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write configuration, weights (float16) and tokenizer. Of a pretrained backbone only its place is stored.
+
+    All three are whole on disk before the first of them gets its name, so that a full disk or a kill during a write
+    leaves the policy that was there.
+    """
+    part = folder / f".{os.getpid()}.part"
+    part.mkdir(parents=True, exist_ok=True)
     learnt = {name for name, _ in model.named_parameters()}
     state = {
         # The statistics of a normalisation may not fit into float16.
         name: tensor.detach().to("cpu", torch.float16 if name in learnt else tensor.dtype).contiguous()
         for name, tensor in _stored(model).items()
     }
-    save_file(state, folder / WEIGHTS_FILE)
-    (folder / CONFIG_FILE).write_text(model.config.to_json())
-    (folder / TOKENIZER_FILE).write_text(model.tokenizer.to_str(pretty=True) + "\n")
+    try:
+        save_file(state, part / WEIGHTS_FILE)
+        (part / CONFIG_FILE).write_text(model.config.to_json())
+        (part / TOKENIZER_FILE).write_text(model.tokenizer.to_str(pretty=True) + "\n")
+        for name in (WEIGHTS_FILE, CONFIG_FILE, TOKENIZER_FILE):
+            (part / name).replace(folder / name)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def _stored(model: VLA) -> dict[str, torch.Tensor]:

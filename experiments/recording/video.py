@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import subprocess
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import imageio.v2 as imageio
 import numpy as np
-from imageio_ffmpeg import count_frames_and_secs
+from imageio_ffmpeg import count_frames_and_secs, get_ffmpeg_exe
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageEnhance
 
@@ -103,6 +104,15 @@ def check_frames(path: Path, count: int) -> None:
         found = 0
     if found != count:
         raise OSError(errno.EIO, f"the video is cut off after {found} of {count} frames (disk full?)", str(path))
+
+
+def is_whole(path: Path) -> bool:
+    """Whether there is a film that can be decoded from its beginning to its end without a complaint."""
+    if not path.is_file():
+        return False
+    command = [get_ffmpeg_exe(), "-v", "error", "-i", str(path), "-f", "null", "-"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True)
+    return done.returncode == 0 and not done.stderr
 
 
 def _frames(film: Film, trace: EpisodeTrace, caption: Caption) -> Iterator[NDArray[np.uint8]]:

@@ -13,7 +13,7 @@ from vlatency.experiments.evaluation import feature_ages
 from vlatency.experiments.reporting.result import Result
 from vlatency.experiments.reporting.summary import Summary
 from vlatency.experiments.reporting.svg import Bar, Point, curve, intervals, pareto
-from vlatency.experiments.reporting.wording import difference, divided
+from vlatency.experiments.reporting.wording import FIT, difference, divided, rate_fitted
 from vlatency.experiments.shared.table import percent, points
 from vlatency.experiments.sweeps.plan import Place, show
 
@@ -74,6 +74,11 @@ def _merit(result: Result) -> tuple[float, float]:
     return result.success.estimate, round(result.rate_hz or math.inf, 6)
 
 
+def _dashed(any_fitted: bool) -> str:
+    """What a dashed outline means, where there is one."""
+    return f" Dashed ({FIT}): rests on a latency that was not measured in that configuration." * any_fitted
+
+
 def _n(counts: Iterable[int], unit: str) -> str:
     """Such as "n = 20 to 40 episodes per point"."""
     each = sorted(set(counts)) or [0]
@@ -89,7 +94,15 @@ def _pareto(summary: Summary) -> Figure:
             continue
         best, numbers = front(here), {arm: str(place + 1) for place, arm in enumerate(summary.plan.arms)}
         spots = [
-            Point(result.arm, result.rate_hz, result.success, result.n, numbers[result.arm], index in best)
+            Point(
+                result.arm,
+                result.rate_hz,
+                result.success,
+                result.n,
+                numbers[result.arm],
+                index in best,
+                rate_fitted(result),
+            )
             for index, result in enumerate(here)
             if result.success and result.rate_hz
         ]
@@ -99,7 +112,8 @@ def _pareto(summary: Summary) -> Figure:
         "pareto",
         "Success and control rate",
         "Up and to the right is better. Filled: no other configuration has more of one without less of the other. "
-        "Numbers are those of the table, moved sideways where they would overlap. Vertical lines: 95 % intervals.",
+        "Numbers are those of the table, moved sideways where they would overlap. Vertical lines: 95 % intervals."
+        + _dashed(any(map(rate_fitted, used))),
         _n((result.n for result in used), "episodes per point"),
         tuple(panels),
     )
@@ -113,14 +127,16 @@ def _latency(summary: Summary) -> Figure | None:
     for place in summary.plan.places:
         here = sorted((result for result in summary.at(place) if result.n), key=lambda result: result.vl_ms)
         if len(here) > 1:
-            spots = [Point(each.arm, each.vl_ms, each.success, each.n) for each in here if each.success]
+            spots = [
+                Point(each.arm, each.vl_ms, each.success, each.n, fit=each.fitted) for each in here if each.success
+            ]
             panels.append(Panel(here[0].task, show(place), curve(spots, "VL latency [ms]")))
             used += here
     return Figure(
         "latency",
         "Success against latency",
         "VL latency: what one encode by the vision-language model takes. Everything else is the same for all points. "
-        "Shaded: 95 % intervals.",
+        "Shaded: 95 % intervals." + _dashed(any(result.fitted for result in used)),
         _n((result.n for result in used), "episodes per point"),
         tuple(panels),
     )

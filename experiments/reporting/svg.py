@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 from vlatency.experiments.analysis.paired import Interval
-from vlatency.experiments.reporting.wording import rate
+from vlatency.experiments.reporting.wording import FIT, rate
 from vlatency.experiments.shared.table import percent
 
 WIDTH = 360
@@ -21,7 +21,12 @@ _SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 @dataclass(frozen=True)
 class Point:
-    """Success of `n` episodes at `x`. `mark` is written in the point, which is hollow unless `strong`."""
+    """Success of `n` episodes at `x`.
+
+    Attributes:
+        mark: written in the point, which is hollow unless `strong`.
+        fit: `x` rests on a latency that was not measured in this configuration; the point has a dashed outline.
+    """
 
     arm: str
     x: float
@@ -29,10 +34,11 @@ class Point:
     n: int
     mark: str = ""
     strong: bool = True
+    fit: bool = False
 
     def says(self, where: str) -> str:
         """In words, for a tool tip."""
-        return f"{f'{self.arm}, ' * bool(self.arm)}{where}: {rate(self.y)}, n = {self.n}"
+        return f"{f'{self.arm}, ' * bool(self.arm)}{where}{f' {FIT}' * self.fit}: {rate(self.y)}, n = {self.n}"
 
 
 @dataclass(frozen=True)
@@ -127,7 +133,7 @@ def curve(points: Sequence[Point], axis: str, labels: Sequence[str] = ()) -> Mar
     dots: list[Markup] = []
     for point, here, words, named in zip(points, at, said, _spaced(at, 24), strict=True):
         drawn = [element("title", words), _line((here, here), (y(point.y.low), y(point.y.high)), "whisker")]
-        drawn.append(element("circle", cx=here, cy=y(point.y.estimate), r=4, class_="dot"))
+        drawn.append(element("circle", cx=here, cy=y(point.y.estimate), r=4, class_=f"dot{' fit' * point.fit}"))
         drawn += [_text(here, y(point.y.high) - 5, percent(point.y.estimate), "middle", "value")] * named
         dots.append(element("g", *drawn, data_arm=point.arm))
     ticks = [_text(x(value), bottom + 15, f"{value:g}", "middle") for value in _ticks(last)]
@@ -181,12 +187,12 @@ def pareto(points: Sequence[Point], front: Sequence[int], wanted_hz: float) -> M
     at = [(x(point.x), y(point.y.estimate)) for point in points]
     dots, badges = [], []
     for point, (px, py), bx in zip(points, at, _apart(at, (_LEFT + WIDTH - _RIGHT) / 2), strict=True):
-        hollow = "" if point.strong else " hollow"
+        hollow, fit = " hollow" * (not point.strong), " fit" * point.fit
         dot = element("circle", cx=px, cy=py, r=3.5, class_="dot")
         dots.append(element("g", _line((px, bx), (py, py), "whisker"), dot, data_arm=point.arm))
         drawn = [element("title", point.says(f"{point.x:.3g} Hz"))]
         drawn.append(_line((px, px), (y(point.y.low), y(point.y.high)), "whisker"))
-        drawn.append(element("circle", cx=bx, cy=py, r=9, class_=f"badge{hollow}"))
+        drawn.append(element("circle", cx=bx, cy=py, r=9, class_=f"badge{hollow}{fit}"))
         drawn.append(_text(bx, py + 4, point.mark, "middle", f"mark{hollow}"))
         badges.append(element("g", *drawn, data_arm=point.arm))
     edge, right = x(wanted_hz), WIDTH - _RIGHT

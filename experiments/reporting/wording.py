@@ -34,7 +34,12 @@ def vl_ms(result: Result) -> str:
 
 def loop(result: Result, figure: str) -> str:
     """A figure of the control loop, which in sync rests on that latency."""
-    return figure + f" {FIT}" * (result.fitted and result.mode == "sync")
+    return figure + f" {FIT}" * rate_fitted(result)
+
+
+def rate_fitted(result: Result) -> bool:
+    """Whether its control rate rests on a latency that was not measured in that configuration."""
+    return result.fitted and result.mode == "sync"
 
 
 def limits(interval: Interval) -> str:

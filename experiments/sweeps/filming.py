@@ -61,13 +61,15 @@ def film_path(folder: Path, row: Row) -> str:
 
 
 def film(wanted: Mapping[Job, Row], run_jobs: Callable[[Sequence[Job]], Iterator[Row]]) -> None:
-    """Run jobs that are not filmed yet once more, from their seeds, and warn of those that did not repeat.
+    """Run jobs that have no whole film yet once more, from their seeds, and warn of those that did not repeat.
 
     Args:
         wanted: jobs that name a film, and the rows of the episodes that they repeat.
         run_jobs: gives the rows of jobs, in their order.
     """
-    jobs = [job for job in wanted if job.video and not Path(job.video).exists()]
+    from vlatency.experiments.recording.video import is_whole
+
+    jobs = [job for job in wanted if job.video and not is_whole(Path(job.video))]
     if not jobs:
         return
     changed = []

@@ -47,8 +47,10 @@ def _vision_encoder(name: str) -> str:
 Text = Annotated[str, AfterValidator(_not_blank)]
 MAX_MS = 3_600_000.0
 """An hour: longer than any episode."""
-BEYOND_TFLOPS = 10_000.0
-"""A rate that no device reaches, whatever its precision [TFLOP/s]."""
+BEYOND_TFLOPS = 3000.0
+"""A rate at bf16 that no device reaches [TFLOP/s]."""
+DOUBTFUL_MS = 60_000.0
+"""An encode this long outlasts every episode: its figure may be in microseconds."""
 Ms = Annotated[float, Field(ge=0, le=MAX_MS)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1, le=10**7)]
@@ -100,9 +102,10 @@ class Duration(_Table):
 
     @property
     def remark(self) -> str:
-        """What of the entry is not used, after a comma; empty if all is."""
+        """What of the entry is not used, or is doubtful, each after a comma."""
         spread = self.std_ms is not None and self.samples_ms is None and self.p50_ms is None
-        return ", mean only: std_ms is not used" * spread
+        long = self.distribution.p50_ms >= DOUBTFUL_MS
+        return ", mean only: std_ms is not used" * spread + ", longer than an episode: are these microseconds?" * long
 
 
 class Point(Duration):
@@ -212,7 +215,7 @@ class Profile(_Table):
         if model in ARCHITECTURES and took_ms > 0:
             arch = find_architecture(model, point.vision_encoder)
             rate = encode_tflop(point.views, point.res, point.encoding, arch) / took_ms * 1e3
-            if rate > BEYOND_TFLOPS:
+            if rate > BEYOND_TFLOPS * FASTER.get(point.quant, 1):
                 raise ValueError(
                     f"{place} takes {took_ms:.4g} ms, {rate:.3g} TFLOP/s, which no device reaches: are these seconds? "
                     "A profile is in milliseconds"

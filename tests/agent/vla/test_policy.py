@@ -108,6 +108,21 @@ def test_a_saved_policy_acts_the_same(saved: Path, model: VLA, request_of: Reque
     np.testing.assert_allclose(a.newest.views, fresh.newest.views, atol=0.02)
 
 
+def test_a_save_that_fails_leaves_the_policy_that_was_there(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {path.name: path.read_bytes() for path in saved.iterdir()}
+
+    def full(_: object) -> str:
+        raise OSError(28, "No space left on device")
+
+    policy = VLAPolicy.from_pretrained(saved)
+    with torch.no_grad():
+        next(policy.model.parameters()).add_(1)
+    monkeypatch.setattr(PolicyConfig, "to_json", full)  # the weights are written, and the disk is full
+    with pytest.raises(OSError, match="No space"):
+        policy.save_pretrained(saved)
+    assert {path.name: path.read_bytes() for path in saved.iterdir()} == before
+
+
 def test_configuration_round_trips() -> None:
     config = PolicyConfig(trunk_width=99, prompt="x")
     assert PolicyConfig.from_json(config.to_json()) == config

@@ -8,7 +8,7 @@ from vlatency.experiments.analysis.paired import wilson
 from vlatency.experiments.reporting.figures import figures, front
 from vlatency.experiments.reporting.summary import Summary
 from vlatency.experiments.reporting.svg import Point, curve, pareto
-from vlatency.experiments.reporting.wording import rate
+from vlatency.experiments.reporting.wording import rate, rate_fitted
 from vlatency.experiments.sweeps.plan import show
 
 
@@ -21,6 +21,18 @@ def test_a_study_has_the_figures_that_its_results_permit(summaries: dict[str, Su
 def test_the_front_holds_what_nothing_beats(summaries: dict[str, Summary]) -> None:
     results = summaries["ship"].at(summaries["ship"].plan.places[1])
     assert [results[place].arm for place in front(results)] == ["+ async"]
+
+
+def test_what_rests_on_a_fitted_latency_is_drawn_apart_and_says_so(summaries: dict[str, Summary]) -> None:
+    pareto_figure = next(figure for figure in figures(summaries["ship"]) if figure.kind == "pareto")
+    drawn = str(pareto_figure.panels[0].svg)
+    fitted = {result.arm for result in summaries["ship"].results if rate_fitted(result)}
+    marked = {arm for arm, words in re.findall(r"<title>(.*?), [\d.]+ Hz( fit)?: ", drawn) if words}
+    assert marked == fitted == {"+ 224 px"}
+    assert drawn.count(' fit"') == 1 and "Dashed" in pareto_figure.note
+    known = next(figure for figure in figures(summaries["late"]) if figure.kind == "latency")
+    assert " fit" not in str(known.panels[0].svg) and "Dashed" not in known.note
+    assert 'class="dot fit"' in str(curve([Point("a", 1.0, wilson(5, 10), 10, fit=True)], "VL latency [ms]"))
 
 
 def test_points_that_coincide_keep_their_badges_apart() -> None:

@@ -4,11 +4,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.builders.sweeps import SPEC, episode, measured
 from vlatency.experiments.evaluation.episodes import Job
 from vlatency.experiments.evaluation.rows_file import Row
+from vlatency.experiments.recording.video import write_frames
 from vlatency.experiments.sweeps.filming import choose_episodes, choose_scenes, film, scenes_to_film
 from vlatency.experiments.sweeps.plan_file import make_plan
 
@@ -22,8 +24,7 @@ def test_films_show_the_scenes_that_end_most_differently(tmp_path: Path, capsys:
         for job in jobs:
             filmed.append(job)
             path = Path(str(job.video))
-            path.parent.mkdir(exist_ok=True)
-            path.touch()
+            write_frames(path, (np.full((16, 32, 3), 25 * number, np.uint8) for number in range(9)))
             yield episode(job)
 
     (place,) = plan.places
@@ -38,6 +39,13 @@ def test_films_show_the_scenes_that_end_most_differently(tmp_path: Path, capsys:
     assert ends[chosen[0]] == {"success", "failure"}
     film(scenes_to_film(plan, cells, 2), film_all)
     assert len(filmed) == 6
+
+    damaged = [Path(str(job.video)) for job in filmed[:3]]
+    damaged[0].write_bytes(b"")
+    damaged[1].write_bytes(damaged[1].read_bytes()[:-100])
+    damaged[2].unlink()
+    film(scenes_to_film(plan, cells, 2), film_all)
+    assert [Path(str(job.video)) for job in filmed[6:]] == damaged
 
 
 def test_a_film_that_shows_another_episode_is_said_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

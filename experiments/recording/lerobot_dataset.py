@@ -51,11 +51,6 @@ class RecordedEpisode:
     success: bool
     about: Mapping[str, Any]
 
-    @property
-    def frames(self) -> int:
-        """How many."""
-        return len(self.action)
-
 
 def png(image: NDArray[np.uint8]) -> bytes:
     """An image (H, W, 3) as a PNG file."""
@@ -101,8 +96,7 @@ class DatasetWriter:
     Args:
         folder: new or empty.
         fps: frames a second.
-        robot: what LeRobot calls the robot's type.
-        names: of the numbers of a state and of an action; empty if they have none.
+        frames: how many it has so far.
 
     Raises:
         UsageError: pandas has nothing to write Parquet files with.
@@ -110,13 +104,11 @@ class DatasetWriter:
 
     folder: Path
     fps: int
-    robot: str
-    names: Sequence[str] = ()
+    frames: int = 0
     _episodes: list[dict[str, Any]] = field(default_factory=list)
     _tasks: dict[str, int] = field(default_factory=dict)
     _features: dict[str, dict[str, Any]] = field(default_factory=dict)
     _moments: dict[str, _Moments] = field(default_factory=dict)
-    _frames: int = 0
 
     def __post_init__(self) -> None:
         try:
@@ -124,9 +116,16 @@ class DatasetWriter:
         except ImportError:
             raise UsageError("a LeRobot dataset needs pyarrow: pip install pyarrow") from None
 
+    @property
+    def episodes(self) -> int:
+        """How many it has so far."""
+        return len(self._episodes)
+
     def add(self, episode: RecordedEpisode) -> None:
-        """Write one episode. All must have the same cameras, image size, and numbers."""
-        number, count = len(self._episodes), episode.frames
+        """Write one episode, unless it has no frame. All must have the same cameras, image size, and numbers."""
+        number, count = self.episodes, len(episode.action)
+        if not count:
+            return
         last = np.arange(count) == count - 1
         columns: dict[str, NDArray[Any]] = {
             "observation.state": episode.state,
@@ -137,26 +136,26 @@ class DatasetWriter:
             "timestamp": (np.arange(count) / self.fps).astype(np.float32),
             "frame_index": np.arange(count),
             "episode_index": np.full(count, number),
-            "index": self._frames + np.arange(count),
+            "index": self.frames + np.arange(count),
             "task_index": np.array([self._tasks.setdefault(task, len(self._tasks)) for task in episode.tasks]),
         }
         for name, values in columns.items():
             self._describe(name, values)
         for camera, files in episode.images.items():
             self._describe_images(f"observation.images.{camera}", files)
-        self._write_table(
-            self._place("data", number),
-            {f"observation.images.{camera}": [{"bytes": each, "path": None} for each in files]
-             for camera, files in episode.images.items()}
-            | {name: list(values) for name, values in columns.items()},
-        )  # fmt: skip
+        images = {
+            f"observation.images.{camera}": [{"bytes": file, "path": None} for file in files]
+            for camera, files in episode.images.items()
+        }
+        numbers = {name: list(values) for name, values in columns.items()}
+        self._write_table(self._place("data", number), images | numbers)
         self._episodes.append(
             {
                 "episode_index": number,
                 "tasks": list(dict.fromkeys(episode.tasks)),
                 "length": count,
-                "dataset_from_index": self._frames,
-                "dataset_to_index": self._frames + count,
+                "dataset_from_index": self.frames,
+                "dataset_to_index": self.frames + count,
                 "data/chunk_index": number // FILES_PER_CHUNK,
                 "data/file_index": number % FILES_PER_CHUNK,
                 "meta/episodes/chunk_index": 0,
@@ -164,7 +163,7 @@ class DatasetWriter:
                 **episode.about,
             }
         )
-        self._frames += count
+        self.frames += count
 
     def close(self, about: Mapping[str, Any]) -> None:
         """Write what describes the whole; before that nothing can read the dataset.
@@ -174,8 +173,10 @@ class DatasetWriter:
         """
         import pandas
 
-        self._write_table(self._place("meta/episodes", 0), {key: [each[key] for each in self._episodes]
-                                                            for key in self._episodes[0]})  # fmt: skip
+        if not self._episodes:
+            raise UsageError("no episode has a control tick at which an action was in force: there is nothing to write")
+        facts = {name: [episode[name] for episode in self._episodes] for name in self._episodes[0]}
+        self._write_table(self._place("meta/episodes", 0), facts)
         index = pandas.Index(list(self._tasks), name="task")
         with replacing(self.folder / "meta/tasks.parquet") as file:
             pandas.DataFrame({"task_index": list(self._tasks.values())}, index=index).to_parquet(file)
@@ -186,15 +187,15 @@ class DatasetWriter:
         stats = {name: moments.as_json(shapes[name]) for name, moments in self._moments.items()}
         info = {
             "codebase_version": VERSION,
-            "robot_type": self.robot,
-            "total_episodes": len(self._episodes),
-            "total_frames": self._frames,
+            "robot_type": "vlatency",
+            "total_episodes": self.episodes,
+            "total_frames": self.frames,
             "total_tasks": len(self._tasks),
             "chunks_size": FILES_PER_CHUNK,
             "data_files_size_in_mb": 100,
             "video_files_size_in_mb": 200,
             "fps": self.fps,
-            "splits": {"train": f"0:{len(self._episodes)}"},
+            "splits": {"train": f"0:{self.episodes}"},
             "data_path": f"data/{PATH}",
             "video_path": None,
             "features": self._features,
@@ -204,12 +205,7 @@ class DatasetWriter:
 
     def _describe(self, name: str, values: NDArray[Any]) -> None:
         wide = values if values.ndim == 2 else values[:, None]
-        known = len(self.names) == wide.shape[1] and name in ("observation.state", "action")
-        self._features[name] = {
-            "dtype": str(values.dtype),
-            "shape": [wide.shape[1]],
-            "names": list(self.names) if known else None,
-        }
+        self._features[name] = {"dtype": str(values.dtype), "shape": [wide.shape[1]], "names": None}
         self._moments.setdefault(name, _Moments()).add(wide)
 
     def _describe_images(self, name: str, files: Sequence[bytes]) -> None:

@@ -1,12 +1,16 @@
-"""A plant that is looked at in fixed intervals, such as by somebody who records it. To its agent it is the same plant."""
+"""A plant that somebody looks at in fixed intervals. To its agent it is the same plant."""
+
+from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vlatency.sim.plant import Plant
-from vlatency.sim.readings import Readings
+if TYPE_CHECKING:
+    from vlatency.sim.plant import Plant
+    from vlatency.sim.readings import Readings
 
 
 class SampledPlant:

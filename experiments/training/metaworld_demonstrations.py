@@ -66,7 +66,7 @@ def demonstrate(task: str, episodes: int, seed: int = FIRST_TRAINING_SEED) -> De
     env = metaworld.ALL_V3_ENVIRONMENTS[task]()
     script = ENV_POLICY_MAP[task]()
     rng = np.random.default_rng(seed)
-    states, actions, lengths, successes = [], [], [], 0
+    states, actions, lengths, successes = [], [], list[int](), 0
     for number, goal in enumerate(islice(goals(task, seed), episodes)):
         env.set_task(goal)
         state, _ = env.reset()

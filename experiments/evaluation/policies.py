@@ -21,7 +21,7 @@ def find_policy(text: str) -> Path:
     for folder in (Path(text), SHIPPED / text):
         if text and folder.is_dir():
             return folder
-    names = sorted(path.name for path in SHIPPED.glob("*") if path.is_dir())
+    names = sorted(path.parent.name for path in SHIPPED.glob("*/config.json"))
     raise UsageError(f"no policy folder '{text}'; give a folder, or one that ships here: {', '.join(names) or 'none'}")
 
 

@@ -10,16 +10,12 @@ from typing import NoReturn, TypeVar
 
 import tyro
 
-from vlatency.sim.errors import UsageError
+from vlatency.sim.errors import RunError, UsageError
 
 T = TypeVar("T")
 
 FAILED, INTERRUPTED = 2, 130
 """Exit statuses."""
-
-
-class RunError(RuntimeError):
-    """Something broke during a run. The message is one line; command lines print it and exit with status 2."""
 
 
 def parse(config: type[T], args: list[str] | None = None) -> T:

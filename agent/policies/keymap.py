@@ -158,7 +158,9 @@ def resize_with_pad(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     if (height, width) == (side, side):
         return image
     scale = max(width / side, height / side)
-    fitted = Image.fromarray(image).resize((int(width / scale), int(height / scale)), Image.Resampling.BILINEAR)
+    fitted = Image.fromarray(image).resize(
+        (max(1, int(width / scale)), max(1, int(height / scale))), Image.Resampling.BILINEAR
+    )
     square = Image.new("RGB", (side, side))
     square.paste(fitted, ((side - fitted.width) // 2, (side - fitted.height) // 2))
     return np.asarray(square)
@@ -180,6 +182,7 @@ def _one_line(error: ValidationError) -> str:
     first = min(error.errors(include_url=False), key=lambda each: each["type"] != "extra_forbidden")
     place = ".".join(map(str, first["loc"])) or "the file"
     if first["type"] == "extra_forbidden":
-        table = {"images": ImageKey, "state": StateKey}.get(str(first["loc"][0]), _File) if first["loc"][1:] else _File
+        nested: dict[int | str, type[_Table]] = {"images": ImageKey, "state": StateKey}
+        table = nested[first["loc"][0]] if len(first["loc"]) > 1 else _File
         return f"{place} is not known here; {', '.join(table.model_fields)} are"
     return f"{place}: {first['msg']}"

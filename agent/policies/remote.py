@@ -7,7 +7,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, get_args
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from websockets.sync.client import ClientConnection
 
 PORT, TIMEOUT_S, CONNECT_S = 8000, 60.0, 10.0
+KINDS: tuple[PolicyKind, ...] = get_args(PolicyKind)
 PLAN, FROZEN = "plan", "frozen"
 """Keys under which a server that says `takes_plan` gets `Infer.plan` and `Infer.frozen`; openpi itself has none."""
 
@@ -79,7 +80,7 @@ class RemoteSource:
     def kind(self) -> PolicyKind:
         """What the server says that it is, if it says so."""
         said = self.metadata.get("kind")
-        return said if said in get_args(PolicyKind) else "third-party"
+        return next((kind for kind in KINDS if kind == said), "third-party")
 
     @property
     def takes_plan(self) -> bool:
@@ -167,6 +168,7 @@ class Connection:
     def __init__(self, source: RemoteSource) -> None:
         self.source = source
         self.metadata: dict[str, Any] = {}
+        self._open = ExitStack()
 
     def __enter__(self) -> Connection:
         # Loaded where it is needed: most commands have no server.
@@ -176,7 +178,7 @@ class Connection:
         source = self.source
         place = f"{source.host}:{source.port}"
         try:
-            self._socket: ClientConnection = connect(
+            opening = connect(
                 f"ws://[{source.host}]:{source.port}" if ":" in source.host else f"ws://{place}",
                 open_timeout=min(CONNECT_S, source.timeout_s),
                 close_timeout=1,
@@ -186,24 +188,26 @@ class Connection:
                 max_size=None,
                 proxy=None,
             )
+            self._socket: ClientConnection = self._open.enter_context(opening)
         except (OSError, EOFError, WebSocketException) as error:
             reason = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
             raise ServerGone(
                 f"no policy server at {place} ({reason}); start it, for example: "
                 f"python experiments/serve.py --policy tiny --port {source.port}"
             ) from error
-        # A process that hangs does not read either.
-        limit = struct.pack("ll", math.ceil(source.timeout_s), 0)
-        self._socket.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+        # A process that hangs does not read either. The server may also be gone again by now.
+        with suppress(OSError):
+            limit = struct.pack("ll", math.ceil(source.timeout_s), 0)
+            self._socket.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
         try:
             self.metadata = self._receive()
         except BaseException:
-            self._socket.close()
+            self._open.close()
             raise
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._socket.close()
+        self._open.close()
 
     def ask(self, observation: dict[str, Any]) -> dict[str, Any]:
         """The server's answer to an observation. ServerGone if there is none, RunError if it is an error or garbled."""

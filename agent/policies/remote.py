@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from vlatency.agent.policies.chunk import checked_chunk
 from vlatency.agent.policies.keymap import FOLDER, KeyMap
-from vlatency.agent.policies.source import OPENPI, CallTime, PolicyKind
+from vlatency.agent.policies.protocol import OPENPI, CallTime, PolicyKind
 from vlatency.agent.realtime.requests import Infer
 from vlatency.sim.errors import RunError, UsageError
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlatency.agent.policies.chunk import checked_chunk
-from vlatency.agent.policies.source import SCRIPT, CallTime, PolicyKind
+from vlatency.agent.policies.protocol import SCRIPT, CallTime, PolicyKind
 from vlatency.agent.realtime.requests import Infer
 from vlatency.sim.errors import RunError, UsageError
 

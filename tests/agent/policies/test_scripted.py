@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vlatency.agent.policies.source import PolicySource, find_source, is_source
+from vlatency.agent.policies.protocol import PolicySource
+from vlatency.agent.policies.source import find_source, is_source
 from vlatency.agent.realtime.requests import Infer
 from vlatency.sim.errors import RunError, UsageError
 

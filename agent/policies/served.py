@@ -24,7 +24,7 @@ def described(cameras: Sequence[str]) -> dict[str, Any]:
         "reads": [*(IMAGE + camera for camera in cameras), STATE, PROMPT, TIME_NS],
         "images": "uint8 (height, width, 3), any size",
         "state": [[name, size] for name, size in SIZES.items()],
-        "optional": {TIME_NS: 0, PLAN: None, FROZEN: 0},
+        "optional": {TIME_NS: [0, 0], PLAN: None, FROZEN: 0},
         "actions": list(COLUMNS),
         "action_kind": "absolute",
         "row_ms": 100,
@@ -48,14 +48,14 @@ class ServedEpisode:
         for key in wanted:
             if key not in observation:
                 raise ValueError(f"no {key} in the observation; this policy reads {', '.join(wanted)}")
-        prompt, t_ns, plan = observation[PROMPT], observation.get(TIME_NS, 0), observation.get(PLAN)
-        frozen = observation.get(FROZEN, 0)
-        if not (isinstance(prompt, str) and type(t_ns) is int and type(frozen) is int):
-            raise ValueError(f"{PROMPT} must be text, {TIME_NS} and {FROZEN} whole numbers")
+        prompt, plan, frozen = observation[PROMPT], observation.get(PLAN), observation.get(FROZEN, 0)
+        t_ns, read_ns = observation.get(TIME_NS, [0, 0])
+        if not (isinstance(prompt, str) and {type(t_ns), type(read_ns), type(frozen)} == {int}):
+            raise ValueError(f"{PROMPT} must be text, {FROZEN} a whole number and {TIME_NS} two")
         request = Infer(
             images={camera: np.asarray(observation[IMAGE + camera]) for camera in self._cameras},
             instruction=prompt,
-            readings=readings_of(observation[STATE], t_ns),
+            readings=readings_of(observation[STATE], read_ns),
             t_ns=t_ns,
             plan=None if plan is None else np.array(plan, dtype=np.float64),
             frozen=frozen,

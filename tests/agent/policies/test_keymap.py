@@ -17,7 +17,7 @@ STATE = np.arange(39, dtype=np.float32)
 
 
 def request(*cameras: str, state: np.ndarray = STATE) -> Infer:
-    return Infer(dict.fromkeys(cameras, VIEW), "open the drawer", SimpleNamespace(state=state), t_ns=5)
+    return Infer(dict.fromkeys(cameras, VIEW), "open the drawer", SimpleNamespace(state=state, t_ns=6), t_ns=5)
 
 
 @pytest.mark.parametrize(
@@ -61,6 +61,11 @@ def test_aloha_s_image_is_in_a_map_of_its_own_with_the_channels_first() -> None:
     observation = KeyMap.find("aloha").observation(request("top"))
     assert observation.keys() == {"images", "state", "prompt"}
     assert observation["images"]["cam_high"].shape == (3, 224, 224)
+
+
+def test_the_times_of_exposure_and_sensors_are_sent_where_a_map_has_a_key_for_them() -> None:
+    keys = KeyMap("x", {}, {}, None, time_ns="t")
+    assert keys.observation(request()) == {"t": [5, 6]}
 
 
 def test_flips_turn_the_view() -> None:

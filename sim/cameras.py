@@ -102,7 +102,7 @@ def project(
     )
 
 
-class _Renderer(mujoco.Renderer):  # type: ignore[misc]  # mujoco has no types
+class Renderer(mujoco.Renderer):  # type: ignore[misc]  # mujoco has no types
     """MuJoCo's renderer, safe beside others in the same process and silent when the process ends."""
 
     _gl_context: Any
@@ -117,6 +117,7 @@ class _Renderer(mujoco.Renderer):  # type: ignore[misc]  # mujoco has no types
         atexit.register(_close, weakref.ref(self))
 
     def close(self) -> None:
+        """Free the GL context, in the thread that opened it."""
         if self._gl_context:
             self.make_current()  # MuJoCo frees its buffers in the current context, which may be another renderer's
         super().close()
@@ -138,7 +139,16 @@ class _Renderer(mujoco.Renderer):  # type: ignore[misc]  # mujoco has no types
         self._gl_context = self._mjr_context = None
 
 
-def _close(renderer: weakref.ref[_Renderer]) -> None:
+def open_renderer(model: mujoco.MjModel, width: int, height: int) -> Renderer:
+    """A renderer of images of `width` x `height`. UsageError if OpenGL does not work here."""
+    gl.configure()
+    try:
+        return Renderer(model, height, width)
+    except Exception as error:  # EGL, PyOpenGL and MuJoCo each raise their own
+        raise gl.open_error(error, os.environ) from error
+
+
+def _close(renderer: weakref.ref[Renderer]) -> None:
     if (alive := renderer()) is not None:
         try:
             alive.close()
@@ -161,7 +171,7 @@ class CameraRenderer:
         self._model = model
         self._size = (width, height)
         self._ids = {name: model.camera(name).id for name in CAMERA_ORDER}
-        self._renderer: _Renderer | None = None
+        self._renderer: Renderer | None = None
 
     def render(self, data: mujoco.MjData, cameras: Sequence[str]) -> dict[str, NDArray[np.uint8]]:
         """One uint8 image (height, width, 3) per camera of the state in `data`, whose kinematics must be up to date."""
@@ -173,13 +183,8 @@ class CameraRenderer:
             images[name] = renderer.render()
         return images
 
-    def _open(self) -> _Renderer:
-        gl.configure()
-        width, height = self._size
-        try:
-            self._renderer = _Renderer(self._model, height, width)
-        except Exception as error:  # EGL, PyOpenGL and MuJoCo each raise their own
-            raise gl.open_error(error, os.environ) from error
+    def _open(self) -> Renderer:
+        self._renderer = open_renderer(self._model, *self._size)
         # Reflections would double the draw calls, and the policy learns nothing from them.
         self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
         self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 0

@@ -1,6 +1,7 @@
 """What the robot's sensors say at one instant. No MuJoCo, so that a policy can be timed without a simulator."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,3 +31,18 @@ class Readings:
     gripper_vel: float
     ee_pose: NDArray[np.float64]
     wrench: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """What takes the place of `Readings` in other people's environments.
+
+    Attributes:
+        t_ns: simulated time [ns].
+        observation: as the environment's `step` returned it.
+        state: (n,) the numbers of the observation that its mapping calls the state, one after the other.
+    """
+
+    t_ns: int
+    observation: Any
+    state: NDArray[np.float32]

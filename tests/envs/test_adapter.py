@@ -13,9 +13,9 @@ from vlatency.agent.realtime.episode import episode
 from vlatency.agent.realtime.requests import Act, Encode
 from vlatency.agent.realtime.reuse import Every
 from vlatency.agent.realtime.timing import Mode, Timing
-from vlatency.envs.adapter import GymPlant
+from vlatency.envs.adapter import GymPlant, declared_step_s
+from vlatency.envs.mapping import Mapping, parse_mapping
 from vlatency.sim import gl
-from vlatency.sim.actions import ActionSpec
 from vlatency.sim.clock import ms_to_ns
 from vlatency.sim.errors import UsageError
 
@@ -47,13 +47,28 @@ class Ruled:
         return [np.tile(self.rule(np.asarray(request.features)), (8, 1)) for request in requests]
 
 
-def play(name: str, rule: Rule, mode: Mode, vl_ms: float = 0.0, cameras: tuple[str, ...] = ()) -> GymPlant:
-    plant: Any = GymPlant(gymnasium.make(name, render_mode="rgb_array" if cameras else None), seed=5)
-    timing = Timing(
-        mode, 1e9 / plant.step_ns, FixedLatency(vl_ms, 0), Every(1), actions=ActionSpec(("absolute",), plant.step_ns)
-    )
-    run_episodes([episode(plant, cameras, timing, np.random.default_rng(0))], Ruled(rule))
-    plant.env.close()
+def single(numbers: Any) -> np.ndarray:
+    return np.asarray(numbers, np.float32)
+
+
+TABLE: dict[str, Any] = {"step_s": 0.05, "time_limit_s": 5.0, "kinds": ["absolute x2"], "success": ["reward >= 2"]}
+
+
+def mapping(**changes: Any) -> Mapping:
+    return parse_mapping({**TABLE, **changes}, "test")
+
+
+REACHER = mapping(step_s=0.02, time_limit_s=1.0, success=["reward > 0"])
+PENDULUM = mapping(step_s=0.04, time_limit_s=40.0, kinds=["absolute"], success=["reward > 1"])
+
+
+def play(name: str, rule: Rule, mode: Mode, vl_ms: float = 0.0) -> GymPlant:
+    means = REACHER if name == "Reacher-v5" else PENDULUM
+    plant: Any = GymPlant(gymnasium.make(name), means)
+    plant.reset(5)
+    timing = Timing(mode, 1e9 / plant.step_ns, FixedLatency(vl_ms, 0), Every(1), actions=means.actions)
+    run_episodes([episode(plant, (), timing, np.random.default_rng(0))], Ruled(rule))
+    plant.close()
     return plant
 
 
@@ -82,39 +97,47 @@ def test_latency_tips_a_pendulum_over_that_stands_without() -> None:
 
 
 def test_time_goes_in_steps_of_the_environment() -> None:
-    plant = GymPlant(gymnasium.make("Reacher-v5"), seed=1)
+    plant = GymPlant(gymnasium.make("Reacher-v5"), REACHER)
+    plant.reset(1)
     assert plant.step_ns == ms_to_ns(20)
     plant.advance_to(1)
     assert plant.now_ns == ms_to_ns(20)
     with pytest.raises(ValueError, match="already"):
         plant.advance_to(0)
-    assert GymPlant(gymnasium.make("Reacher-v5"), step_s=0.5).step_ns == ms_to_ns(500)
 
 
 @pytest.mark.parametrize("action", [[0.0], [0.0, float("nan")], [[0.0, 0.0]]])
 def test_a_bad_action_is_refused(action: list[Any]) -> None:
     with pytest.raises(ValueError, match="an action of this environment is"):
-        GymPlant(gymnasium.make("Reacher-v5")).command(action)
+        GymPlant(gymnasium.make("Reacher-v5"), REACHER).command(action)
 
 
 class Made(gymnasium.Env[Any, Any]):
-    """An environment as others make them."""
+    """An environment as others make them. It is done at the third step, and its scene depends on `draws`."""
 
-    def __init__(self, mode: str | None = None, low: float = -1.0, dt: Any = None, fps: Any = None) -> None:
+    def __init__(
+        self, mode: str | None = None, low: float = -1.0, dt: Any = None, fps: Any = None, draws: str = "seed"
+    ) -> None:
         self.metadata = {"render_modes": ["rgb_array"], "render_fps": fps}
-        self.render_mode, self.dt = mode, dt
+        self.render_mode, self.dt, self.draws = mode, dt, draws
         self.action_space = gymnasium.spaces.Box(low, 1.0, (2,), np.float32)
         self.observation_space = gymnasium.spaces.Box(-9, 9, (2,))
         self.taken: list[np.ndarray] = []
+        self.resets = self.renders = 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        return np.zeros(2, np.float32), {}
+        self.taken = []
+        self.resets += 1
+        assert seed is not None
+        return single({"seed": [seed, 0.5], "nothing": [0, 0], "history": [self.resets, 0]}[self.draws]), {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         self.taken.append(action)
-        return np.zeros(2, np.float32), 1.0, len(self.taken) >= 50, False, {}
+        count = len(self.taken)
+        return single([count, 0.5]), 1.0, count >= 50, False, {"distance": 3.0 - count, "won": count == 3}
 
     def render(self) -> Any:
+        self.renders += 1
         return np.zeros((8, 9, 3), np.uint8) if self.render_mode else None
 
 
@@ -123,6 +146,15 @@ class Skip(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def step(self, action: Any) -> Any:
         return [self.env.step(action) for _ in range(4)][-1]
+
+
+def started(env: gymnasium.Env[Any, Any], **changes: Any) -> GymPlant:
+    plant = GymPlant(env, mapping(**changes))
+    plant.reset(0)
+    return plant
+
+
+# How long a step takes.
 
 
 @pytest.mark.parametrize(
@@ -138,9 +170,8 @@ class Skip(gymnasium.Wrapper[Any, Any, Any, Any]):
 )
 def test_how_long_a_step_takes_is_asked_and_never_guessed(env: Any, says: str) -> None:
     with pytest.raises(UsageError, match="give step_s") as error:
-        GymPlant(env)
+        declared_step_s(env)
     assert says in str(error.value)
-    assert GymPlant(env, step_s=0.2).step_ns == ms_to_ns(200)
 
 
 def test_a_step_is_what_the_environment_says_through_wrappers_that_keep_it() -> None:
@@ -149,44 +180,216 @@ def test_a_step_is_what_the_environment_says_through_wrappers_that_keep_it() -> 
     env: Any = RecordEpisodeStatistics(
         TimeLimit(ClipAction(RescaleAction(Made(dt=0.05, fps=20), np.float32(-1.0), np.float32(1.0))), 7)
     )
-    assert GymPlant(env).step_ns == ms_to_ns(50)
+    assert declared_step_s(env) == 0.05
 
 
-def test_the_first_action_lies_inside_the_box() -> None:
-    env = Made(low=0.2, dt=0.05)
-    GymPlant(env).advance_to(1)
-    assert env.action_space.contains(env.taken[0])
+def test_what_the_mapping_says_must_be_what_the_environment_says() -> None:
+    for name, value in (("control_hz", 10), ("control_freq", 10.0)):
+        env = Made(dt=0.01, fps=10)  # as in PushT, where dt is the physics' own step
+        setattr(env, name, value)
+        with pytest.raises(UsageError, match=r"0.05 s by the mapping's step_s and 0.1 s by the environment's"):
+            GymPlant(env, mapping())
+        assert GymPlant(env, mapping(step_s=0.1)).step_ns == ms_to_ns(100)
+
+
+def test_mujocos_own_clock_finds_a_wrong_step() -> None:
+    env = gymnasium.make("Reacher-v5")
+    with pytest.raises(UsageError, match=r"0.05 s by the mapping's step_s and 0.02 s by MuJoCo's clock"):
+        started(env).advance_to(1)
+    with pytest.raises(UsageError, match=r"0.02 s by the mapping's step_s and 0.08 s by MuJoCo's clock"):
+        started(Skip(env), step_s=0.02).advance_to(1)
+    started(Skip(env), step_s=0.08).advance_to(1)
+
+
+# Actions.
+
+
+def test_the_first_action_lies_inside_the_box_and_moves_nothing_as_far_as_is_known() -> None:
+    env = Made(low=0.2)
+    started(env).advance_to(1)
+    np.testing.assert_array_equal(env.taken[0], single([0.2, 0.2]))
+    started(env, noop=[0.7, 0.8]).advance_to(1)
+    np.testing.assert_array_equal(env.taken[0], single([0.7, 0.8]))
+    started(env, start="[:]", kinds=["absolute x2"]).advance_to(1)
+    np.testing.assert_array_equal(env.taken[0], single([0.2, 0.5]))
+    started(env, start="[1:]", kinds=["delta", "absolute"], hold="zero").advance_to(1)
+    np.testing.assert_array_equal(env.taken[0], single([0.2, 0.5]))
+    with pytest.raises(UsageError, match="start"):
+        started(env, start="[1:]")
+
+
+def test_a_command_is_the_action_of_every_step_until_the_next() -> None:
+    env = Made()
+    plant = started(env, success=["reward > 1"])
+    plant.command([0.5, 7.0])
+    plant.advance_to(3 * plant.step_ns)
+    plant.command([0.25, 0.0])
+    plant.advance_to(4 * plant.step_ns)
+    np.testing.assert_array_equal(env.taken, single([[0.5, 1], [0.5, 1], [0.5, 1], [0.25, 0]]))
+
+
+# Success and the end.
+
+
+@pytest.mark.parametrize(
+    ("success", "steps"),
+    [("won", 3), ("distance <= 1", 2), ("distance < 1", 3), ("reward > 1", 20), ("terminated", 20)],
+)
+def test_the_first_success_ends_an_episode_and_so_does_the_time_limit(success: str, steps: int) -> None:
+    plant = started(Made(), success=[success], time_limit_s=1.0)
+    plant.advance_to(10**12)
+    assert plant.done
+    assert (plant.steps, plant.success) == (steps, steps < 20)
+    assert plant.success_ns == (steps * ms_to_ns(50) if steps < 20 else None)
+
+
+def test_where_a_task_goes_on_what_counts_is_the_end() -> None:
+    plant = started(Made(), success=["won"], success_at="end", time_limit_s=1.0)
+    plant.advance_to(10**12)
+    assert (plant.steps, plant.success) == (20, False)
+    plant = started(Made(), success=["distance < 1"], success_at="end", time_limit_s=1.0)
+    plant.advance_to(10**12)
+    assert (plant.steps, plant.success_ns) == (20, ms_to_ns(150))
+
+
+def test_without_the_key_that_says_so_nothing_is_a_failure() -> None:
+    with pytest.raises(UsageError, match="distance, reward, terminated, won"):
+        started(Made(), success=["is_success"]).advance_to(1)
+    assert not started(Made(), success=["is_success", "won"]).done
+
+
+# Scenes.
+
+
+def test_a_seed_that_gives_another_scene_than_before_is_refused() -> None:
+    plant = started(Made(draws="history"))
+    with pytest.raises(UsageError, match="seed 0 of this environment gave another scene"):
+        plant.reset(0)
+
+
+def test_two_seeds_that_give_one_scene_are_refused() -> None:
+    plant = started(Made(draws="nothing"))
+    plant.reset(0)
+    with pytest.raises(UsageError, match="seeds 0 and 4 of this environment give the same scene"):
+        plant.reset(4)
+
+
+def test_a_reset_of_ones_own_starts_the_episode() -> None:
+    def begin(env: Any, seed: int) -> Any:
+        return env.reset(seed=seed + 7)
+
+    plant = GymPlant(Made(), mapping(), begin)
+    plant.reset(1)
+    assert plant.sensors().observation[0] == 8
+
+
+def test_scenes_do_not_depend_on_what_happened_before() -> None:
+    one, other = (GymPlant(gymnasium.make("Reacher-v5"), REACHER) for _ in range(2))
+    scenes = {}
+    for seed in (0, 1, 2):
+        one.reset(seed)
+        scenes[seed] = one.scene
+    for seed in (2, 0, 2, 1):
+        other.reset(seed)
+        other.advance_to(ms_to_ns(100))
+        assert other.scene == scenes[seed]
+
+
+# What is seen and felt.
+
+
+def test_the_state_is_what_the_mapping_names() -> None:
+    plant = started(Made(), state=["[1:]", "[:1]"])
+    assert plant.sensors().state.dtype == np.float32
+    np.testing.assert_array_equal(plant.sensors().state, [0.5, 0])
+    with pytest.raises(UsageError, match="no 'joints'"):
+        started(Made(), state=["joints"]).sensors()
 
 
 @pytest.mark.parametrize("mode", [None, "list"])
 def test_what_renders_no_image_says_how_it_would(mode: str | None) -> None:
-    env: Any = Made(dt=0.05) if mode is None else gymnasium.wrappers.RenderCollection(Made("rgb_array", dt=0.05))
-    plant = GymPlant(env)
+    env: Any = Made() if mode is None else gymnasium.wrappers.RenderCollection(Made("rgb_array"))
+    plant = started(env, cameras={"top": {"render": True}})
     plant.advance_to(1)
     with pytest.raises(UsageError, match="render_mode='rgb_array'"):
         plant.capture(("top",))
 
 
+def test_nothing_is_drawn_unless_somebody_looks() -> None:
+    env = Made("rgb_array")
+    plant = started(env, cameras={"top": {"render": True}}, size=[6, 4])
+    plant.advance_to(plant.step_ns)
+    plant.capture(())
+    assert env.renders == 0
+    assert plant.capture(("top",))["top"].shape == (4, 6, 3)
+    assert plant.capture(("top",), (9, 8))["top"].shape == (8, 9, 3)
+    with pytest.raises(UsageError, match="no camera 'left'; cameras are top"):
+        plant.capture(("left",))
+    with pytest.raises(UsageError, match="no cameras"):
+        started(env).capture(("top",))
+
+
+def test_an_image_in_the_observation_is_a_view() -> None:
+    class Seen(Made):
+        def reset(self, **options: Any) -> Any:
+            image = np.zeros((4, 4, 3), np.uint8)
+            image[0, 0] = 255
+            return {"pixels": {"top": image}, "pose": super().reset(**options)[0]}, {}
+
+    cameras = {
+        "top": {"observation": "pixels/top"},
+        "turned": {"observation": "pixels/top", "flip": "both"},
+        "pose": {"observation": "pose"},
+    }
+    plant = started(Seen(), cameras=cameras, size=[4, 4])
+    views = plant.capture(("top", "turned"))
+    assert views["top"][0, 0, 0] == views["turned"][3, 3, 0] == 255
+    assert plant.sensors().state.size == 2
+    with pytest.raises(UsageError, match="uint8"):
+        plant.capture(("pose",))
+
+
+def test_the_instruction_is_the_mappings_or_the_environments() -> None:
+    env: Any = Made()
+    assert started(env).instruction == "Made"
+    assert started(env, name="x:y").instruction == "x:y"
+    env.task_description = "Push it"
+    assert started(env, name="x:y").instruction == "Push it"
+    assert started(env, instruction="Pull it").instruction == "Pull it"
+
+
 def test_an_environment_that_cannot_be_a_plant_is_refused_with_the_reason() -> None:
     with pytest.raises(UsageError, match="must be a Box, not Discrete"):
-        GymPlant(gymnasium.make("CartPole-v1"))
-    vector: Any = gymnasium.vector.SyncVectorEnv([lambda: Made(dt=0.05)] * 2)
+        GymPlant(gymnasium.make("CartPole-v1"), mapping())
+    vector: Any = gymnasium.vector.SyncVectorEnv([Made] * 2)
     with pytest.raises(UsageError, match="one environment, not a SyncVectorEnv"):
-        GymPlant(vector)
-    with pytest.raises(UsageError, match="step_s must be"):
-        GymPlant(Made(), step_s=float("nan"))
+        GymPlant(vector, mapping())
+    with pytest.raises(UsageError, match="has 3 kinds"):
+        GymPlant(Made(), mapping(kinds=["absolute x3"]))
 
 
 @pytest.mark.gl
-def test_views_are_what_the_environment_renders() -> None:
+def test_a_camera_of_the_model_is_drawn_at_any_size_and_changes_nothing() -> None:
     gl.configure()
-    plant = GymPlant(gymnasium.make("Pusher-v5", render_mode="rgb_array", width=64, height=48), seed=2)
-    before = plant.capture(("any", "name"))
-    plant.command(np.ones(7))
-    plant.advance_to(ms_to_ns(500))
-    after = plant.capture(("any",))["any"]
-    assert before["any"].shape == (48, 64, 3)
-    assert before["any"].dtype == np.uint8
-    np.testing.assert_array_equal(before["any"], before["name"])
-    assert (before["any"] != after).any()
-    plant.env.close()
+    above = {"lookat": [0.0, 0.0, 0.0], "distance": 2.0, "azimuth": 90.0, "elevation": -89.0}
+    cameras = {"above": {"free": above}, "turned": {"free": above, "flip": "both"}, "own": {"model": "eye"}}
+    means = mapping(kinds=["absolute x7"], cameras=cameras, success=["reward > 1"])
+    looked, blind = (GymPlant(gymnasium.make("Pusher-v5"), means) for _ in range(2))
+    for plant in (looked, blind):
+        plant.reset(2)
+        plant.command(np.ones(7))
+    before = looked.capture(("above", "turned"), (64, 48))
+    np.testing.assert_array_equal(before["above"], before["turned"][::-1, ::-1])
+    for plant in (looked, blind):
+        plant.advance_to(ms_to_ns(500))
+    after = looked.capture(("above",), (64, 48))["above"]
+    assert after.shape == (48, 64, 3)
+    assert after.dtype == np.uint8
+    assert (before["above"] != after).any()
+    assert looked.capture(("above",), (800, 600))["above"].shape == (600, 800, 3)
+    for plant in (looked, blind):
+        plant.advance_to(ms_to_ns(1000))
+    assert looked.trajectory_hash == blind.trajectory_hash
+    with pytest.raises(UsageError, match="no camera 'eye'"):
+        looked.capture(("own",))
+    looked.close()

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from functools import cache
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from vlatency.experiments.recording.sampled_plant import SampledPlant
 from vlatency.sim.clock import NS_PER_S
 from vlatency.sim.plant import Plant
-from vlatency.sim.readings import Readings
 
 FPS = 25
 FRAME_NS = NS_PER_S // FPS
@@ -76,7 +76,7 @@ def label_tile(draw: ImageDraw.ImageDraw, index: int, text: str, colour: Colour)
     draw.text((x + 8, y + 6), text, font=font(14), fill=colour)
 
 
-class FilmedPlant:
+class FilmedPlant(SampledPlant):
     """A plant that is filmed. To its agent it is the same plant.
 
     Args:
@@ -85,44 +85,8 @@ class FilmedPlant:
     """
 
     def __init__(self, plant: Plant, cameras: Sequence[str]) -> None:
-        self._plant = plant
         self.film = Film(tuple(cameras))
-        self._shoot()
+        super().__init__(plant, FRAME_NS, self._shoot)
 
-    def _shoot(self) -> None:
-        self.film.add(self._plant.now_ns, self._plant.capture(self.film.cameras), self._plant.instruction)
-
-    @property
-    def now_ns(self) -> int:
-        """Simulated time [ns]."""
-        return self._plant.now_ns
-
-    @property
-    def done(self) -> bool:
-        """Whether the episode is over."""
-        return self._plant.done
-
-    @property
-    def instruction(self) -> str:
-        """The robot's instruction."""
-        return self._plant.instruction
-
-    def advance_to(self, t_ns: int) -> None:
-        """Step the physics to `t_ns` [ns], taking a frame every 40 ms."""
-        while (frame_ns := len(self.film.times_ns) * FRAME_NS) <= t_ns:
-            self._plant.advance_to(frame_ns)
-            self._shoot()
-        if self._plant.now_ns < t_ns:
-            self._plant.advance_to(t_ns)
-
-    def command(self, action: ArrayLike) -> None:
-        """Follow a new set-point."""
-        self._plant.command(action)
-
-    def capture(self, cameras: Sequence[str]) -> dict[str, NDArray[np.uint8]]:
-        """Images (H, W, 3) uint8 of the cameras."""
-        return self._plant.capture(cameras)
-
-    def sensors(self) -> Readings:
-        """Sensor readings."""
-        return self._plant.sensors()
+    def _shoot(self, plant: Plant) -> None:
+        self.film.add(plant.now_ns, plant.capture(self.film.cameras), plant.instruction)

@@ -8,8 +8,10 @@ import sys
 from dataclasses import dataclass, replace
 from functools import partial
 
-from vlatency.experiments.evaluation.episodes import Job, probe
-from vlatency.experiments.evaluation.options import ClockOptions, Configuration, EncodeOptions, Size, TaskName
+from vlatency.experiments.evaluation.configuration import Configuration, TaskName
+from vlatency.experiments.evaluation.episodes import Job
+from vlatency.experiments.evaluation.facts import probe
+from vlatency.experiments.evaluation.options import ClockOptions, EncodeOptions, Size
 from vlatency.experiments.evaluation.run_config import describe
 from vlatency.experiments.parallel.engine import SINGLE_THREADED
 from vlatency.experiments.reporting.header import header
@@ -63,14 +65,14 @@ def main(args: Args) -> None:
     check_range("the latency of an encode in ms", setting.timing.latency.vl_ms, 1, 5000)
     check_range("spread", args.spread, 1, 3)
     os.environ.update(SINGLE_THREADED)
-    facts = probe(Job(setting, str(policy), args.seed))
+    facts = probe(Job(setting, policy, args.seed))
     print("\n".join(header(describe([setting], policy, facts))))
     print(f"spread p95 of constant encode latencies is {args.spread:g} times the median")
     limit_s = args.episodes * find_task(args.task).time_limit_s
     print(f"the wall clock takes as long as the episodes last: at most {limit_s:.0f} s", flush=True)
     timing = replace(setting.timing, latency=spread(setting.timing.latency, args.spread))
     setting = replace(setting, timing=timing)
-    jobs = [Job(setting, str(policy), seed) for seed in range(args.seed, args.seed + args.episodes)]
+    jobs = [Job(setting, policy, seed) for seed in range(args.seed, args.seed + args.episodes)]
     with bars() as progress:
         progress.add("simulated", len(jobs))
         progress.add("wall clock", len(jobs))

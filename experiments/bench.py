@@ -8,8 +8,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vlatency.experiments.evaluation.episodes import Job, probe, run_episode
-from vlatency.experiments.evaluation.options import ClockOptions, Configuration
+from vlatency.experiments.evaluation.configuration import Configuration
+from vlatency.experiments.evaluation.episodes import Job, run_episode
+from vlatency.experiments.evaluation.facts import probe
+from vlatency.experiments.evaluation.options import ClockOptions
 from vlatency.experiments.parallel.processes import Workers
 from vlatency.experiments.shared.command import RunError, check_range, run
 from vlatency.experiments.shared.provenance import cores
@@ -44,7 +46,7 @@ def main(args: Args) -> None:
     check_range("rounds", args.rounds, 1)
     check_range("episodes", args.episodes, 2)
     (setting,), policy = Configuration(clock=ClockOptions(mode=("async",))).settings(SEED, args.episodes)
-    jobs = [Job(setting, str(policy), seed) for seed in range(SEED, SEED + args.episodes)]
+    jobs = [Job(setting, policy, seed) for seed in range(SEED, SEED + args.episodes)]
     load = f", load {os.getloadavg()[0]:.1f} before the start" if hasattr(os, "getloadavg") else ""
     print(f"{cores()} cores{load}", flush=True)
     targets = []

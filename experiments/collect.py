@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 
-from vlatency.experiments.evaluation.options import Size, TaskName
+from vlatency.experiments.evaluation.configuration import TaskName
+from vlatency.experiments.evaluation.options import Size
 from vlatency.experiments.evaluation.setting import FIRST_TRAINING_SEED
 from vlatency.experiments.parallel.processes import Workers
 from vlatency.experiments.shared.command import check_range, run

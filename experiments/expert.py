@@ -8,7 +8,7 @@ from statistics import median
 from typing import Literal
 
 from vlatency.experiments.analysis.paired import wilson
-from vlatency.experiments.evaluation.options import TaskName
+from vlatency.experiments.evaluation.configuration import TaskName
 from vlatency.experiments.parallel.processes import Workers
 from vlatency.experiments.reporting.wording import limits
 from vlatency.experiments.shared.command import check_range, run

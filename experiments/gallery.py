@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from vlatency.experiments.evaluation.options import TaskName
+from vlatency.experiments.evaluation.configuration import TaskName
 from vlatency.experiments.shared.command import check_range, run
 from vlatency.sim.clock import ns_to_s
 

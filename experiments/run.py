@@ -11,8 +11,10 @@ from itertools import chain, islice
 from pathlib import Path
 from shlex import quote
 
-from vlatency.experiments.evaluation.episodes import Job, probe, run_episode, run_together
-from vlatency.experiments.evaluation.options import Configuration, EngineOptions
+from vlatency.experiments.evaluation.configuration import Configuration
+from vlatency.experiments.evaluation.episodes import Job, run_episode, run_together
+from vlatency.experiments.evaluation.facts import probe
+from vlatency.experiments.evaluation.options import EngineOptions
 from vlatency.experiments.evaluation.rows_file import Row
 from vlatency.experiments.evaluation.run_config import check_same_software, describe
 from vlatency.experiments.evaluation.run_folder import (
@@ -74,7 +76,7 @@ def main(args: Args) -> None:
             place.check_continues(settings, args.episodes)
         workers = stack.enter_context(args.parallel.open(gpu=args.configuration.device == "cuda"))
         # A worker opens the world and loads the policy, so that what is wrong with them is said before we write.
-        facts = workers.call(probe, Job(settings[0], str(policy), args.seed))
+        facts = workers.call(probe, Job(settings[0], policy, args.seed))
         config = describe(settings, policy, facts) | {"episodes": args.episodes}
         if isinstance(place, RunFolder):
             folder = place
@@ -93,7 +95,7 @@ def main(args: Args) -> None:
         rows = choose_episodes(folder.rows, args.videos)
         modes = {setting.mode: setting for setting in settings}
         film(
-            {Job(modes[row["mode"]], str(policy), row["seed"], film_path(folder.path, row)): row for row in rows},
+            {Job(modes[row["mode"]], policy, row["seed"], film_path(folder.path, row)): row for row in rows},
             lambda jobs: workers.map(run_episode, jobs),
         )
         summary = summarize_run(folder)

@@ -13,7 +13,8 @@ from typing import Any
 
 import tyro
 
-from vlatency.experiments.evaluation.episodes import Job, probe, run_episode
+from vlatency.experiments.evaluation.episodes import Job, run_episode
+from vlatency.experiments.evaluation.facts import probe
 from vlatency.experiments.evaluation.options import EngineOptions
 from vlatency.experiments.evaluation.run_config import describe
 from vlatency.experiments.reporting.study import summarize_sweep, write_sweep
@@ -55,13 +56,13 @@ def main(args: Args) -> None:
     check_writable(root)
     gpu = any(cell.setting.device == "cuda" for cell in plan.cells)
     with nullcontext() if args.dry_run else locked(root), args.parallel.open(gpu) as workers:
-        # A worker opens the world and loads each policy, so that what is wrong with them is said before we write.
-        jobs = {cell.policy: Job(cell.setting, cell.policy, cell.setting.seed) for cell in plan.cells}
-        facts = {policy: workers.call(probe, job) for policy, job in jobs.items()}
-        cells = Cells(root, next(iter(facts.values())).software)
+        # A worker opens the worlds and loads each policy, so that what is wrong with them is said before we write.
+        jobs = {_who_and_where(cell): Job(cell.setting, cell.policy, cell.setting.seed) for cell in plan.cells}
+        facts = {key: workers.call(probe, job) for key, job in jobs.items()}
+        cells = Cells(root, provenance.joined([each.software for each in facts.values()]))
 
         def config(cell: Cell) -> dict[str, Any]:
-            return describe([cell.setting], Path(cell.policy), facts[cell.policy])
+            return describe([cell.setting], cell.policy, facts[_who_and_where(cell)])
 
         for cell in () if args.dry_run else plan.cells:
             cells.restore(cell.setting, plan.episodes, partial(config, cell))
@@ -81,6 +82,11 @@ def main(args: Args) -> None:
     print("\n" + "\n".join(text(summary)))
     print(f"{folder}/  sweep.json · summary.md · summary.json")
     print(f"next: python experiments/report.py {quote(str(folder))}")
+
+
+def _who_and_where(cell: Cell) -> tuple[str, str]:
+    """The policy, and the environment if it is not ours: our own tasks are all the same to a probe."""
+    return cell.policy, cell.setting.task if cell.setting.guest else ""
 
 
 if __name__ == "__main__":

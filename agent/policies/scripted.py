@@ -8,6 +8,7 @@ import importlib
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -107,7 +108,10 @@ def _metaworld_rule(task: str) -> Rule:
     script = ENV_POLICY_MAP[task]()
 
     def rule(observation: Any) -> NDArray[np.float64]:
-        return np.clip(np.asarray(script.get_action(observation), dtype=np.float64), -1, 1)
+        with warnings.catch_warnings():  # it warns of commands beyond -1 and 1, which are clipped here
+            warnings.simplefilter("ignore", UserWarning)
+            answer = script.get_action(observation)
+        return np.clip(np.asarray(answer, dtype=np.float64), -1, 1)
 
     return rule
 

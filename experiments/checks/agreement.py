@@ -21,7 +21,8 @@ from vlatency.agent.realtime.trace import EpisodeTrace
 from vlatency.envs.pick import PickEnv
 from vlatency.experiments.analysis.paired import Paired, paired, wilson
 from vlatency.experiments.checks.wall_clock import Host, Late, WallLoop
-from vlatency.experiments.evaluation.episodes import LATENCY_STREAM, Job, in_simulated_time, lay_out, worlds_and_policy
+from vlatency.experiments.evaluation.episodes import LATENCY_STREAM, Job, in_simulated_time, worlds_and_policy
+from vlatency.experiments.evaluation.worlds import lay_out
 from vlatency.experiments.reporting.wording import comparison, limits
 from vlatency.experiments.shared.command import RunError
 from vlatency.experiments.shared.provenance import cores
@@ -84,7 +85,7 @@ def run_arm(name: str, jobs: Sequence[Job], run: Run, advance: Callable[[], None
     arm = Arm(name)
     for job in jobs:
         (env, *_), policy = worlds_and_policy(job.setting, job.policy)
-        lay_out(job, env)
+        lay_out(job.setting, job.seed, env)
         trace, late = run(job, env, policy)
         arm.outcomes.append(env.success)
         arm.traces.append(trace)

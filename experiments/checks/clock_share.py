@@ -6,7 +6,8 @@ from typing import Any
 
 from vlatency.agent.realtime.driver import run_episodes
 from vlatency.experiments.checks.target import Target
-from vlatency.experiments.evaluation.episodes import Job, in_simulated_time, lay_out, worlds_and_policy
+from vlatency.experiments.evaluation.episodes import Job, in_simulated_time, worlds_and_policy
+from vlatency.experiments.evaluation.worlds import lay_out
 
 
 class Timed:
@@ -38,7 +39,7 @@ def measure_clock(jobs: Sequence[Job]) -> Target:
     whole_s = own_s = 0.0
     ticks = 0
     for job in jobs:
-        lay_out(job, env)
+        lay_out(job.setting, job.seed, env)
         plant, policy = Timed(env, "advance_to", "capture", "command", "sensors"), Timed(vla, "encode", "act")
         started = time.perf_counter()
         (trace,) = run_episodes([in_simulated_time(job, plant)], policy)

@@ -3,7 +3,7 @@
 import time
 import traceback
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -11,16 +11,27 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vlatency.agent.optimization import Head, Optimization, plain
-from vlatency.agent.realtime.driver import Policy, run_episodes
+from vlatency.agent.optimization import Head, Optimization
+from vlatency.agent.policies.protocol import PolicySource
+from vlatency.agent.policies.remote import ServerGone
+from vlatency.agent.policies.source import find_source
+from vlatency.agent.realtime.driver import OneStagePolicy, Policy, run_episodes
 from vlatency.agent.realtime.episode import Episode, episode
-from vlatency.agent.realtime.requests import Act, Encode, Request
+from vlatency.agent.realtime.requests import Act, Encode, Infer, Request
 from vlatency.agent.realtime.trace import EpisodeTrace
 from vlatency.experiments.evaluation.feature_ages import HISTOGRAM, USED_HISTOGRAM, histogram
 from vlatency.experiments.evaluation.rows_file import Row
 from vlatency.experiments.evaluation.setting import Device, Setting
+from vlatency.experiments.evaluation.worlds import (
+    World,
+    filmed_cameras,
+    idle_worlds,
+    is_pick,
+    lay_out,
+    open_world,
+    pick_outcome,
+)
 from vlatency.experiments.recording.perfetto import write_chrome_trace
-from vlatency.experiments.shared import provenance
 from vlatency.experiments.shared.command import RunError
 from vlatency.sim.clock import ns_to_ms, ns_to_s
 from vlatency.sim.errors import UsageError
@@ -28,11 +39,10 @@ from vlatency.sim.errors import UsageError
 if TYPE_CHECKING:
     from vlatency.agent.vla.policy import VLAPolicy
     from vlatency.envs.pick import PickEnv
-    from vlatency.envs.script import Script
     from vlatency.sim.plant import Plant
 
-LATENCY_STREAM, SWAP_STREAM = 1, 2
-"""What a setting adds to an episode is drawn apart from its scene, so that all settings meet the same scenes."""
+LATENCY_STREAM = 1
+"""Latencies are drawn apart from the scene, so that all settings meet the same scenes."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +51,7 @@ class Job:
 
     Attributes:
         setting: what is evaluated.
-        policy: its folder.
+        policy: its folder, or the source of a policy of others.
         seed: of this episode.
         video: file to film it to, if any.
         trace: file to write its Chrome trace to, if any.
@@ -54,81 +64,15 @@ class Job:
     trace: str | None = None
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What only a worker knows, because it has opened the world and loaded the policy.
-
-    Attributes:
-        instruction: of the task, with its {placeholders}.
-        camera_px: width and height of a camera image [px].
-        software: of the worker, as of `provenance.software`.
-        parameters: of the policy.
-        stand_in: the policy is the tiny one, not a pretrained Qwen2.5-VL.
-        feature_error: of its first look, against the same policy with nothing approximated; None if nothing is.
-    """
-
-    instruction: str
-    camera_px: tuple[int, int]
-    software: dict[str, Any]
-    parameters: int
-    stand_in: bool
-    feature_error: float | None
-
-
-def probe(job: Job) -> Facts:
-    """Open the world and load the policy as an episode would. UsageError for what the user can mend."""
-    (env, *_), policy = worlds_and_policy(job.setting, job.policy)
-    from vlatency.agent.vla.model.config import TINY
-    from vlatency.envs.tasks import instruct
-    from vlatency.sim.gl import renderer_name
-    from vlatency.sim.names import HEIGHT, WIDTH
-    from vlatency.sim.world import Thing
-
-    env.reset(seed=job.seed)
-    return Facts(
-        instruction=instruct(Thing("{shape}", "{colour}", 0.0, 0.0, 0.0)),
-        camera_px=(WIDTH, HEIGHT),
-        software=provenance.software(renderer_name(), _gpu(job.setting.device)),
-        parameters=policy.parameters,
-        stand_in=policy.model.config.backbone == TINY,
-        feature_error=_feature_error(job, policy, env),
-    )
-
-
-def _gpu(device: Device) -> str | None:
-    import torch
-
-    return torch.cuda.get_device_name() if device == "cuda" else None
-
-
-def _feature_error(job: Job, policy: "VLAPolicy", env: "PickEnv") -> float | None:
-    """Of the first look in `env`."""
-    from vlatency.agent.vla.model.features import feature_distance
-    from vlatency.agent.vla.policy import VLAPolicy
-
-    optimization = policy.optimization
-    if optimization == plain(optimization):
-        return None
-    reference = VLAPolicy.from_pretrained(job.policy, plain(optimization), job.setting.device)
-    look = Encode(env.capture(optimization.cameras), env.instruction, env.sensors())
-    return feature_distance(policy.encode([look]), reference.encode([look]))
-
-
-def worlds_and_policy(setting: Setting, policy: str) -> tuple[list["PickEnv"], "VLAPolicy"]:
+def worlds_and_policy(setting: Setting, policy: str) -> tuple[list[Any], "VLAPolicy"]:
     """The idle worlds and the policy of this process: opening them costs seconds, an episode only resets its world.
 
     UsageError for what the user can mend.
     """
-    worlds = _idle_worlds(setting.task, setting.optimization.cameras, setting.timing.control_hz, setting.speed)
+    worlds = idle_worlds(setting)
     if not worlds:  # before the policy: what is wrong with a world is found long before torch is loaded
-        worlds.append(_open_world(setting))
+        worlds.append(open_world(setting))
     return worlds, _load_policy(policy, setting.policy_sha256, setting.optimization, setting.device, setting.head)
-
-
-@lru_cache(maxsize=1)
-def _idle_worlds(*configuration: object) -> list["PickEnv"]:
-    """The worlds of one configuration; those of another one are forgotten."""
-    return []
 
 
 @lru_cache(maxsize=1)
@@ -144,13 +88,18 @@ def _load_policy(folder: str, sha256: str, optimization: Optimization, device: D
     return VLAPolicy.from_pretrained(folder, optimization, device, head)
 
 
-def _open_world(setting: Setting) -> "PickEnv":
-    from vlatency.sim import gl
+@lru_cache(maxsize=1)
+def _source(policy: str, key_map: str) -> PolicySource:
+    return find_source(policy, key_map)
 
-    gl.configure()  # before MuJoCo is imported
-    from vlatency.envs.pick import PickEnv
 
-    return PickEnv(setting.task, setting.optimization.cameras, setting.timing.control_hz, speed=setting.speed)
+def started(job: Job, instruction: str) -> AbstractContextManager[OneStagePolicy]:
+    """The policy of others for one episode."""
+    setting = job.setting
+    assert setting.guest
+    task = setting.task.partition(":")[2] if setting.guest.env_sha256 else setting.task
+    source = _source(job.policy, setting.guest.key_map)
+    return source.start(task=task, instruction=instruction, width=setting.timing.actions.size)
 
 
 def run_episode(job: Job) -> Row:
@@ -167,8 +116,28 @@ def run_together(jobs: Sequence[Job]) -> list[Row]:
     """
     setting = jobs[0].setting
     with _one_line_errors(*jobs):
+        if setting.guest:
+            return [_run_guest(job) for job in jobs]
         worlds, vla = worlds_and_policy(setting, jobs[0].policy)
         return run_episodes([_played(job, worlds) for job in jobs], Blindfold(vla) if setting.blackout else vla)
+
+
+def _run_guest(job: Job) -> Row:
+    """One episode with a policy of others, begun once more if its server went away."""
+    assert job.setting.guest
+    worlds, calls = idle_worlds(job.setting), _source(job.policy, job.setting.guest.key_map).timings()
+    for last in (False, True):
+        try:
+            before = len(calls)
+            with started(job, "") as policy:
+                (row,) = run_episodes([_played(job, worlds)], policy)
+            if job.setting.guest.kind != "script":  # a script's time is its host's
+                row["calls_ms"] = [round(call.ms, 3) for call in calls[before:]]
+            return row
+        except ServerGone:
+            if last:
+                raise
+    raise AssertionError("unreachable: the second time it returns or raises")
 
 
 @contextmanager
@@ -184,71 +153,64 @@ def _one_line_errors(*jobs: Job) -> Iterator[None]:
         raise RunError(f"{who}: {type(error).__name__}: {error} ({where})") from error
 
 
-def _played(job: Job, idle: list["PickEnv"]) -> Generator[Request, Any, Row]:
+def _played(job: Job, idle: list[Any]) -> Generator[Request, Any, Row]:
     """The episode of a job in an idle world, or in a new one if none is idle; returns its row."""
     started = time.perf_counter()
-    env = idle.pop() if idle else _open_world(job.setting)
+    world = idle.pop() if idle else open_world(job.setting)
     try:
         with _one_line_errors(job):
-            row = yield from _episode(job, env)
+            row = yield from _episode(job, world)
     finally:
-        idle.append(env)
+        idle.append(world)
     return row | {"wall_s": round(time.perf_counter() - started, 3)}
 
 
-def _episode(job: Job, env: "PickEnv") -> Generator[Request, Any, Row]:
+def _episode(job: Job, world: World) -> Generator[Request, Any, Row]:
     from vlatency.experiments.recording.film import FilmedPlant
     from vlatency.experiments.recording.video import Caption, write_video
-    from vlatency.sim.names import CAMERA_ORDER
 
     setting = job.setting
-    lay_out(job, env)
-    plant = FilmedPlant(env, CAMERA_ORDER) if job.video else env
-    watch = _Watch(env)
-    trace = yield from watch.over(in_simulated_time(job, plant))
-
-    row = _row(job, env, trace) | {"looks_in_reach": watch.looks_in_reach}
-    if setting.swap_instruction:
-        row |= {"instructed_lifted": env.target_index in watch.lifted, "former_target_lifted": 0 in watch.lifted}
+    lay_out(setting, job.seed, world)
+    plant = FilmedPlant(world, filmed_cameras(setting, world)) if job.video else world
+    steps = in_simulated_time(job, plant)
+    if is_pick(world):
+        watch = _Watch(world)
+        trace = yield from watch.over(steps)
+        row = _row(job, world, trace) | watch.outcome(setting)
+    else:
+        trace = yield from steps
+        row = _row(job, world, trace)
     if job.video:
         assert isinstance(plant, FilmedPlant)
-        outcome = f"success at {row['time_to_success_s']:.1f} s" if env.success else "failure: out of time"
-        caption = Caption(setting.mode, setting.optimization.cameras, outcome, env.success)
-        write_video(Path(job.video), plant.film, trace, caption)
+        outcome = f"success at {row['time_to_success_s']:.1f} s" if world.success else "failure: out of time"
+        seen = setting.guest.cameras if setting.guest else setting.optimization.cameras
+        write_video(Path(job.video), plant.film, trace, Caption(setting.mode, seen, outcome, world.success))
     if job.trace:
-        about = {"mode": setting.mode, "seed": job.seed, "instruction": env.instruction, "success": env.success}
+        about = {"mode": setting.mode, "seed": job.seed, "instruction": world.instruction, "success": world.success}
         write_chrome_trace(Path(job.trace), trace, about)
     return row
-
-
-def lay_out(job: Job, env: "PickEnv") -> None:
-    """Begin the scene of a job."""
-    env.reset(seed=job.seed)
-    if job.setting.swap_instruction:
-        env.lay_out(env.script, swapped_target(env.script, job.seed))
 
 
 def in_simulated_time(job: Job, plant: "Plant") -> Episode:
     """The episode of a job, on a plant that stands at its beginning."""
     setting = job.setting
     rng = np.random.default_rng((job.seed, LATENCY_STREAM))
-    return episode(plant, setting.optimization.cameras, setting.timing, rng)
+    cameras = setting.guest.cameras if setting.guest else setting.optimization.cameras
+    return episode(plant, cameras, setting.timing, rng)
 
 
-def _row(job: Job, env: "PickEnv", trace: EpisodeTrace) -> Row:
-    """What episodes.jsonl says of one episode; sub-goals and `target_gone` are those at its end."""
+def _row(job: Job, world: World, trace: EpisodeTrace) -> Row:
+    """What episodes.jsonl says of one episode."""
     ages_ms = [ns_to_ms(tick.feature_age_ns) for tick in trace.ticks if tick.feature_age_ns is not None]
     used_ages_ms = [ns_to_ms(age_ns) for age_ns in trace.used_ages_ns]
     return {
         "mode": job.setting.mode,
         "seed": job.seed,
-        "instruction": env.instruction,
-        "success": env.success,
-        **env.subgoals(),
-        "target_gone": not env.in_reach(env.target_index),
+        "instruction": world.instruction,
+        "success": world.success,
         "sim_time_s": ns_to_s(trace.end_ns),
-        "time_to_success_s": None if env.success_ns is None else ns_to_s(env.success_ns),
-        "trajectory_hash": env.trajectory_hash,
+        "time_to_success_s": None if world.success_ns is None else ns_to_s(world.success_ns),
+        "trajectory_hash": world.trajectory_hash,
         "feature_age_ms_p50": _percentile(ages_ms, 50),
         "feature_age_ms_p95": _percentile(ages_ms, 95),
         HISTOGRAM: histogram(ages_ms),
@@ -265,18 +227,6 @@ def _row(job: Job, env: "PickEnv", trace: EpisodeTrace) -> Row:
 
 def _percentile(values: Sequence[float], percent: float) -> float | None:
     return round(float(np.percentile(values, percent)), 3) if values else None
-
-
-def swapped_target(script: "Script", seed: int) -> int:
-    """Number of another object of the same scene to be named instead of the target, drawn by `seed`.
-
-    Where the instruction is to switch it is not the object that the switch names, or nothing would switch.
-    """
-    from vlatency.envs.events import Switch
-
-    taken = {0, script.event.to} if isinstance(script.event, Switch) else {0}
-    others = [number for number in range(len(script.things)) if number not in taken]
-    return others[int(np.random.default_rng((seed, SWAP_STREAM)).integers(len(others)))]
 
 
 @dataclass
@@ -303,8 +253,16 @@ class _Watch:
                 self._note_lifted()
                 return end.value
             self._note_lifted()
-            self.looks_in_reach += isinstance(request, Encode) and self.env.in_reach(self.env.target_index)
+            self.looks_in_reach += isinstance(request, Encode | Infer) and self.env.in_reach(self.env.target_index)
             answer = yield request
+
+    def outcome(self, setting: Setting) -> dict[str, Any]:
+        """What a row says of a pick task beside success, at the end of the episode."""
+        env = self.env
+        row = pick_outcome(env) | {"looks_in_reach": self.looks_in_reach}
+        if setting.swap_instruction:
+            row |= {"instructed_lifted": env.target_index in self.lifted, "former_target_lifted": 0 in self.lifted}
+        return row
 
     def _note_lifted(self) -> None:
         self.lifted.update(number for number in range(len(self.env.things)) if self.env.lifted(number))

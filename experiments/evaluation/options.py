@@ -1,9 +1,8 @@
 """The options that say what is evaluated: one set for run.py, for the arms of a sweep, for measure.py and agree.py."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from tyro.constructors import PrimitiveConstructorSpec
@@ -12,33 +11,29 @@ from vlatency.agent.optimization import (
     Attention,
     Compile,
     Encoding,
-    Head,
     Optimization,
     Pool,
     Preset,
     Quant,
     Shortcut,
-    check_device,
     parse_res,
     with_preset,
 )
 from vlatency.agent.realtime.cost.latency import NoFigure, NoLatency, parse_latency
-from vlatency.agent.realtime.execution import Execution, Hold, RealTimeChunking, parse_execution
+from vlatency.agent.realtime.execution import Execution, Hold, parse_execution
 from vlatency.agent.realtime.reuse import Latest, Reuse, Stagger, parse_reuse
 from vlatency.agent.realtime.robot_timing import RobotTiming
 from vlatency.agent.realtime.servers import ServersName, make_servers
 from vlatency.agent.realtime.timing import MODES, Latency, Mode, Timing
 from vlatency.agent.vla.setpoints import SETPOINTS
-from vlatency.experiments.evaluation.policies import find_policy, find_policy_of, hash_policy
-from vlatency.experiments.evaluation.setting import FIRST_TRAINING_SEED, Device, Setting
 from vlatency.experiments.parallel.engine import Engine
 from vlatency.experiments.parallel.open_engine import EngineName, open_engine
-from vlatency.experiments.shared.command import check_range, parse
+from vlatency.experiments.shared.command import check_range
+from vlatency.sim.actions import ActionSpec
+from vlatency.sim.clock import NS_PER_S
 from vlatency.sim.errors import UsageError
 from vlatency.sim.names import CAMERA_ORDER
 
-TaskName = Literal["static", "shape", "small", "clutter", "occluded", "conveyor", "turntable", "disturbed", "switched"]
-"""The names of `envs.tasks.TASKS`, which a test holds against these; that table needs MuJoCo, a help text must not."""
 MIN_CONTROL_HZ, MAX_CONTROL_HZ = 0.1, 500.0
 """The upper one is the rate of the physics: a command cannot take effect between two steps."""
 
@@ -179,13 +174,28 @@ class ClockOptions:
     """What becomes of a chunk. hold: its first set-point is held; chunk[:N]: N set-points are carried out, then the
     head runs again; switch, delay-aware, ensemble, roll-forward, rtc, each with [:N]: the chunk is followed until the
     next one arrives, and the head runs at every N-th control tick (docs/clock.md; rtc needs --head flow)."""
-    control_hz: float = 10.0
-    """Control ticks a second of simulated time [Hz]."""
+    control_hz: float | None = None
+    """Control ticks a second of simulated time [Hz]; default is one a row of the policy's chunk: 10 for our own, one a
+    step of the environment for others."""
+    hold: Literal["auto", "repeat", "zero", "noop"] = "auto"
+    """What is in force when an action is over and no other follows. repeat: the same again; zero: no motion, the
+    gripper stays; noop: the environment's own action for nothing. auto: as the environment's mapping says."""
     robot: RobotTiming = RobotTiming()
 
-    def timings(self, optimization: Optimization) -> tuple[Timing, ...]:
-        """One a mode. UsageError if an option is wrong or unknown."""
-        check_range("control-hz", self.control_hz, MIN_CONTROL_HZ, MAX_CONTROL_HZ)
+    def timings(
+        self, optimization: Optimization, actions: ActionSpec = SETPOINTS, stages: Literal[1, 2] = 2
+    ) -> tuple[Timing, ...]:
+        """One a mode. UsageError if an option is wrong or unknown.
+
+        Args:
+            optimization: what the latency is looked up for.
+            actions: what the rows of the policy's chunks mean.
+            stages: of the policy.
+        """
+        control_hz = NS_PER_S / actions.row_ns if self.control_hz is None else self.control_hz
+        check_range("control-hz", control_hz, MIN_CONTROL_HZ, MAX_CONTROL_HZ)
+        if self.hold != "auto":
+            actions = dataclasses.replace(actions, hold=self.hold)
         if isinstance(self.reuse, Stagger) and optimization.encoding == "joint":
             raise UsageError("reuse stagger encodes views apart, which encoding joint cannot; use encoding batched")
         latency: Latency
@@ -199,114 +209,9 @@ class ClockOptions:
             check_range("contention", self.contention, 1)
         contention = self.contention or latency.contention
         known = self.contention is not None or latency.contention_measured
-        servers = make_servers(("shared" if known else "two") if self.servers == "auto" else self.servers, contention)
+        auto: ServersName = "shared" if known and stages == 2 else "two"
+        servers = make_servers(auto if self.servers == "auto" else self.servers, contention)
         common = Timing(
-            MODES[0], self.control_hz, latency, self.reuse, self.execution, servers, self.robot, actions=SETPOINTS
+            MODES[0], control_hz, latency, self.reuse, self.execution, servers, self.robot, stages, actions=actions
         )
         return tuple(dataclasses.replace(common, mode=mode) for mode in self.mode)
-
-
-@dataclass(frozen=True)
-class Configuration:
-    """What is evaluated: task, policy, encode and clock. A sweep's arms choose among these options."""
-
-    task: TaskName = "static"
-    """Pick task."""
-    speed: float | None = None
-    """conveyor, turntable: speed of the belt or of the rim [m/s]; drawn anew in each episode if left out."""
-    policy: str = "tiny"
-    """A policy in assets/policies, or the folder of another one."""
-    model: str = ""
-    """Instead of --policy: the policy that ships for this model (tiny, tiny-s)."""
-    head: Head = "regression"
-    """What turns features into chunks: the head that states one (regression) or the one that samples (flow)."""
-    pool: Pool = "attention"
-    """How the features of the views are combined."""
-    device: Device = "cpu"
-    """Where the policy runs. On a CPU results are the same on every batch size."""
-    blackout: bool = False
-    """Control: the policy sees black images."""
-    swap_instruction: bool = False
-    """Control: the policy is told another object of the scene; the row says which one it lifted."""
-    encode: EncodeOptions = EncodeOptions()
-    clock: ClockOptions = ClockOptions()
-
-    def settings(self, seed: int, episodes: int) -> tuple[tuple[Setting, ...], Path]:
-        """One setting a mode, and the policy's folder.
-
-        Args:
-            seed: of the first episode.
-            episodes: of each mode; their seeds must be evaluation seeds.
-
-        Raises:
-            UsageError: an option is wrong, or two of them do not go together.
-        """
-        check_range("episodes", episodes, 1)
-        check_range("seed", seed, 0, FIRST_TRAINING_SEED - episodes)
-        if self.head == "regression" and isinstance(self.clock.execution, RealTimeChunking):
-            raise UsageError(
-                "execution rtc guides a head that samples chunks, and regression does not: add --head flow"
-            )
-        if self.model and self.policy != Configuration.policy:
-            raise UsageError("give --model or --policy, not both: the folder of a policy says which model it has")
-        optimization = self.encode.optimization(self.pool)
-        check_device(optimization, self.device)
-        policy = find_policy_of(self.model) if self.model else find_policy(self.policy)
-        settings = tuple(
-            Setting(
-                task=self.task,
-                optimization=optimization,
-                timing=timing,
-                seed=seed,
-                policy_sha256=hash_policy(policy),
-                speed=self.speed,
-                head=self.head,
-                device=self.device,
-                blackout=self.blackout,
-                swap_instruction=self.swap_instruction,
-            )
-            for timing in self.clock.timings(optimization)
-        )
-        return settings, policy
-
-
-def _leaves(kind: type) -> dict[str, Any]:
-    """Name and type of every option below a dataclass of options."""
-    found: dict[str, Any] = {}
-    for field in dataclasses.fields(kind):
-        if isinstance(field.default, EncodeOptions | ClockOptions | RobotTiming):
-            found |= _leaves(type(field.default))
-        else:
-            found[field.name] = field.type
-    return found
-
-
-OPTIONS = _leaves(Configuration)
-"""The names of a configuration's options, as a sweep's YAML spells them."""
-
-
-def parse_options(options: Mapping[str, Any]) -> Configuration:
-    """A configuration from names and values, with the checks and the errors of a command line.
-
-    Args:
-        options: values by option name, as YAML gives them; a list is the same as its items joined by commas.
-
-    Raises:
-        UsageError: an unknown name, or a value that the option cannot have.
-
-    Example:
-        >>> parse_options({"views": 5, "mode": "sync", "reuse": "event"}).encode.views
-        5
-    """
-    words: list[str] = []
-    for name, value in options.items():
-        if name not in OPTIONS:
-            raise UsageError(f"unknown '{name}'; options are {', '.join(OPTIONS)}")
-        flag = f"--{name.replace('_', '-')}"
-        if OPTIONS[name] is bool:
-            if not isinstance(value, bool):
-                raise UsageError(f"{name} must be true or false, not {value!r}")
-            words += [flag] * value
-        else:
-            words += [flag, ",".join(map(str, value)) if isinstance(value, list) else str(value)]
-    return parse(Configuration, words)

@@ -19,6 +19,7 @@ from vlatency.experiments.evaluation.episodes import Job
 from vlatency.experiments.evaluation.policies import hash_policy
 from vlatency.experiments.evaluation.run_folder import RunFolder
 from vlatency.experiments.evaluation.setting import Setting
+from vlatency.experiments.evaluation.worlds import lay_out
 from vlatency.experiments.recording.lerobot_dataset import RecordedEpisode, png
 from vlatency.experiments.recording.sampled_plant import SampledPlant
 from vlatency.experiments.shared.command import RunError
@@ -87,7 +88,7 @@ def record_episode(replay: Replay) -> RecordedEpisode:
     job, setting = replay.job, replay.job.setting
     worlds, policy = episodes.worlds_and_policy(setting, job.policy)
     env = worlds[0]
-    episodes.lay_out(job, env)
+    lay_out(setting, job.seed, env)
     frames = _Frames(setting.optimization.cameras, replay.size)
     plant = SampledPlant(env, hz_to_period_ns(setting.timing.control_hz), frames.look, frames.command)
     acting = episodes.Blindfold(policy) if setting.blackout else policy

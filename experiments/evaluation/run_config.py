@@ -3,22 +3,21 @@
 import platform
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from vlatency.experiments.evaluation.episodes import Facts
+from vlatency.experiments.evaluation.facts import Facts
 from vlatency.experiments.evaluation.run_folder import SCHEMA
 from vlatency.experiments.evaluation.setting import Setting, hash_of, name_of
 from vlatency.experiments.shared import provenance
 from vlatency.sim.errors import UsageError
 
 
-def describe(settings: Sequence[Setting], policy: Path, facts: Facts) -> dict[str, Any]:
+def describe(settings: Sequence[Setting], policy: str, facts: Facts) -> dict[str, Any]:
     """The whole resolved configuration, and where and with what it was run.
 
     Args:
         settings: one a mode.
-        policy: its folder.
+        policy: its folder, or the source of a policy of others.
         facts: what a worker found out.
     """
     latency = settings[0].timing.latency
@@ -30,7 +29,7 @@ def describe(settings: Sequence[Setting], policy: Path, facts: Facts) -> dict[st
         "command": provenance.command_line(sys.argv),
         "instruction": facts.instruction,
         "camera_px": facts.camera_px,
-        "policy": {"folder": str(policy), "parameters": facts.parameters, "stand_in": facts.stand_in},
+        "policy": {"name": policy, "kind": facts.kind, "parameters": facts.parameters},
         "feature_error": facts.feature_error,
         "latency": latency.describe(),
         "machine": {"cores": provenance.cores(), "platform": platform.platform()},

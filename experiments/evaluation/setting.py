@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -10,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from vlatency.agent.optimization import Head, Optimization, unusual
+from vlatency.agent.policies.protocol import PolicyKind
 from vlatency.agent.realtime.cost.latency import Basis, Charged, LatencyStream
 from vlatency.agent.realtime.execution import parse_execution
 from vlatency.agent.realtime.reuse import parse_reuse
@@ -23,21 +25,47 @@ FIRST_TRAINING_SEED = 1_000_000
 Device = Literal["cpu", "cuda"]
 
 
+@dataclass(frozen=True)
+class Guest:
+    """What is not ours: a policy of others, and maybe the environment.
+
+    Attributes:
+        policy: as the command line spells it.
+        kind: of the policy.
+        key_map: what its server expects under which key; empty takes the one that the server names.
+        cameras: the views that it gets.
+        size: width and height of a view [px].
+        env_sha256: of the mapping of the environment; empty for our own tasks.
+        env_config: the file of that mapping; empty for one that ships.
+        packages: whose versions count beside ours.
+    """
+
+    policy: str
+    kind: PolicyKind
+    key_map: str
+    cameras: tuple[str, ...]
+    size: tuple[int, int]
+    env_sha256: str = ""
+    env_config: str = ""
+    packages: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, eq=False)
 class Setting:
     """One configuration. Settings are equal if their hashes are: they have equal episodes.
 
     Attributes:
-        task: name of the pick task.
+        task: name of the pick task, or of an environment of others, such as metaworld:reach-v3.
         optimization: what the policy is fed, and how.
         timing: mode, latency and all else that the clock needs.
         seed: of the first episode; the next ones follow by 1.
-        policy_sha256: of the policy's files.
+        policy_sha256: of the policy's files, or of what identifies a policy of others.
         speed: of the belt, or of the turntable's rim [m/s]; None draws one for each episode.
         head: which of the policy's heads moves the arm.
         device: of the policy; answers of a GPU equal those of a CPU up to rounding only.
         blackout: control: the policy sees black images.
         swap_instruction: control: the policy is told another object of the scene.
+        guest: the policy of others, and where it acts; then `optimization` says nothing.
     """
 
     task: str
@@ -50,6 +78,7 @@ class Setting:
     device: Device = "cpu"
     blackout: bool = False
     swap_instruction: bool = False
+    guest: Guest | None = None
 
     @property
     def mode(self) -> Mode:
@@ -61,6 +90,7 @@ class Setting:
         timing, latency = self.timing, self.timing.latency
         values = {field: getattr(self, field) for field in self.__dataclass_fields__}
         values["optimization"] = asdict(self.optimization)
+        values["guest"] = asdict(self.guest) if self.guest else None
         values["timing"] = {
             "mode": timing.mode,
             "control_hz": timing.control_hz,
@@ -104,7 +134,8 @@ class Setting:
             stages=timing["stages"],
             actions=ActionSpec(**{name: _frozen(value) for name, value in timing["actions"].items()}),
         )
-        return cls(**{**values, "optimization": Optimization(**optimization), "timing": read})
+        guest = values["guest"] and Guest(**{key: _frozen(value) for key, value in values["guest"].items()})
+        return cls(**{**values, "optimization": Optimization(**optimization), "timing": read, "guest": guest})
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Setting) and self.hash == other.hash
@@ -117,6 +148,8 @@ class Setting:
         """SHA-256 of all that counts. A latency counts by what it charges, not by its name."""
         values = self.as_json()
         values["timing"]["latency"] = values["timing"]["latency"]["sha256"]
+        if self.guest:  # a mapping counts by its content, a policy by its own hash
+            values["guest"] |= {"env_config": "", "policy": ""}
         return _sha256(values)
 
 
@@ -155,6 +188,9 @@ def _frozen(value: Any) -> Any:
 def name_of(settings: Sequence[Setting]) -> str:
     """Short name of a run of settings that differ in their mode alone, such as static-3v-224-7f3a."""
     first = settings[0]
+    if first.guest:
+        words = [first.task, first.guest.policy, first.timing.actions.hold, hash_of(settings)[:4]]
+        return re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(words))
     o = first.optimization
     res = str(o.width) if o.width == o.height else f"{o.width}x{o.height}"
     words = [first.task] if first.speed is None else [first.task, f"{first.speed:g}"]

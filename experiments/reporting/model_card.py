@@ -71,7 +71,7 @@ def model_card(policy: Path, studies: Sequence[Study], history_of: Callable[[Pat
         raise UsageError("name at least one run of the policy that has episodes, such as runs/static-3v-224-7f3a")
     config = PolicyConfig.from_json((policy / "config.json").read_text(encoding="utf-8"))
     eyes = "a few convolutions" if config.stem_channels else config.vision_encoder
-    parameters = results[0].origin.policy.parameters / 1e6
+    parameters = (results[0].origin.policy.parameters or 0) / 1e6
     parts = [
         INTRODUCTION.format(name=policy.name, parameters=parameters, eyes=eyes),
         *[PUBLISHED.format(name=eyes)] * bool(config.vision_weights),

@@ -19,6 +19,8 @@ HIGH = 1 - MOST_LATE
 def loop_ms(timing: Timing, vl_ms: float, head_ms: float) -> float | None:
     """From a control tick to the effect of its command [ms]: encode and head in sync, the head in async; None in pause.
 
+    A policy of one stage has no head that could run alone: its loop is the whole inference in async as well.
+
     In async an encode may be running. Where both share a GPU, that slows the head down, at most until the encode ends.
 
     Args:
@@ -28,7 +30,7 @@ def loop_ms(timing: Timing, vl_ms: float, head_ms: float) -> float | None:
     """
     if timing.mode == "pause":
         return None
-    if timing.mode == "sync":
+    if timing.mode == "sync" or timing.stages == 1:
         return timing.robot.camera_delay_ms + vl_ms + head_ms + timing.robot.actuation_ms
     if isinstance(timing.servers, Shared):
         head_ms = min(timing.servers.contention * head_ms, head_ms + vl_ms)
@@ -43,9 +45,10 @@ def rate_hz(loop_ms: float | None) -> float | None:
 def loops(timing: Timing) -> Curve:
     """`loop_ms` of all encodes and head runs, in sync or async. On one GPU a head meets the longest encode."""
     charged = charges(timing.latency)
-    vl_ms = charged.encode if timing.mode == "sync" else np.full(len(WEIGHTS), charged.encode[-1])
+    whole = timing.mode == "sync" or timing.stages == 1
+    vl_ms = charged.encode if whole else np.full(len(WEIGHTS), charged.encode[-1])
     head_ms = charged.head
-    if timing.mode == "sync":
+    if whole:
         vl_ms, head_ms = add(vl_ms, head_ms), np.zeros(len(WEIGHTS))
     return np.array([loop_ms(timing, *both) for both in zip(vl_ms.tolist(), head_ms.tolist(), strict=True)])
 

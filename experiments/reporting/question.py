@@ -6,7 +6,8 @@ from typing import Literal
 
 from vlatency.agent.realtime.servers import ServersName
 from vlatency.experiments.analysis.choosing import Enough, enough
-from vlatency.experiments.evaluation.options import MAX_CONTROL_HZ, MIN_CONTROL_HZ, TaskName
+from vlatency.experiments.evaluation.configuration import TaskName
+from vlatency.experiments.evaluation.options import MAX_CONTROL_HZ, MIN_CONTROL_HZ
 from vlatency.experiments.evaluation.setting import Setting
 from vlatency.experiments.reporting.candidates import Candidate, Device, find_device
 from vlatency.experiments.shared.command import check_range

@@ -215,7 +215,7 @@ def _settings(preset: str) -> tuple[Setting, ...]:
 def caption(candidates: Sequence[Candidate]) -> str:
     """How to read the table, and what it assumes."""
     options = max(candidate.options for candidate in candidates)
-    servers = dict.fromkeys(servers_line(candidate.timing.servers) for candidate in candidates)
+    servers = dict.fromkeys(servers_line(candidate.timing) for candidate in candidates)
     several = f"for all {options} configurations at once (Clopper-Pearson, Bonferroni)"
     return (
         f"{'; '.join(servers)} · intervals hold at 95 % {several if options > 1 else '(Clopper-Pearson)'} · "

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from vlatency.agent.policies.protocol import PolicyKind
 from vlatency.agent.realtime.cost.latency import NoLatency
 from vlatency.agent.realtime.cost.schema import CONTENTION
 from vlatency.agent.realtime.servers import Shared
@@ -24,14 +25,19 @@ class Policy:
     """Which policy was evaluated.
 
     Attributes:
-        folder: where it lay.
-        parameters: how many it has.
-        stand_in: it is the tiny model in place of Qwen2.5-VL-3B.
+        name: its folder, or the source of a policy of others.
+        kind: a script, the small stand-in for Qwen2.5-VL-3B, a third party's, or the true VLA.
+        parameters: how many it has; None where that is not known.
     """
 
-    folder: str
-    parameters: int
-    stand_in: bool
+    name: str
+    kind: PolicyKind
+    parameters: int | None
+
+    @property
+    def stand_in(self) -> bool:
+        """Whether it is the tiny model in place of Qwen2.5-VL-3B."""
+        return self.kind == "stand-in"
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ class Study:
 def summarize_run(folder: RunFolder) -> Summary:
     """The summary of a run, finished or not."""
     config = folder.config
-    plan = run_plan(folder.settings, Path(config["policy"]["folder"]), config["episodes"])
+    plan = run_plan(folder.settings, config["policy"]["name"], config["episodes"])
     rows = {setting: folder.rows_of(setting, plan.episodes) for setting in plan.settings}
     return Summary(plan, results(plan, rows, lambda _: config), {}, config["command"], config["software"])
 

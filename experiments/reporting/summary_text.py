@@ -21,6 +21,7 @@ from vlatency.experiments.reporting.wording import (
     vl_ms,
 )
 from vlatency.experiments.shared.files import write_text
+from vlatency.experiments.shared.provenance import NOT_DRAWN
 from vlatency.experiments.shared.table import markdown_table, milliseconds, percent, text_table
 from vlatency.experiments.sweeps.plan import Place, show
 
@@ -215,7 +216,8 @@ def _details(summary: Summary) -> list[str]:
 def drawn_by(summary: Summary) -> str:
     """Renderer and versions."""
     versions = ", ".join(f"{name} {version}" for name, version in summary.software["versions"].items())
-    return f"drawn by {summary.software['gl_renderer']}; {versions}"
+    renderer = summary.software["gl_renderer"]
+    return f"{renderer if renderer == NOT_DRAWN else f'drawn by {renderer}'}; {versions}"
 
 
 def write_summary(summary: Summary, folder: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from vlatency.agent.realtime.robot_timing import RobotTiming
 from vlatency.experiments.analysis.choosing import needed
-from vlatency.experiments.evaluation.options import Configuration, parse_options
+from vlatency.experiments.evaluation.configuration import Configuration, parse_options
 from vlatency.experiments.evaluation.setting import Setting
 from vlatency.experiments.reporting.candidates import Candidate
 from vlatency.experiments.reporting.question import Question

@@ -7,7 +7,7 @@ from pathlib import Path
 from vlatency.agent.optimization import unusual
 from vlatency.agent.realtime.reuse import Latest
 from vlatency.agent.realtime.robot_timing import RobotTiming
-from vlatency.agent.realtime.servers import Servers, Shared
+from vlatency.agent.realtime.servers import Shared
 from vlatency.agent.realtime.timing import Timing
 from vlatency.experiments.analysis.late_or_wrong import Split
 from vlatency.experiments.analysis.paired import Interval, Paired
@@ -78,10 +78,12 @@ def divided(split: Split) -> str:
 
 def features(setting: Setting) -> str:
     """What the model is fed and when, such as "3 views, 224 px, batched, async"."""
-    o, timing = setting.optimization, setting.timing
+    o, timing, guest = setting.optimization, setting.timing, setting.guest
     count, res = len(o.cameras), f"{o.width} px" if o.width == o.height else f"{o.width}x{o.height}"
     others = [word for name, word in unusual(asdict(o)).items() if name != "encoding"]
     words = [f"{count} view{'s' * (count != 1)}", res, o.encoding, *others, timing.mode]
+    if guest:
+        words = [", ".join(guest.cameras) or "no images", timing.mode]
     if timing.mode == "async" and timing.reuse != Latest():
         words.append(f"reuse {timing.reuse}")
     return ", ".join(words + surroundings(setting))
@@ -97,6 +99,7 @@ def surroundings(setting: Setting) -> list[str]:
         "perf factor": (timing.latency.factor, 1.0),
     }
     said = [f"{name} {value}" for name, (value, default) in named.items() if value != default]
+    said += [f"hold {timing.actions.hold}"] * bool(setting.guest)
     ideal = asdict(RobotTiming())
     said += [f"{key.replace('_', ' ')} {value}" for key, value in asdict(timing.robot).items() if value != ideal[key]]
     return ["; ".join(said)] if said else []
@@ -112,8 +115,10 @@ def encode_details(setting: Setting, feature_error: float | None) -> list[str]:
 
 def policy_line(policy: Policy) -> str:
     """The policy in a few words."""
+    if policy.parameters is None:
+        return f"{policy.name} ({policy.kind})"
     size = f"{policy.parameters / 1e6:.1f} M"
-    return f"{Path(policy.folder).name} ({size}{', stand-in for Qwen2.5-VL-3B' * policy.stand_in})"
+    return f"{Path(policy.name).name} ({size}{', stand-in for Qwen2.5-VL-3B' * policy.stand_in})"
 
 
 def policy_lines(results: Iterable[Result]) -> str:
@@ -137,8 +142,11 @@ def latency_sources(results: Iterable[Result]) -> str:
     return ", ".join(found) or ("none, the world waits" if measured else NOT_MEASURED)
 
 
-def servers_line(servers: Servers) -> str:
+def servers_line(timing: Timing) -> str:
     """Which GPUs encoder and head are assumed to have."""
+    servers = timing.servers
+    if timing.stages == 1:
+        return "one server for the whole inference"
     if not isinstance(servers, Shared):
         return "encoder and head each on its own GPU"
     if servers.contention > 1:
@@ -149,6 +157,8 @@ def servers_line(servers: Servers) -> str:
 def assumptions(results: Iterable[Result]) -> str:
     """What is taken for granted in every figure: whose success, which latency, which GPUs."""
     results = list(results)
-    servers = dict.fromkeys(servers_line(result.setting.timing.servers) for result in results if result.mode != "pause")
+    servers = dict.fromkeys(servers_line(result.setting.timing) for result in results if result.mode != "pause")
+    holds = dict.fromkeys(result.setting.timing.actions.hold for result in results if result.setting.guest)
     said = [f"policy {policy_lines(results)}", f"latency {latency_sources(results)}", *servers]
+    said += [f"hold {', '.join(holds)}"] * bool(holds)
     return " · ".join(said)

@@ -5,6 +5,7 @@ import os
 import platform
 import shlex
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,15 @@ from vlatency.experiments.shared.files import ROOT
 from vlatency.experiments.shared.instruction_sets import instruction_sets
 from vlatency.experiments.shared.source_hash import source_sha256
 
+NOT_DRAWN = "not drawn"
+"""In place of the renderer where the policy sees no images."""
 PACKAGES = ("vlatency", "mujoco", "gymnasium", "numpy", "torch", "transformers", "mink", "pillow")
 
 
-def versions() -> dict[str, str]:
-    """Versions of Python and of each package that can change a result."""
+def versions(more: Sequence[str] = ()) -> dict[str, str]:
+    """Versions of Python and of each package that can change a result, `more` beside the usual ones."""
     found = {"python": platform.python_version()}
-    for name in PACKAGES:
+    for name in (*PACKAGES, *more):
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
@@ -38,20 +41,27 @@ def git_revision() -> str | None:
         return None
 
 
-def software(gl_renderer: str, gpu: str | None) -> dict[str, Any]:
+def software(gl_renderer: str, gpu: str | None, packages: Sequence[str] = ()) -> dict[str, Any]:
     """All that can change an episode besides its setting. Rows of different software never share a rate.
 
     Args:
         gl_renderer: who draws.
         gpu: what the policy runs on; None is the CPU.
+        packages: of others, whose versions count as well.
     """
     return {
-        "versions": versions(),
+        "versions": versions(packages),
         "source_sha256": source_sha256(),
         "gl_renderer": gl_renderer,
         "instruction_sets": instruction_sets(),
         "gpu": gpu,
     }
+
+
+def joined(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One record for cells that are compared: the packages of all of them, and the renderer of those that draw."""
+    versions = {name: version for record in records for name, version in record["versions"].items()}
+    return {**max(records, key=lambda record: record["gl_renderer"] != NOT_DRAWN), "versions": versions}
 
 
 def differences(then: Any, now: Any, name: str = "") -> list[str]:

@@ -16,6 +16,7 @@ FOLDERS = ("sim", "envs", "agent")
 """All code below these folders counts."""
 MODULES: dict[str, set[str]] = {
     "experiments/evaluation/episodes.py": set(),
+    "experiments/evaluation/worlds.py": set(),
     "experiments/evaluation/feature_ages.py": {"EDGES_MS", "HISTOGRAM", "histogram"},
     "experiments/parallel/engine.py": {"SINGLE_THREADED"},
     "experiments/sweeps/cell_store.py": {"canonical"},

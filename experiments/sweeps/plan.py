@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from vlatency.experiments.evaluation.setting import Setting, name_of
@@ -114,18 +113,18 @@ def show(place: Place) -> str:
     return ", ".join(f"{name} {value}" for name, value in place) or "everywhere"
 
 
-def run_plan(settings: Sequence[Setting], policy: Path, episodes: int) -> Plan:
+def run_plan(settings: Sequence[Setting], policy: str, episodes: int) -> Plan:
     """A run as a sweep of one place, whose arms are the modes; the first of them is the reference.
 
     Args:
         settings: one a mode.
-        policy: its folder.
+        policy: its folder, or the source of a policy of others.
         episodes: of each mode.
     """
     first = settings[0]
-    place: Place = (("task", first.task),)
+    place: Place = (("env" if first.guest and first.guest.env_sha256 else "task", first.task),)
     if first.speed is not None:
         place += (("speed", first.speed),)
-    cells = tuple(Cell(place, setting.mode, AS_IS, setting, str(policy)) for setting in settings)
+    cells = tuple(Cell(place, setting.mode, AS_IS, setting, policy) for setting in settings)
     about = f"{show(place)}, in each mode"
     return Plan(name_of(settings), about, episodes, 1, tuple(cell.arm for cell in cells), (place,), cells)

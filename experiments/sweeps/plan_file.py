@@ -22,7 +22,7 @@ import yaml
 
 from vlatency.agent.realtime.cost.latency import NoFigure
 from vlatency.experiments.analysis.interim_looks import MAX_LOOKS
-from vlatency.experiments.evaluation.options import OPTIONS, parse_options
+from vlatency.experiments.evaluation.configuration import OPTIONS, parse_options
 from vlatency.experiments.evaluation.setting import Setting, crossed
 from vlatency.experiments.shared.command import check_range
 from vlatency.experiments.sweeps.cell_store import canonical
@@ -181,14 +181,15 @@ def _cell(place: Place, arm: str, options: dict[str, Any], seed: int, episodes: 
     try:
         settings, policy = parse_options(options).settings(seed, episodes)
         setting = settings[0]
-        check_speed(find_task(setting.task), setting.speed)
+        if not setting.guest:
+            check_speed(find_task(setting.task), setting.speed)
         if "mode" not in options or len(settings) != 1:
             raise UsageError("mode must be one of pause, sync, async: each mode is a cell of its own")
     except NoFigure:
         raise
     except UsageError as error:
         raise UsageError(f"{arm}, {show(place)}: {error}") from None
-    return Cell(place, arm, AS_IS, setting, str(policy))
+    return Cell(place, arm, AS_IS, setting, policy)
 
 
 def _parts(cell: Cell, reference: Cell) -> list[Cell]:

@@ -135,7 +135,7 @@ def run_config(settings: Sequence[Setting], **change: Any) -> dict[str, Any]:
         "command": "python experiments/run.py --views 3 --res 224",
         "instruction": "Pick up the {colour} {shape}",
         "camera_px": [640, 360],
-        "policy": {"folder": "assets/policies/tiny", "parameters": 2_400_000, "stand_in": True},
+        "policy": {"name": "assets/policies/tiny", "kind": "stand-in", "parameters": 2_400_000},
         "feature_error": None,
         "latency": settings[0].timing.latency.describe(),
         "machine": {"cores": 2, "platform": "Linux"},

@@ -32,7 +32,7 @@ SPEC: dict[str, Any] = {
     "split": True,
     "arms": {"3 views": {"views": 3}, "2 views": {"views": 2}, "1 view": {"views": 1}},
 }
-POLICY = {"folder": "assets/policies/tiny", "parameters": 1_800_000, "stand_in": True}
+POLICY = {"name": "assets/policies/tiny", "kind": "stand-in", "parameters": 1_800_000}
 
 
 class Killed(Exception):

@@ -4,14 +4,15 @@ import time
 
 from tests.builders import sweeps
 from vlatency.experiments import sweep
-from vlatency.experiments.evaluation.episodes import Facts, Job
+from vlatency.experiments.evaluation.episodes import Job
+from vlatency.experiments.evaluation.facts import Facts
 from vlatency.experiments.evaluation.run_folder import Row
 from vlatency.experiments.shared import command
 
 
 def probe(job: Job) -> Facts:
     """What a worker would find out."""
-    return Facts("Pick up the {colour} {shape}", (640, 360), sweeps.SOFTWARE, 0, True, None)
+    return Facts("Pick up the {colour} {shape}", (640, 360), sweeps.SOFTWARE, "stand-in", 0, None)
 
 
 def run_episode(job: Job) -> Row:

@@ -63,7 +63,7 @@ def make_run(folder: Path, sha256: str, **change: Any) -> Path:
     """Three of four succeed."""
     rows = [run_row("async", 10_000 + seed, seed != 3, 500.0, 0) for seed in range(4)]
     setting = replace(setting_of(sha256), **change)
-    about = {"folder": "assets/policies/tiny", "parameters": 1_900_000, "stand_in": True}
+    about = {"name": "assets/policies/tiny", "kind": "stand-in", "parameters": 1_900_000}
     command = "python experiments/run.py --task conveyor"
     return write_run(folder, rows, [setting], command=command, policy=about, episodes=4).path
 

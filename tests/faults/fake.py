@@ -15,7 +15,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from types import ModuleType
 
-from vlatency.experiments.evaluation.episodes import Facts, Job
+from vlatency.experiments.evaluation.episodes import Job
+from vlatency.experiments.evaluation.facts import Facts
 from vlatency.experiments.evaluation.rows_file import Row
 from vlatency.experiments.shared import command
 from vlatency.experiments.shared.files import ROOT, write_text
@@ -28,7 +29,7 @@ FRAMES = 6
 
 def probe(job: Job) -> Facts:
     """What a worker would find out."""
-    return Facts("Pick up the {colour} {shape}", (640, 360), SOFTWARE, 0, True, None)
+    return Facts("Pick up the {colour} {shape}", (640, 360), SOFTWARE, "stand-in", 0, None)
 
 
 def run_episode(job: Job) -> Row:

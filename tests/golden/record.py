@@ -22,8 +22,8 @@ from typing import Any
 import tyro
 
 from tests.golden.cases import CASES, SEEDS
+from vlatency.experiments.evaluation.configuration import Configuration
 from vlatency.experiments.evaluation.episodes import Job, run_episode
-from vlatency.experiments.evaluation.options import Configuration
 from vlatency.experiments.evaluation.run_folder import Row
 from vlatency.experiments.parallel.engine import SINGLE_THREADED
 from vlatency.experiments.shared import command

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os.path
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -379,14 +378,15 @@ def _fewer(optimization: Optimization) -> list[Optimization]:
 
 def _parse_fixed(text: str, factor: float) -> FixedLatency:
     try:
-        vl_ms, head_ms = (float(number) for number in text.removeprefix("fixed:").split(","))
+        figures = [float(number) for number in text.removeprefix("fixed:").split(",")]
     except ValueError:
-        vl_ms = head_ms = math.nan
-    if not (0 <= vl_ms <= MAX_MS and 0 <= head_ms <= MAX_MS):  # also refuses NaN
+        figures = []
+    if len(figures) not in (1, 2) or not all(0 <= ms <= MAX_MS for ms in figures):  # also refuses NaN
         raise UsageError(
-            f"bad latency {text!r}; fixed:VL_MS,HEAD_MS needs two numbers from 0 to {MAX_MS:.0f}, such as fixed:380,11"
+            f"bad latency {text!r}; fixed:VL_MS,HEAD_MS takes two numbers of 0 to {MAX_MS:.0f}, such as fixed:380,11, "
+            "and fixed:MS, for a policy of one stage, one"
         )
-    return FixedLatency(vl_ms, head_ms, factor)
+    return FixedLatency(figures[0], figures[1] if len(figures) == 2 else 0.0, factor)
 
 
 def _sha256(content: dict[str, Any]) -> str:

@@ -9,7 +9,8 @@ from vlatency.agent.realtime.driver import run_episodes
 from vlatency.experiments.checks.clock_share import Timed
 from vlatency.experiments.checks.peer_loop import DefaultRenderer, play
 from vlatency.experiments.checks.target import Target
-from vlatency.experiments.evaluation.episodes import in_simulated_time, lay_out
+from vlatency.experiments.evaluation.episodes import in_simulated_time
+from vlatency.experiments.evaluation.worlds import lay_out
 
 
 def test_a_target_is_a_bound_on_one_side() -> None:
@@ -38,7 +39,7 @@ def test_only_the_named_methods_are_timed() -> None:
 @pytest.mark.gl
 def test_the_peers_loop_is_the_paused_world() -> None:
     env, rule = open_world(), Rule()
-    lay_out(job("pause"), env)
+    lay_out(job("pause").setting, job("pause").seed, env)
     (trace,) = run_episodes([in_simulated_time(job("pause"), env)], rule)
     paused = env.trajectory_hash
     assert play(env, rule, job("pause").seed) == len(trace.ticks) == 8

@@ -31,7 +31,7 @@ def world() -> Iterator[PickEnv]:
 def worlds(world: PickEnv, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[PickEnv]]:
     """The worlds of the process that stand idle."""
     idle = [world]
-    monkeypatch.setattr(episodes, "_open_world", open_world)
+    monkeypatch.setattr(episodes, "open_world", open_world)
     yield idle
     for env in idle:
         if env is not world:

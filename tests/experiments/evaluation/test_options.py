@@ -11,14 +11,14 @@ from vlatency.agent.realtime.execution import OpenLoop
 from vlatency.agent.realtime.reuse import Every
 from vlatency.agent.realtime.servers import Apart, Shared
 from vlatency.envs.tasks import TASKS
-from vlatency.experiments.evaluation.options import OPTIONS, Configuration, TaskName, parse_options
+from vlatency.experiments.evaluation.configuration import OPTIONS, Configuration, TaskName, parse_options
 from vlatency.experiments.evaluation.setting import Setting, name_of
 from vlatency.experiments.run import Args
 from vlatency.experiments.shared import command
 from vlatency.sim.errors import UsageError
 
 
-def settings(*args: str) -> tuple[tuple[Setting, ...], Path]:
+def settings(*args: str) -> tuple[tuple[Setting, ...], str]:
     """As run.py resolves its options."""
     parsed = command.parse(Args, list(args))
     return parsed.configuration.settings(parsed.seed, parsed.episodes)
@@ -122,7 +122,7 @@ def test_a_bad_value_of_a_sweep_is_one_line(values: dict[str, Any]) -> None:
 
 def test_a_model_with_a_shipped_policy_is_that_policy() -> None:
     by_model, by_policy = (settings(*args) for args in (["--model", "tiny"], ["--policy", "tiny"]))
-    assert by_model == by_policy and by_model[1].name == "tiny"
+    assert by_model == by_policy and Path(by_model[1]).name == "tiny"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from vlatency.envs.events import Switch
 from vlatency.envs.script import draw_script
 from vlatency.envs.tasks import TASKS
-from vlatency.experiments.evaluation.episodes import swapped_target
+from vlatency.experiments.evaluation.worlds import swapped_target
 
 SEEDS = range(10_000, 10_200)
 

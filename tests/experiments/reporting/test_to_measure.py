@@ -9,7 +9,7 @@ import pytest
 
 from tests.builders.studies import timed_cell
 from vlatency.agent.realtime.timing import Mode
-from vlatency.experiments.evaluation.options import parse_options
+from vlatency.experiments.evaluation.configuration import parse_options
 from vlatency.experiments.evaluation.setting import Setting
 from vlatency.experiments.reporting.candidates import make_candidates
 from vlatency.experiments.reporting.question import Question

@@ -69,7 +69,7 @@ def test_the_smoke_sweep_is_part_of_no_long_one() -> None:
     ("change", "says"),
     [
         ({"arms": {}}, "no arms"),
-        ({"arms": {"a": {"wings": 2}}}, "unknown 'wings'; options are task, speed, policy"),
+        ({"arms": {"a": {"wings": 2}}}, "unknown 'wings'; options are env, env_config, task, speed, policy"),
         ({"arms": {"a": {"views": "many"}}}, "'many'"),
         ({"arms": {"a": {"views": 9}}}, "a, task static: views must be 1 to 5, not 9"),
         ({"arms": {"a": {"mode": "all"}}}, "mode must be one of pause, sync, async"),

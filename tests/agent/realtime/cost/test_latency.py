@@ -38,6 +38,7 @@ def test_a_model_charges_what_it_says() -> None:
     assert charged(parse("none")) == (0, 0)
     assert parse("fixed:1450,11") == FixedLatency(1450, 11)
     assert charged(parse("fixed:1450,10.97")) == (1_450_000_000, 10_970_000)
+    assert charged(parse("fixed:300")) == (300_000_000, 0)
     assert charged(parse("insertion_vla", 5, (640, 360), "joint"), 5, 5) == (381_303_000, 10_970_000)
 
 
@@ -53,7 +54,7 @@ def test_a_header_is_one_line_that_says_where_the_times_come_from() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *("", "None", "h100", "fixed", "fixed:", "fixed:1", "fixed:1,2,3", "fixed:a,b", "fixed:-1,2", "fixed:1,-2"),
+        *("", "None", "h100", "fixed", "fixed:", "fixed:1,2,3", "fixed:a,b", "fixed:-1,2", "fixed:1,-2"),
         *("fixed:nan,1", "fixed:1,inf", "fixed:1e99,1", "no/such.json", "assets", "x" * 9999, "a\0b"),
     ],
 )

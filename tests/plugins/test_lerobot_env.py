@@ -43,7 +43,7 @@ print(json.dumps({
 def test_lerobots_factory_makes_it_and_its_observations_are_what_its_configuration_promises() -> None:
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": f"{ROOT}/.venv/typing:{PLUGIN}"}
     done = subprocess.run(
-        [LEROBOT, "-W", "ignore", "-c", STEP], env=environment, capture_output=True, text=True, check=False
+        [str(LEROBOT), "-W", "ignore", "-c", STEP], env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])

@@ -51,7 +51,9 @@ class Overrides:
     split: bool = False
     """Late or wrong: two more cells for each arm, its timing and its features apart."""
     policy: str = ""
-    """A policy in assets/policies, or the folder of another one; default is what the sweep says, or tiny."""
+    """A policy, as in run.py; default is what the sweep says, or tiny."""
+    env: str = ""
+    """An environment, as in run.py; default is what the sweep says, or vlatency."""
 
 
 def read_plan(source: str, change: Overrides = Overrides()) -> Plan:
@@ -75,8 +77,8 @@ def read_plan(source: str, change: Overrides = Overrides()) -> Plan:
         spec = _checked(content, KEYS, "a sweep's keys are")
         changed = {"episodes": change.episodes, "looks": change.looks, "split": change.split}
         spec |= {name: value for name, value in changed.items() if value}
-        if change.policy:
-            spec["common"] = {**_checked(spec.get("common", {}), OPTIONS, "options are"), "policy": change.policy}
+        if options := {name: value for name in ("policy", "env") if (value := getattr(change, name))}:
+            spec["common"] = _checked(spec.get("common", {}), OPTIONS, "options are") | options
         return make_plan(path.stem, spec)
     except UsageError as error:
         raise UsageError(f"sweep {source}: {error}") from None

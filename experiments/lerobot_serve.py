@@ -68,8 +68,8 @@ class Episode:
         from lerobot.policies.utils import populate_queues
 
         served, policy = self.served, self.served.policy
-        inputs = {name: torch.tensor(self._array(key, name, observation)) for key, name in served.keys.items()}
-        inputs["task"] = str(observation.get(PROMPT, ""))
+        inputs: dict[str, Any] = {"task": str(observation.get(PROMPT, ""))}
+        inputs |= {name: torch.tensor(self._array(key, name, observation)) for key, name in served.keys.items()}
         if served.rtc and observation.get("plan") is not None:
             inputs[ACTION] = torch.tensor(observation["plan"], dtype=torch.float32)  # is normalized as in training
         # Noise depends on the seed and on how many answers came before, not on who else is connected.

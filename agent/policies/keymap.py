@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
@@ -54,6 +55,8 @@ class StateKey(_Table):
 
     start: Annotated[int, Field(ge=0)] = 0
     stop: Annotated[int, Field(ge=1)] | None = None
+    quaternion: Annotated[int, Field(ge=0)] | None = None
+    """Where in the state a quaternion x, y, z, w begins that is sent as a rotation vector [rad]."""
     inside: Name | None = None
 
 
@@ -71,7 +74,7 @@ class KeyMap:
 
     Example:
         >>> KeyMap.find("libero").cameras
-        ('agentview', 'robot0_eye_in_hand')
+        ('image', 'wrist_image')
     """
 
     name: str
@@ -138,10 +141,11 @@ class KeyMap:
         if self.state:
             vector = state_vector(request.readings)
             for key, numbers in self.state.items():
-                if (numbers.stop or numbers.start + 1) > len(vector):
+                least = 0 if numbers.quaternion is None else numbers.quaternion + 4
+                if max(numbers.stop or numbers.start + 1, least) > len(vector):
                     wanted = f"{key} = state[{numbers.start}:{numbers.stop or ''}]"
                     raise RunError(f"key map {self.name} wants {wanted}; the environment's state has {len(vector)}")
-                _place(message, numbers.inside)[key] = vector[numbers.start : numbers.stop]
+                _place(message, numbers.inside)[key] = _part(vector, numbers)
         if self.prompt:
             message[self.prompt] = request.instruction
         if self.time_ns:
@@ -171,6 +175,18 @@ def _drawn(image: NDArray[np.uint8], how: ImageKey) -> NDArray[np.uint8]:
     if how.size is not None:
         image = resize_with_pad(image, how.size)
     return np.ascontiguousarray(image.transpose(2, 0, 1) if how.channels == "first" else image)
+
+
+def _part(vector: NDArray[Any], numbers: StateKey) -> NDArray[Any]:
+    at = numbers.quaternion
+    if at is None:
+        return vector[numbers.start : numbers.stop]
+    quaternion = vector[at : at + 4].astype(np.float64)
+    # As robosuite's quat2axisangle, which the policies were trained with: the angle is 0 to 2 pi.
+    cosine = float(np.clip(quaternion[3], -1, 1))
+    sine = math.sqrt(1 - cosine**2)
+    turn = np.zeros(3) if math.isclose(sine, 0.0) else quaternion[:3] * 2 * math.acos(cosine) / sine
+    return np.concatenate([vector[numbers.start : at], turn.astype(vector.dtype), vector[at + 4 : numbers.stop]])
 
 
 def _place(message: dict[str, Any], inside: str | None) -> dict[str, Any]:

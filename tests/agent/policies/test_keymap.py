@@ -1,13 +1,14 @@
 """Which of our views and numbers goes under which key of a server."""
 
 import hashlib
+import math
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from vlatency.agent.policies.keymap import FOLDER, KeyMap, resize_with_pad
+from vlatency.agent.policies.keymap import FOLDER, KeyMap, StateKey, resize_with_pad
 from vlatency.agent.realtime.requests import Infer
 from vlatency.sim.errors import RunError, UsageError
 
@@ -28,7 +29,7 @@ def request(*cameras: str, state: np.ndarray = STATE) -> Infer:
             {
                 "observation/image": (224, 224, 3),
                 "observation/wrist_image": (224, 224, 3),
-                "observation/state": (39,),
+                "observation/state": (38,),
             },
         ),
         (
@@ -66,6 +67,17 @@ def test_aloha_s_image_is_in_a_map_of_its_own_with_the_channels_first() -> None:
 def test_the_times_of_exposure_and_sensors_are_sent_where_a_map_has_a_key_for_them() -> None:
     keys = KeyMap("x", {}, {}, None, time_ns="t")
     assert keys.observation(request()) == {"t": [5, 6]}
+
+
+@pytest.mark.parametrize("w", [0.3, 1.0, -0.3])
+def test_a_quaternion_is_sent_as_the_rotation_vector_of_the_training_data(w: float) -> None:
+    axis = np.array([0.6, 0.0, 0.8])
+    state = np.array([1, 2, 3, *(axis * math.sqrt(1 - w * w)), w, 4, 5], dtype=np.float64)
+    keys = KeyMap("x", {}, {"s": StateKey(quaternion=3)})
+    expected = [1, 2, 3, *(axis * 2 * math.acos(w)), 4, 5]
+    np.testing.assert_allclose(keys.observation(request(state=state))["s"], expected, atol=1e-12)
+    with pytest.raises(RunError, match="6"):
+        keys.observation(request(state=state[:6]))
 
 
 def test_flips_turn_the_view() -> None:
@@ -109,8 +121,8 @@ def test_a_server_that_reads_another_key_is_refused() -> None:
 
 
 def test_a_view_or_numbers_that_the_environment_lacks_are_named() -> None:
-    with pytest.raises(RunError, match="agentview"):
-        KeyMap.find("libero").observation(request("front"))
+    with pytest.raises(RunError, match="wrist_image"):
+        KeyMap.find("libero").observation(request("image"))
     droid = KeyMap.find("droid")
     with pytest.raises(RunError, match=r"state\[7:8\]"):
         droid.observation(request(*droid.cameras, state=STATE[:7]))

@@ -21,8 +21,9 @@ CONFIG, EPISODES, SWEEP, SUMMARY_JSON, SUMMARY_MD, VIDEOS, TRACES = (
     "videos",
     "traces",
 )
-SCHEMA = 2
-"""Of config.json, summary.json and sweep.json. 1 had the modes of a run in one setting, and options as text."""
+SCHEMA = 3
+"""Of config.json, summary.json and sweep.json. 1 had the modes of a run in one setting, and options as text; 2 knew
+one environment and policies of two stages."""
 
 
 class RunFolder:

@@ -117,6 +117,8 @@ class RemoteSource:
         """A connection for one episode."""
         keys = self.keys
         with Connection(self) as connection:
+            if _plain(connection.metadata) != _plain(self.metadata):
+                raise RunError(f"{self.name} is no longer the server that it was when the run began; start again")
             yield Remote(connection, keys, self.takes_plan, width, self._timings)
 
     def timings(self) -> list[CallTime]:

@@ -5,6 +5,7 @@ It can misbehave. It answers an observation with `right_actions` of its state.
 
 import asyncio
 import contextlib
+import logging
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -16,6 +17,8 @@ from websockets.asyncio.server import ServerConnection, serve
 Handler = Callable[[ServerConnection], Awaitable[None]]
 METADATA = {"name": "from the description", "key_map": "metaworld", "reads": ["observation/state", "prompt"]}
 ROWS, WIDTH = 5, 4
+QUIET = logging.getLogger(__name__)
+QUIET.disabled = True  # connections that break are what it is for
 
 
 def right_actions(state: np.ndarray) -> np.ndarray:
@@ -68,7 +71,9 @@ def serving(handler: Handler = well_behaved) -> Iterator[int]:
 
     async def main() -> None:
         nonlocal port
-        async with serve(handler, "127.0.0.1", 0, compression=None, max_size=None, close_timeout=0.5) as server:
+        async with serve(
+            handler, "127.0.0.1", 0, compression=None, max_size=None, close_timeout=0.5, logger=QUIET
+        ) as server:
             port = next(iter(server.sockets)).getsockname()[1]
             ready.set()
             await stop.wait()

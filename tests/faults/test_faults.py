@@ -11,6 +11,7 @@ import pytest
 
 from tests.faults.corrupt import corruptions
 from tests.faults.inject import disks, kills, pairs, stores
+from tests.faults.wire import wire
 
 pytestmark = [
     pytest.mark.slow,
@@ -26,3 +27,7 @@ def test_a_fault_costs_no_finished_row(inject: Callable[[Path, int, int], str], 
 
 def test_what_is_corrupted_is_refused_in_one_line_or_loaded_as_it_is(tmp_path: Path) -> None:
     assert corruptions(tmp_path, 40, 1).startswith("40")
+
+
+def test_a_policy_server_that_misbehaves_costs_one_line(tmp_path: Path) -> None:
+    assert wire(tmp_path, 48, 1).startswith("48 of 48")

@@ -275,6 +275,22 @@ def test_the_next_episode_gets_a_fresh_connection() -> None:
     np.testing.assert_array_equal(chunk, right_actions(STATE))
 
 
+def test_a_server_that_becomes_another_one_in_a_run_is_noticed() -> None:
+    connections = 0
+
+    async def handler(sock: ServerConnection) -> None:
+        nonlocal connections
+        connections += 1
+        await sock.send(to_bytes(METADATA | {"checkpoint": min(connections, 2)}))
+        await sock.wait_closed()
+
+    with serving(handler) as port:
+        source = find_source(f"openpi://127.0.0.1:{port}")
+        assert source.identity()["metadata"]["checkpoint"] == 1
+        with pytest.raises(RunError, match="no longer"):
+            source.start(task="", instruction="", width=WIDTH).__enter__()
+
+
 @pytest.mark.parametrize(
     "text",
     [

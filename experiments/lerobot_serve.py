@@ -48,6 +48,7 @@ class Checkpoint:
             "reads": [*self.keys, PROMPT],
             "shapes": {key: list(self.config.input_features[name].shape) for key, name in self.keys.items()},
             "width": self.config.output_features[ACTION].shape[0],
+            "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
             "takes_plan": rtc,
             "sha256": hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest(),
             "versions": {"lerobot": lerobot.__version__, "torch": torch.__version__},

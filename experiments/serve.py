@@ -51,6 +51,7 @@ def main(args: Args) -> None:
     from vlatency.agent.policies.served import ServedEpisode, described
     from vlatency.agent.vla.model.config import TINY
     from vlatency.agent.vla.policy import VLAPolicy
+    from vlatency.experiments.timing.profile_file import device_name
 
     if args.device == "cuda" and not torch.cuda.is_available():
         raise UsageError("torch finds no GPU here; leave --device out to run on the CPU")
@@ -60,6 +61,7 @@ def main(args: Args) -> None:
         "name": f"vlatency {folder.name}",
         "kind": "stand-in" if policy.model.config.backbone == TINY else "true VLA",
         "sha256": hash_policy(folder),
+        "device": device_name(policy.device),
         "takes_plan": args.head == "flow",
         "rows": policy.model.config.chunk,
     }

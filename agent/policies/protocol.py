@@ -68,4 +68,4 @@ class PolicySource(Protocol):
         """
 
     def timings(self) -> list[CallTime]:
-        """All calls since the source was made, in their order."""
+        """All calls since the source was made, in their order; the list itself, which grows."""

@@ -18,6 +18,7 @@ from vlatency.agent.realtime.cost.distribution import Distribution, Steady
 from vlatency.agent.realtime.cost.profile import available_profiles, load_profile
 from vlatency.agent.realtime.cost.roofline import encode_work
 from vlatency.agent.realtime.cost.schema import CONTENTION, MAX_MS, Profile
+from vlatency.agent.realtime.cost.whole_call import WholeCall, load_whole_call
 from vlatency.sim.clock import ms_to_ns
 from vlatency.sim.errors import UsageError
 
@@ -289,7 +290,26 @@ def parse_latency(text: str, optimization: Optimization, factor: float = 1.0) ->
             f"roofline:DEVICE ({', '.join(DEVICES)}), "
             f"a profile ({', '.join(profiles) or 'none found'}) or the path of a profile's JSON file"
         )
+    whole = load_whole_call(Path(path))
+    if whole is not None:
+        return _whole(text, whole, optimization, factor)
     return _looked_up(text, load_profile(path), optimization, factor)
+
+
+def _whole(name: str, whole: WholeCall, optimization: Optimization, factor: float) -> ProfileLatency:
+    """All of a call is charged as the encode; there is no head, and views cannot be told apart."""
+    law = whole.distribution
+    return ProfileLatency(
+        name=name,
+        device=whole.device,
+        origin="whole calls, measured",
+        encode=law,
+        head=Steady(0.0),
+        contention=CONTENTION,
+        cold_start_ms=whole.cold_start_ms,
+        factor=factor,
+        fewer=(law,) * len(_fewer(optimization)),
+    )
 
 
 def _looked_up(name: str, profile: Profile, optimization: Optimization, factor: float) -> ProfileLatency:

@@ -76,8 +76,10 @@ def lay_out(setting: Setting, seed: int, world: Any) -> None:
 
 
 def filmed_cameras(setting: Setting, world: Any) -> tuple[str, ...]:
-    """Through which a film is taken."""
-    return tuple(world.cameras) if setting.guest and setting.guest.env_sha256 else CAMERA_ORDER
+    """Through which a film is taken: of others' cameras the first two and those that the policy reads."""
+    if not (setting.guest and setting.guest.env_sha256):
+        return CAMERA_ORDER
+    return tuple(dict.fromkeys((*world.cameras[:2], *setting.guest.cameras)))
 
 
 def camera_px(setting: Setting) -> tuple[int, int]:

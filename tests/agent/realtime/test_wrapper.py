@@ -16,7 +16,6 @@ from vlatency.agent.realtime.timing import Mode, Timing
 from vlatency.agent.realtime.wrapper import RealTime
 from vlatency.envs.adapter import GymPlant
 from vlatency.envs.mapping import parse_mapping
-from vlatency.envs.suites import open_mapping
 from vlatency.experiments.shared.files import ROOT
 from vlatency.sim.actions import ActionSpec
 from vlatency.sim.errors import UsageError
@@ -160,12 +159,24 @@ def test_a_bad_action_is_refused(action: Any) -> None:
         env.step(action)
 
 
+def example(path: str) -> str:
+    text = (ROOT / path).read_text()
+    (code,) = [
+        block for block in (each.split("```")[0] for each in text.split("```python\n")[1:]) if "RealTime" in block
+    ]
+    return code
+
+
+def test_the_guide_is_short_and_its_example_runs_as_it_stands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert (ROOT / "docs/your-environment.md").read_text().count("\n") <= 40
+    exec(example("docs/your-environment.md"), {})
+    assert "0.1 s" in capsys.readouterr().out
+
+
 @pytest.mark.suites
 @pytest.mark.skipif(not importlib.util.find_spec("gymnasium_robotics"), reason="make suites installs the environments")
-def test_the_example_of_the_documentation_runs_as_it_stands(capsys: pytest.CaptureFixture[str]) -> None:
-    text = (ROOT / "docs" / "your-environment.md").read_text()
-    assert text.count("\n") <= 40
-    code = text.split("```python\n")[1].split("```")[0]
+def test_the_example_of_the_readme_runs_as_it_stands(capsys: pytest.CaptureFixture[str]) -> None:
+    code = example("README.md")
+    assert sum(bool(line) for line in code.splitlines()) <= 11
     exec(code, {})
-    assert "2.0 s" in capsys.readouterr().out
-    assert open_mapping("robotics:FetchPickAndPlace-v4").actions.row_ns == 40_000_000
+    assert "6 actions in 2.0 s" in capsys.readouterr().out

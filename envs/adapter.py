@@ -45,7 +45,7 @@ class GymPlant:
             each other.
 
     Example:
-        >>> import gymnasium
+        >>> from vlatency.envs.mapping import parse_mapping
         >>> table = {"step_s": 0.05, "time_limit_s": 5.0, "kinds": ["absolute x7"], "success": ["reward_dist > -0.1"]}
         >>> plant = GymPlant(gymnasium.make("Pusher-v5"), parse_mapping(table, "Pusher-v5"))
         >>> plant.reset(seed=1)

@@ -80,7 +80,8 @@ def _open(opener: Callable[[str, Mapping], Any], name: str, task: str, mapping: 
     except UsageError:
         raise
     except ImportError as error:
-        raise UsageError(f"{name} needs the package {error.name or error}, which is not installed; {_MAKE}") from error
+        remedy = f"nobody has run it here: {mapping.not_run_here}" if mapping.not_run_here else _MAKE
+        raise UsageError(f"{name} needs the package {error.name or error}, which is not installed; {remedy}") from error
     except Exception as error:  # an environment may raise anything
         raise UsageError(
             f"{name} does not open: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
@@ -238,10 +239,12 @@ def _robosuite(task: str, mapping: Mapping) -> Any:
 
 
 def _libero(task: str, mapping: Mapping) -> Any:
-    raise UsageError(
-        f"no opener for libero has been run yet ({mapping.not_run_here}); make the environment in a function of your "
-        "own and write MODULE:CALLABLE with --env-config assets/suites/libero.yaml"
-    )
+    from vlatency.envs.libero_env import LiberoEnv
+
+    suite, _, number = task.partition("/")
+    if not number.isdecimal():
+        raise UsageError(f"libero:{task} names no task; write libero:SUITE/NUMBER, such as libero:{suite}/0")
+    return LiberoEnv(suite, int(number), mapping.noop, mapping.make)
 
 
 _OPENERS: dict[str, Callable[[str, Mapping], Any]] = {

@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -226,8 +227,73 @@ def test_a_mujoco_that_is_too_new_is_one_line_that_names_make_suites(monkeypatch
             open_world(name)
 
 
-def test_libero_says_why_it_cannot_be_opened() -> None:
-    with pytest.raises(UsageError, match="MODULE:CALLABLE"):
+class StandIn:
+    """What LIBERO's package offers, as far as it is used."""
+
+    n_tasks = 2
+
+    def __init__(self, **options: Any) -> None:
+        self.options, self.log = options, [0.0]
+
+    def get_task(self, number: int) -> Any:
+        return types.SimpleNamespace(language=f"do {number}")
+
+    def get_task_bddl_file_path(self, number: int) -> str:
+        return f"{number}.bddl"
+
+    def get_task_init_states(self, number: int) -> list[float]:
+        return [10.0, 20.0, 30.0]
+
+    def seed(self, seed: int) -> None: ...
+
+    def close(self) -> None: ...
+
+    def reset(self) -> None:
+        self.log = []
+
+    def set_init_state(self, state: float) -> dict[str, Any]:
+        self.log = [state]
+        return self.seen()
+
+    def step(self, action: Any) -> tuple[dict[str, Any], float, bool, dict[str, Any]]:
+        self.log.append(float(action[-1]))
+        return self.seen(), 0.0, False, {}
+
+    def check_success(self) -> bool:
+        return len(self.log) >= 14
+
+    def seen(self) -> dict[str, Any]:
+        image = np.zeros((4, 4, 3), np.uint8)
+        image[0, 0] = self.log[0]
+        pose = {f"robot0_{part}": np.array([self.log[0]]) for part in ("eef_pos", "eef_quat", "gripper_qpos")}
+        return {"agentview_image": image, "robot0_eye_in_hand_image": image, **pose}
+
+
+def test_libero_starts_from_its_own_initial_states(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in: Any = types.ModuleType("libero.libero")
+    stand_in.benchmark = types.SimpleNamespace(get_benchmark_dict=lambda: {"libero_10": StandIn})
+    envs: Any = types.ModuleType("libero.libero.envs")
+    envs.OffScreenRenderEnv = StandIn
+    for name, module in (("libero", types.ModuleType("libero")), ("libero.libero", stand_in), (envs.__name__, envs)):
+        monkeypatch.setitem(sys.modules, name, module)
+    plant: Any = open_world("libero:libero_10/1", size=(4, 4))
+    plant.reset(2)
+    assert plant.env.inner.options["bddl_file_name"] == "1.bddl"
+    assert plant.env.inner.log == [30.0] + 10 * [-1.0]
+    assert plant.instruction == "do 1"
+    assert plant.capture(("image",))["image"][3, 3, 0] == 30  # turned by 180 degrees
+    plant.advance_to(10**12)
+    assert (plant.success, plant.steps) == (True, 3)
+    with pytest.raises(UsageError, match="same scene"):
+        plant.reset(5)
+    for name in ("libero:libero_10", "libero:libero_10/2"):
+        with pytest.raises(UsageError, match="libero_10"):
+            open_world(name)
+
+
+def test_libero_is_no_part_of_make_suites(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "libero", None)
+    with pytest.raises(UsageError, match="its meshes and textures"):
         open_world("libero:libero_spatial/3")
 
 

@@ -9,7 +9,7 @@ from shlex import quote
 
 import tyro
 
-from vlatency.experiments.evaluation.options import EngineOptions, Size
+from vlatency.experiments.evaluation.options import Cameras, EngineOptions, Size
 from vlatency.experiments.evaluation.replay import record_episode, replays_of
 from vlatency.experiments.evaluation.run_folder import EPISODES, RunFolder
 from vlatency.experiments.recording.lerobot_dataset import DatasetWriter
@@ -32,6 +32,8 @@ class Args:
     """Folder of a run, or of a cell of a sweep."""
     lerobot: Path
     """Folder for the dataset, new or empty."""
+    cameras: Cameras = ()
+    """Views to keep, for example top,wrist. By default those that the policy sees."""
     res: Size | None = None
     """Size of the images [px]: 96 for 96x96, or WIDTHxHEIGHT. By default that which the policy sees."""
     parallel: EngineOptions = EngineOptions()
@@ -40,7 +42,7 @@ class Args:
 def main(args: Args) -> None:
     """Run the episodes again and write them down as they come."""
     folder = RunFolder(args.run)
-    replays = replays_of(folder, args.res)
+    replays = replays_of(folder, args.cameras, args.res)
     if not replays:
         raise UsageError(f"{args.run / EPISODES} holds no episode")
     setting = replays[0].job.setting

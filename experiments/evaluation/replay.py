@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,19 +13,20 @@ import numpy as np
 from PIL import Image
 
 from vlatency.agent.realtime.cost.latency import parse_latency
-from vlatency.agent.realtime.driver import run_episodes
+from vlatency.agent.realtime.driver import OneStagePolicy, Policy, run_episodes
 from vlatency.agent.realtime.trace import EpisodeTrace
 from vlatency.experiments.evaluation import episodes
 from vlatency.experiments.evaluation.episodes import Job
 from vlatency.experiments.evaluation.policies import hash_policy
 from vlatency.experiments.evaluation.run_folder import RunFolder
 from vlatency.experiments.evaluation.setting import Setting
-from vlatency.experiments.evaluation.worlds import lay_out
 from vlatency.experiments.recording.lerobot_dataset import RecordedEpisode, png
 from vlatency.experiments.recording.sampled_plant import SampledPlant
 from vlatency.experiments.shared.command import RunError
 from vlatency.sim.clock import hz_to_period_ns, ns_to_s
 from vlatency.sim.errors import UsageError
+from vlatency.sim.names import CAMERA_ORDER
+from vlatency.sim.readings import Readings
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -39,33 +41,40 @@ class Replay:
     Attributes:
         job: as it was run.
         trajectory_hash: what it has to be again.
-        size: width and height of the images to keep [px].
+        cameras: whose images to keep.
+        size: width and height of these images [px].
     """
 
     job: Job
     trajectory_hash: str
+    cameras: tuple[str, ...]
     size: tuple[int, int]
 
 
-def replays_of(folder: RunFolder, size: tuple[int, int] | None = None) -> list[Replay]:
+def replays_of(folder: RunFolder, cameras: tuple[str, ...], size: tuple[int, int] | None) -> list[Replay]:
     """Every episode of a run, in the order of modes and seeds.
 
     Args:
         folder: of the run.
+        cameras: whose images to keep; () keeps those that the policy sees.
         size: of the images to keep; None keeps the size that the policy sees.
 
     Raises:
-        UsageError: the policy or the latency is no longer what it was.
+        UsageError: the policy or the latency is no longer what it was, or there is no such camera.
     """
-    policy = Path(folder.config["policy"]["folder"])
+    policy = str(folder.config["policy"]["name"])
     found = []
     for recorded in folder.settings:
-        if not policy.is_dir() or hash_policy(policy) != recorded.policy_sha256:
+        setting, guest = _charged(recorded), recorded.guest
+        if guest is None and not (Path(policy).is_dir() and hash_policy(Path(policy)) == setting.policy_sha256):
             raise UsageError(f"{policy} is no longer the policy of {folder.path}; its episodes cannot be run again")
-        setting = _charged(recorded)
-        seen = (setting.optimization.width, setting.optimization.height)
+        seen = guest or setting.optimization
+        views = cameras or seen.cameras
+        if (guest is None or not guest.env_sha256) and (unknown := set(views) - set(CAMERA_ORDER)):
+            raise UsageError(f"unknown camera '{min(unknown)}'; cameras are {', '.join(CAMERA_ORDER)}")
+        pixels = size or (guest.size if guest else (setting.optimization.width, setting.optimization.height))
         for row in folder.rows_of(setting, folder.config["episodes"]):
-            found.append(Replay(Job(setting, str(policy), row["seed"]), row["trajectory_hash"], size or seen))
+            found.append(Replay(Job(setting, policy, row["seed"]), row["trajectory_hash"], views, pixels))
     return found
 
 
@@ -86,17 +95,25 @@ def record_episode(replay: Replay) -> RecordedEpisode:
         RunError: it is not the episode that it was.
     """
     job, setting = replay.job, replay.job.setting
-    worlds, policy = episodes.worlds_and_policy(setting, job.policy)
-    env = worlds[0]
-    lay_out(setting, job.seed, env)
-    frames = _Frames(setting.optimization.cameras, replay.size)
-    plant = SampledPlant(env, hz_to_period_ns(setting.timing.control_hz), frames.look, frames.command)
-    acting = episodes.Blindfold(policy) if setting.blackout else policy
-    (trace,) = run_episodes([episodes.in_simulated_time(job, plant)], acting)
-    if env.trajectory_hash != replay.trajectory_hash:
+    with ExitStack() as stack:
+        policy: Policy | OneStagePolicy
+        if setting.guest:
+            worlds = episodes.idle_worlds(setting)
+            world = worlds[0] if worlds else episodes.open_world(setting)
+            policy = stack.enter_context(episodes.started(job, ""))
+        else:
+            worlds, policy = episodes.worlds_and_policy(setting, job.policy)
+            world = worlds[0]
+            policy = episodes.Blindfold(policy) if setting.blackout else policy
+        worlds[:] = [world]
+        episodes.lay_out(setting, job.seed, world)
+        frames = _Frames(replay.cameras, replay.size)
+        plant = SampledPlant(world, hz_to_period_ns(setting.timing.control_hz), frames.look, frames.command)
+        (trace,) = run_episodes([episodes.in_simulated_time(job, plant)], policy)
+    if world.trajectory_hash != replay.trajectory_hash:
         raise RunError(f"{setting.mode}, seed {job.seed}: the episode did not repeat; was it run on another machine?")
-    about = {"mode": setting.mode, "seed": job.seed, "trajectory_hash": env.trajectory_hash}
-    return frames.recorded(trace, env.success, about)
+    about = {"mode": setting.mode, "seed": job.seed, "trajectory_hash": world.trajectory_hash}
+    return frames.recorded(trace, world.success, about)
 
 
 @dataclass
@@ -115,8 +132,9 @@ class _Frames:
         """Keep one frame."""
         views = plant.capture(self.cameras)
         self.images.append({name: png(self._resized(view)) for name, view in views.items()})
-        readings = plant.sensors()
-        self.states.append(np.append(readings.ee_pose, readings.gripper_pos).astype(np.float32))
+        felt = plant.sensors()
+        state = np.append(felt.ee_pose, felt.gripper_pos) if isinstance(felt, Readings) else felt.state
+        self.states.append(state.astype(np.float32))
         self.tasks.append(plant.instruction)
 
     def _resized(self, view: np.ndarray) -> np.ndarray:

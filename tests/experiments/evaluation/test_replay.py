@@ -31,7 +31,7 @@ def rule(world: PickEnv, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def again(done: Job, size: tuple[int, int] = (64, 36)) -> RecordedEpisode:
-    return record_episode(Replay(done, run_episode(done)["trajectory_hash"], size))
+    return record_episode(Replay(done, run_episode(done)["trajectory_hash"], ("top",), size))
 
 
 def column(recorded: RecordedEpisode, name: str) -> np.ndarray:
@@ -48,7 +48,7 @@ def test_an_episode_repeats_while_it_is_recorded_and_each_frame_is_a_control_tic
 
 def test_an_episode_that_does_not_repeat_is_refused() -> None:
     with pytest.raises(RunError, match="seed 10003"):
-        record_episode(Replay(job(), "another", (64, 36)))
+        record_episode(Replay(job(), "another", ("top",), (64, 36)))
 
 
 def test_without_latency_each_action_is_based_on_the_image_of_its_frame() -> None:

@@ -76,10 +76,15 @@ def lay_out(setting: Setting, seed: int, world: Any) -> None:
 
 
 def filmed_cameras(setting: Setting, world: Any) -> tuple[str, ...]:
-    """Through which a film is taken: of others' cameras the first two and those that the policy reads."""
+    """Through which a film is taken: those that the policy reads, and the first two. UsageError if there are none."""
     if not (setting.guest and setting.guest.env_sha256):
         return CAMERA_ORDER
-    return tuple(dict.fromkeys((*world.cameras[:2], *setting.guest.cameras)))
+    from vlatency.experiments.recording.film import MOST_CAMERAS
+
+    cameras = tuple(dict.fromkeys((*setting.guest.cameras, *world.cameras[:2])))[:MOST_CAMERAS]
+    if not cameras:
+        raise UsageError(f"{setting.task} has no cameras to film through; add --videos 0, or cameras to its mapping")
+    return cameras
 
 
 def camera_px(setting: Setting) -> tuple[int, int]:

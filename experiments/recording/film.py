@@ -20,7 +20,9 @@ FPS = 25
 FRAME_NS = NS_PER_S // FPS
 TILE = (426, 240)
 """Width and height of one view in the film [px]."""
-COLUMNS, ROWS = 3, 2
+COLUMNS = 3
+MOST_CAMERAS = 5
+"""With the timeline they fill two rows."""
 BACKGROUND, INK, FAINT = (18, 20, 24), (235, 238, 242), (140, 147, 158)
 Colour = tuple[int, int, int]
 
@@ -40,12 +42,22 @@ class Film:
     instructions: list[str] = field(default_factory=list)
     _frames: list[bytes] = field(default_factory=list)
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the mosaic: the views and one tile more [px]."""
+        tiles = len(self.cameras) + 1
+        return min(tiles, COLUMNS) * TILE[0], -(-tiles // COLUMNS) * TILE[1]
+
     def add(self, t_ns: int, images: dict[str, NDArray[np.uint8]], instruction: str) -> None:
         """Append a frame from the images of all cameras, (H, W, 3) uint8 each."""
-        mosaic = Image.new("RGB", (COLUMNS * TILE[0], ROWS * TILE[1]))
+        mosaic = Image.new("RGB", self.size)
         for index, camera in enumerate(self.cameras):
-            tile = Image.fromarray(images[camera]).resize(TILE, Image.Resampling.BILINEAR, reducing_gap=2)
-            mosaic.paste(tile, corner_of(index))
+            view = Image.fromarray(images[camera])
+            scale = min(TILE[0] / view.width, TILE[1] / view.height)
+            fitting = round(view.width * scale), round(view.height * scale)
+            tile = view.resize(fitting, Image.Resampling.BILINEAR, reducing_gap=2)
+            x, y = corner_of(index)
+            mosaic.paste(tile, (x + (TILE[0] - tile.width) // 2, y + (TILE[1] - tile.height) // 2))
         data = io.BytesIO()
         mosaic.save(data, "JPEG", quality=92)
         self.times_ns.append(t_ns)
@@ -81,7 +93,7 @@ class FilmedPlant(SampledPlant):
 
     Args:
         plant: freshly reset; the first frame is taken at once.
-        cameras: to film through, at most five.
+        cameras: to film through, at most `MOST_CAMERAS`.
     """
 
     def __init__(self, plant: Plant, cameras: Sequence[str]) -> None:

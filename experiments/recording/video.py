@@ -18,12 +18,11 @@ from PIL import Image, ImageDraw, ImageEnhance
 from vlatency.agent.realtime.trace import EpisodeTrace
 from vlatency.experiments.recording.film import (
     BACKGROUND,
-    COLUMNS,
     FAINT,
     FPS,
     INK,
-    ROWS,
     TILE,
+    Colour,
     Film,
     corner_of,
     font,
@@ -33,7 +32,6 @@ from vlatency.sim.clock import NS_PER_S, ns_to_ms, ns_to_s
 
 WINDOW_NS = 2 * NS_PER_S
 STRIP_PX = 44
-SIZE = (COLUMNS * TILE[0], ROWS * TILE[1] + STRIP_PX)
 HOLD_FRAMES = FPS
 """The last frame is held for one second, so that the outcome can be read."""
 DIMMED = 0.35
@@ -118,8 +116,9 @@ def is_whole(path: Path) -> bool:
 def _frames(film: Film, trace: EpisodeTrace, caption: Caption) -> Iterator[NDArray[np.uint8]]:
     longest_ns = _longest_age(trace)
     last = len(film.times_ns) - 1
+    width, height = film.size
     for index, t_ns in enumerate(film.times_ns):
-        image = Image.new("RGB", SIZE, BACKGROUND)
+        image = Image.new("RGB", (width, height + STRIP_PX), BACKGROUND)
         image.paste(film.frame(index), (0, 0))
         draw = ImageDraw.Draw(image)
         for tile, camera in enumerate(film.cameras):
@@ -131,7 +130,8 @@ def _frames(film: Film, trace: EpisodeTrace, caption: Caption) -> Iterator[NDArr
                 image.paste(dimmed, (x, y))
                 label_tile(draw, tile, f"{camera} (not used)", FAINT)
         _draw_timeline(draw, corner_of(len(film.cameras)), t_ns, trace, longest_ns)
-        _draw_strip(draw, t_ns, film.instructions[index], caption, index == last)
+        said = (caption.outcome, _GOOD if caption.good else _BAD) if index == last else ("running", FAINT)
+        _draw_strip(draw, film.size, f"t = {ns_to_s(t_ns):5.2f} s", f'"{film.instructions[index]}"', caption.mode, said)
         for _ in range(1 + HOLD_FRAMES * (index == last)):
             yield np.asarray(image)
 
@@ -194,10 +194,16 @@ def feature_age_ns(trace: EpisodeTrace, t_ns: int) -> int | None:
     return t_ns - encodes[finished - 1].capture_ns if finished else None
 
 
-def _draw_strip(draw: ImageDraw.ImageDraw, t_ns: int, instruction: str, caption: Caption, over: bool) -> None:
-    y = ROWS * TILE[1] + 11
-    outcome, colour = (caption.outcome, _GOOD if caption.good else _BAD) if over else ("running", FAINT)
-    draw.text((14, y), f"t = {ns_to_s(t_ns):5.2f} s", font=font(18), fill=INK)
-    draw.text((160, y), f'"{instruction}"', font=font(18), fill=INK)
-    draw.text((COLUMNS * TILE[0] - 440, y), f"mode {caption.mode}", font=font(18), fill=INK)
-    draw.text((COLUMNS * TILE[0] - 14, y), outcome, font=font(18), fill=colour, anchor="ra")
+def _draw_strip(
+    draw: ImageDraw.ImageDraw, size: tuple[int, int], time: str, instruction: str, mode: str, said: tuple[str, Colour]
+) -> None:
+    """Below the views: time, instruction, mode and outcome. A narrow film has no room for a long instruction."""
+    (right, top), text = size, font(18)
+    y, outcome, colour = top + 11, *said
+    draw.text((14, y), time, font=text, fill=INK)
+    end = right - (440 if right > 2 * TILE[0] else 330)
+    while draw.textlength(instruction, font=text) > end - 180:
+        instruction = f"{instruction[:-2]}\N{HORIZONTAL ELLIPSIS}"
+    draw.text((160, y), instruction, font=text, fill=INK)
+    draw.text((end, y), f"mode {mode}", font=text, fill=INK)
+    draw.text((right - 14, y), outcome, font=text, fill=colour, anchor="ra")

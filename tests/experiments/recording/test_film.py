@@ -12,8 +12,8 @@ import pytest
 from numpy.typing import ArrayLike, NDArray
 
 from vlatency.agent.realtime.trace import CommandRecord, EpisodeTrace, Span
-from vlatency.experiments.recording.film import FPS, FilmedPlant
-from vlatency.experiments.recording.video import HOLD_FRAMES, SIZE, Caption, feature_age_ns, write_video
+from vlatency.experiments.recording.film import FPS, TILE, Film, FilmedPlant
+from vlatency.experiments.recording.video import HOLD_FRAMES, STRIP_PX, Caption, feature_age_ns, write_video
 from vlatency.sim.readings import Readings
 
 MS = 1_000_000
@@ -51,6 +51,18 @@ class StepCounter:
         raise NotImplementedError
 
 
+@pytest.mark.parametrize(("cameras", "columns", "rows"), [(1, 2, 1), (2, 3, 1), (3, 3, 2), (5, 3, 2)])
+def test_the_mosaic_has_a_tile_a_view_and_one_for_the_timeline_and_no_view_is_stretched(
+    cameras: int, columns: int, rows: int
+) -> None:
+    film = Film(tuple(map(str, range(cameras))))
+    film.add(0, {name: np.full((200, 100, 3), 255, np.uint8) for name in film.cameras}, "")
+    frame = np.asarray(film.frame(0).convert("L"))
+    assert frame.shape == (rows * TILE[1], columns * TILE[0])
+    (lit,) = np.nonzero(frame[TILE[1] // 2, : TILE[0]] > 128)
+    assert len(lit) == TILE[1] // 2 and abs(lit.mean() - TILE[0] / 2) < 1
+
+
 def test_a_frame_is_taken_every_40_ms_whatever_the_agent_asks_for() -> None:
     plant = StepCounter(end_ns=400 * MS)
     filmed = FilmedPlant(plant, CAMERAS)
@@ -85,7 +97,11 @@ def test_the_video_runs_at_true_speed(tmp_path: Path) -> None:
     reader: Any = imageio.get_reader(path)
     facts, frames = reader.get_meta_data(), list(reader.iter_data())
     reader.close()
-    assert facts["codec"] == "h264" and facts["fps"] == FPS and tuple(facts["size"]) == SIZE
+    assert (
+        facts["codec"] == "h264"
+        and facts["fps"] == FPS
+        and tuple(facts["size"]) == (3 * TILE[0], 2 * TILE[1] + STRIP_PX)
+    )
     assert len(frames) == 1 + FPS + HOLD_FRAMES
     # Used views keep their brightness, the others are dimmed.
     assert abs(int(frames[10][120, 213, 0]) - 40) < 8

@@ -56,25 +56,28 @@ def hz_to_period_ns(hz: float) -> int:
 class EventQueue(Generic[T]):
     """Events in the order of their time [ns], then of their priority (smaller first), then of their insertion.
 
-    An event that happens later than it was due keeps its place among others of the same time and priority: `order` is
-    the time at which it was due.
+    An event that is postponed keeps its place among others of the same time and priority: that of when it was due.
     """
 
     def __init__(self) -> None:
         self._heap: list[tuple[int, int, int, int, T]] = []
         self._pushed = 0
 
-    def push(self, t_ns: int, priority: int, item: T, order: int | None = None) -> None:
+    def push(self, t_ns: int, priority: int, item: T) -> None:
         """Schedule `item`. TypeError unless the time is an integer: a single float would end reproducibility."""
         # The sequence number is unique, so the heap never compares two items.
-        due_ns = index(t_ns) if order is None else index(order)
-        heapq.heappush(self._heap, (index(t_ns), priority, due_ns, self._pushed, item))
+        heapq.heappush(self._heap, (index(t_ns), priority, index(t_ns), self._pushed, item))
         self._pushed += 1
 
     def pop(self) -> tuple[int, int, T]:
         """Remove and return the first event as (t_ns, priority, item). IndexError if there is none."""
-        t_ns, priority, _, _, item = heapq.heappop(self._heap)
+        self._popped = heapq.heappop(self._heap)
+        t_ns, priority, _, _, item = self._popped
         return t_ns, priority, item
+
+    def postpone(self, t_ns: int) -> None:
+        """Put the event that was popped last back, for `t_ns`."""
+        heapq.heappush(self._heap, (index(t_ns), *self._popped[1:]))
 
     def __len__(self) -> int:
         return len(self._heap)

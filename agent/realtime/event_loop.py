@@ -28,16 +28,18 @@ Requests: TypeAlias = Generator[Request, Any, None]
 class _Event(IntEnum):
     """What can happen. Events of one instant happen in this order, so that none waits a tick for another's result.
 
-    A chunk arrives before the tick, because a head that runs at the tick is given the chunk in force.
+    A chunk arrives before the tick, because a head that runs at the tick is given the chunk in force. The answer of a
+    policy of one stage arrives before the next look for the same reason.
     """
 
     ENCODED = 0
-    FRAME = 1
-    LOOK = 2
-    ENCODE = 3
-    CHUNK = 4
-    TICK = 5
-    FOLLOW = 6
+    ANSWER = 1
+    FRAME = 2
+    LOOK = 3
+    ENCODE = 4
+    CHUNK = 5
+    TICK = 6
+    FOLLOW = 7
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +142,7 @@ class EventLoop:
             # because other events of the step may come first, or the plant may be done by then.
             if due_ns > plant.now_ns:
                 plant.advance_to(due_ns)
-            queue.push(plant.now_ns, event, item, order=due_ns)
+            queue.postpone(plant.now_ns)
 
         late = Lateness(self.period_ns, self.robot.actuation_ns, frozenset(self.dropped))
         ticks = control_ticks(self.instants, self.spans, self.commands, late)
@@ -157,7 +159,7 @@ class EventLoop:
                 yield from self._look(now_ns)
             case _Event.ENCODE:
                 yield from self._encode(now_ns, self.frames[item] if isinstance(item, int) else item)
-            case _Event.CHUNK:
+            case _Event.CHUNK | _Event.ANSWER:
                 self._take_chunk(now_ns, item)
             case _Event.TICK:
                 yield from self._tick(now_ns)
@@ -300,7 +302,7 @@ class EventLoop:
         self.head_runs += 1
         self.answers[self.head_runs] = _Answer(chunk, encoded, now_ns, self.head_free_ns - now_ns, self.next_head_ns)
         self.next_head_ns = self.execution.next_head_ns(chunk, self.period_ns)
-        self.queue.push(chunk.arrived_ns, _Event.CHUNK, self.head_runs)
+        self.queue.push(chunk.arrived_ns, _Event.ANSWER if self.stages == 1 else _Event.CHUNK, self.head_runs)
 
     def _delay_head(self, by_ns: int) -> None:
         """An encode that starts on the same GPU makes the running head finish later."""

@@ -47,7 +47,7 @@ class Caption:
 
     Attributes:
         mode: pause, sync or async.
-        used: cameras that the policy sees; the others are dimmed.
+        used: cameras that the policy sees; the others are dimmed. Empty: it sees none, and the film is for people.
         outcome: shown when the episode is over, such as "success at 4.2 s".
         good: whether it is a success.
     """
@@ -122,7 +122,7 @@ def _frames(film: Film, trace: EpisodeTrace, caption: Caption) -> Iterator[NDArr
         image.paste(film.frame(index), (0, 0))
         draw = ImageDraw.Draw(image)
         for tile, camera in enumerate(film.cameras):
-            if camera in caption.used:
+            if camera in caption.used or not caption.used:
                 label_tile(draw, tile, camera, INK)
             else:
                 x, y = corner_of(tile)

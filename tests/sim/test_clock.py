@@ -56,3 +56,14 @@ def test_conversions_are_exact_for_the_times_that_occur() -> None:
 def test_an_impossible_rate_is_one_line_with_the_valid_range(hz: float) -> None:
     with pytest.raises(UsageError, match=r"^a rate must be above 0 and at most 1000000000 Hz, not .+$"):
         hz_to_period_ns(hz)
+
+
+def test_events_due_at_one_time_keep_their_order_when_the_first_of_them_is_postponed() -> None:
+    queue = EventQueue[str]()
+    for item in ("older", "newer"):
+        queue.push(5, 0, item)
+    assert queue.pop() == (5, 0, "older")
+    queue.postpone(7)
+    assert queue.pop() == (5, 0, "newer")
+    queue.postpone(7)
+    assert [queue.pop()[2] for _ in range(2)] == ["older", "newer"]

@@ -33,7 +33,7 @@ from vlatency.agent.realtime.robot_timing import RobotTiming
 from vlatency.agent.realtime.servers import Shared
 from vlatency.agent.realtime.timing import Mode, Timing
 from vlatency.agent.realtime.trace import EpisodeTrace
-from vlatency.sim.actions import ActionSpec
+from vlatency.sim.actions import ActionSpec, Kind
 from vlatency.sim.clock import ms_to_ns
 from vlatency.sim.errors import UsageError
 
@@ -94,7 +94,7 @@ class Felt:
     place: tuple[float, ...]
 
 
-def rows_of(felt: Felt, count: int = 8) -> np.ndarray:
+def rows_of(felt: Any, count: int = 8) -> np.ndarray:
     """A chunk that shows when its sensors were read and what they said; none of its rows equals another."""
     return 0.3 * np.sin(felt.t_ns / 1e8 + np.arange(count)[:, None] + np.arange(3)) - 0.05 * np.array(felt.place)
 
@@ -114,7 +114,7 @@ class InTwo:
     """The same in two stages: the encoder does all the work, and the head passes the chunk on."""
 
     def encode(self, requests: list[Encode]) -> list[object]:
-        return [rows_of(request.readings) for request in requests]  # type: ignore[arg-type]
+        return [rows_of(request.readings) for request in requests]
 
     def act(self, requests: list[Act]) -> list[Any]:
         return [request.features for request in requests]
@@ -151,10 +151,10 @@ def test_a_policy_of_one_stage_is_one_of_two_whose_head_takes_no_time_and_passes
     rng = random.Random(seed)
     spec = SPECS[rng.choice(list(SPECS))]
     robot = RobotTiming(camera_delay_ms=rng.choice([0, 7, 30]), actuation_ms=rng.choice([0, 5, 20]))
-    given = {"execution": rng.choice([Hold(), OpenLoop(3), OpenLoop(8), Switch()]), "robot": robot}
+    given: dict[str, Any] = {"execution": rng.choice([Hold(), OpenLoop(3), OpenLoop(8), Switch()]), "robot": robot}
     one, trace, _ = play("sync", spec, Jitter(seed, 200, 1e-6), **given)
     cart = Cart()
-    clock = Timing("sync", 1e9 / STEP_NS, Streamed(source=Jitter(seed, 200, 1e-6)), actions=spec, **given)  # type: ignore[arg-type]
+    clock = Timing("sync", 1e9 / STEP_NS, Streamed(source=Jitter(seed, 200, 1e-6)), actions=spec, **given)
     (other,) = run_episodes([episode(cart, ("top",), clock, np.random.default_rng(0))], InTwo())
     assert np.array_equal(one.applied, cart.applied)
     assert trace.spans == other.spans
@@ -383,12 +383,9 @@ def test_the_mean_of_two_angles_across_the_seam_lies_on_the_seam() -> None:
 @pytest.mark.parametrize("seed", range(20))
 def test_what_leads_somewhere_leads_there_however_rotations_are_written(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    for kinds, rotations in (
-        (("delta",) * 6, ((3, 4, 5),)),
-        (("delta",) * 7, ((3, 4, 5, 6),)),
-        (("delta",) * 4, ((3,),)),
-    ):
-        spec = ActionSpec(kinds, STEP_NS, rotations=rotations)  # type: ignore[arg-type]
+    for rotation in ((3,), (3, 4, 5), (3, 4, 5, 6)):
+        kinds: tuple[Kind, ...] = ("delta",) * (rotation[-1] + 1)
+        spec = ActionSpec(kinds, STEP_NS, rotations=(rotation,))
         here, there = (spec.moves(spec.origin, _rows(rng, spec, 5))[-1] for _ in range(2))
         reached = spec.moved(here, spec.toward(here, there))
         assert np.allclose(reached[:3], there[:3])

@@ -384,8 +384,8 @@ def test_the_mean_of_two_angles_across_the_seam_lies_on_the_seam() -> None:
 def test_what_leads_somewhere_leads_there_however_rotations_are_written(seed: int) -> None:
     rng = np.random.default_rng(seed)
     for rotation in ((3,), (3, 4, 5), (3, 4, 5, 6)):
-        kinds: tuple[Kind, ...] = ("delta",) * (rotation[-1] + 1)
-        spec = ActionSpec(kinds, STEP_NS, rotations=(rotation,))
+        delta: Kind = "delta"
+        spec = ActionSpec((delta,) * (rotation[-1] + 1), STEP_NS, rotations=(rotation,))
         here, there = (spec.moves(spec.origin, _rows(rng, spec, 5))[-1] for _ in range(2))
         reached = spec.moved(here, spec.toward(here, there))
         assert np.allclose(reached[:3], there[:3])

@@ -27,12 +27,15 @@ for _ in range(2):
     for _ in range(3):
         observation, *_, info = envs.step(torch.tensor([[0.5, 0.0, 0.2, 0.0, 0.0]] * 2).numpy())
     hashes.append([env.unwrapped.trajectory_hash for env in envs.envs])
+late = make_env(EnvConfig.get_choice_class("vlatency")(latency=300, size=32))["vlatency"][0]
+late.reset(seed=[7])
+times = [late.step(torch.tensor([[0.5, 0.0, 0.2, 0.0, 0.0]]).numpy())[-1]["time_s"].item() for _ in range(2)]
 seen = add_envs_task(envs, preprocess_observation(observation))
 print(json.dumps({
     "features": {name: list(feature.shape) for name, feature in env_to_policy_features(config).items()},
     "seen": {name: list(value.shape[1:]) for name, value in seen.items() if name != "task"},
     "task": seen["task"], "hashes": hashes, "steps": envs.call("_max_episode_steps")[0],
-    "success": info["is_success"].tolist()}))
+    "success": info["is_success"].tolist(), "times": times}))
 """
 
 
@@ -55,3 +58,4 @@ def test_lerobots_factory_makes_it_and_its_observations_are_what_its_configurati
     assert found["hashes"][0][0] != found["hashes"][0][1]
     assert found["steps"] > 0
     assert found["success"] == [False, False]
+    assert found["times"] == pytest.approx([0.3, 0.6])

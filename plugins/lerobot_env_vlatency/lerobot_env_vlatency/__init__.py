@@ -5,6 +5,7 @@ LeRobot imports packages by this prefix, and environments by the name that the c
     lerobot-eval --env.discover_packages_path=lerobot_env_vlatency --env.type=vlatency --policy.path=CHECKPOINT
 """
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,8 @@ from lerobot.envs.configs import EnvConfig
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
+from vlatency.agent.realtime.wrapper import RealTime
+from vlatency.agent.vla.setpoints import SETPOINTS
 from vlatency.sim import gl
 
 CONTROL_HZ = 10
@@ -30,15 +33,19 @@ class LeRobotPick(gymnasium.Wrapper[dict[str, Any], NDArray[Any], dict[str, Any]
         task: name of the pick task.
         cameras: views in an observation.
         size: side of their images [px].
+        latency: from an observation until its action takes effect, in simulated time [ms].
         render_mode: for LeRobot's films.
     """
 
-    def __init__(self, task: str, cameras: tuple[str, ...], size: int, render_mode: str = "rgb_array") -> None:
+    def __init__(
+        self, task: str, cameras: tuple[str, ...], size: int, latency: float = 0.0, render_mode: str = "rgb_array"
+    ) -> None:
         gl.configure()  # before MuJoCo is imported
-        from vlatency.envs.pick import PickEnv
+        from vlatency.envs.pick import HOME_POSE, PickEnv
 
         env = PickEnv(task, cameras, CONTROL_HZ, render_mode)
-        super().__init__(env)
+        home = dataclasses.replace(SETPOINTS, noop=(*HOME_POSE.tolist(), 0.0))
+        super().__init__(RealTime(env, latency, home) if latency else env)
         self.task, self._size = task, size
         self._max_episode_steps = round(env.task.time_limit_s * CONTROL_HZ)
         views = {name: spaces.Box(0, 255, (size, size, 3), np.uint8) for name in cameras}
@@ -82,12 +89,15 @@ class VlatencyEnv(EnvConfig):
         fps: control ticks a second; only 10.
         cameras: views in an observation.
         size: side of their images [px].
+        latency: from an observation until its action takes effect, in simulated time [ms]. The arm holds its set-point
+            meanwhile. Each action pays it, so let each be inferred: `--policy.n_action_steps=1`.
     """
 
     task: str = "static"
     fps: int = CONTROL_HZ
     cameras: tuple[str, ...] = ("top", "wrist")
     size: int = 96
+    latency: float = 0.0
 
     def __post_init__(self) -> None:
         if self.fps != CONTROL_HZ:
@@ -111,4 +121,4 @@ class VlatencyEnv(EnvConfig):
     @property
     def gym_kwargs(self) -> dict[str, Any]:
         """Arguments of `LeRobotPick`."""
-        return {"task": self.task, "cameras": tuple(self.cameras), "size": self.size}
+        return {"task": self.task, "cameras": tuple(self.cameras), "size": self.size, "latency": self.latency}

@@ -36,3 +36,18 @@ def test_looks_come_in_equal_intervals_and_before_the_command_of_their_instant()
     run(watched)
     assert looks == list(range(0, plant.now_ns + 1, PERIOD_NS))
     assert commands == [t_ns for t_ns, what in plant.log if what == "command"]
+
+
+def test_a_world_whose_steps_are_longer_than_the_interval_is_looked_at_where_it_stands() -> None:
+    class LongSteps(FakePlant):
+        """Each of its steps takes 250 ms."""
+
+        def advance_to(self, t_ns: int) -> None:
+            super().advance_to(-(-t_ns // ms_to_ns(250)) * ms_to_ns(250))
+
+    plant = LongSteps()
+    looks: list[int] = []
+    watched = SampledPlant(plant, PERIOD_NS, lambda plant: looks.append(plant.now_ns))
+    watched.advance_to(ms_to_ns(300))
+    assert plant.now_ns == ms_to_ns(500)
+    assert looks == [ms_to_ns(t_ms) for t_ms in (0, 250, 250, 500)]

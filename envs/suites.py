@@ -149,7 +149,9 @@ def load(text: str, what: str) -> Any:
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
-        raise UsageError(f"{what} '{text}': {error}; write MODULE:CALLABLE, found from the current folder") from error
+        close = difflib.get_close_matches(module_name, SUITES, 1) if what == "environment" else []
+        hint = f"; did you mean {close[0]}:{attribute}?" if close else "; write MODULE:CALLABLE, found from here"
+        raise UsageError(f"{what} '{text}': {error}{hint}") from error
     found = getattr(module, attribute, None)
     if not callable(found):
         raise UsageError(f"{what} '{text}': {module_name} has no {attribute or 'name after the colon'} to call")

@@ -34,6 +34,7 @@ from vlatency.experiments.shared import command, provenance
 from vlatency.experiments.sweeps.filming import choose_episodes, film, film_path
 from vlatency.experiments.sweeps.measuring import measure
 from vlatency.experiments.sweeps.plan import run_plan
+from vlatency.experiments.timing.served_profile import SERVED, write_served
 
 RUNS = Path("runs")
 
@@ -92,7 +93,8 @@ def main(args: Args) -> None:
             lambda jobs: _batches(workers, jobs, args.batch, folder.path / TRACES if args.trace else None),
             bar=lambda cell: cell.arm,
         )
-        rows = choose_episodes(folder.rows, args.videos)
+        repeats = settings[0].timing.latency.basis != "live"  # else there is nothing to film again
+        rows = choose_episodes(folder.rows, args.videos * repeats)
         modes = {setting.mode: setting for setting in settings}
         film(
             {Job(modes[row["mode"]], policy, row["seed"], film_path(folder.path, row)): row for row in rows},
@@ -100,8 +102,8 @@ def main(args: Args) -> None:
         )
         summary = summarize_run(folder)
         write_summary(summary, folder.path)
-    print("\n" + "\n".join(text(summary)))
-    print(_closing(folder))
+        write_served(folder.path, folder.rows, policy, folder.config["identity"])
+    print("\n" + "\n".join([*text(summary), _closing(folder)]))
 
 
 def _batches(workers: Engine, jobs: Sequence[Job], size: int, traces: Path | None) -> Iterator[Row]:
@@ -116,6 +118,7 @@ def _closing(folder: RunFolder) -> str:
     """Where the results are, and what to type next."""
     counts = {name: len(list((folder.path / name).glob("[!.]*"))) for name in (VIDEOS, TRACES)}
     found = [f"{name}/ ({count})" for name, count in counts.items() if count]
+    found += [f"{SERVED} (a profile of what the server took)"] * (folder.path / SERVED).is_file()
     more = provenance.with_episodes(sys.argv, 10 * folder.config["episodes"])
     return (
         f"{folder.path}/  {' · '.join([SUMMARY_MD, SUMMARY_JSON, EPISODES, *found])}\n"

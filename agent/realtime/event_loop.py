@@ -212,15 +212,17 @@ class EventLoop:
         self.number, views = self._next_encode(exposure.instruction)
         self.instruction = exposure.instruction
         images = {camera: exposure.images[camera] for camera in views}
-        work_ns = self.latency.encode_ns(len(views), len(self.cameras))
         if self.stages == 1:
             answer = yield self._ask(
                 Infer(images, exposure.instruction, exposure.readings, exposure.t_ns), exposure, now_ns
             )
-            work_ns += self.latency.head_ns()
         else:
             answer = yield Encode(images, exposure.instruction, exposure.readings, exposure.t_ns, self.features)
         self.features = answer
+        # After the answer, which may say itself how long it took.
+        work_ns = self.latency.encode_ns(len(views), len(self.cameras))
+        if self.stages == 1:
+            work_ns += self.latency.head_ns()
         vl_ns, head_delay_ns = self.servers.start_encode(work_ns, max(0, self.head_free_ns - now_ns))
         if head_delay_ns:
             self._delay_head(head_delay_ns)

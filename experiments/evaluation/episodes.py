@@ -15,6 +15,7 @@ from vlatency.agent.optimization import Head, Optimization
 from vlatency.agent.policies.protocol import PolicySource
 from vlatency.agent.policies.remote import ServerGone
 from vlatency.agent.policies.source import find_source
+from vlatency.agent.realtime.cost.live import LiveLatency
 from vlatency.agent.realtime.driver import OneStagePolicy, Policy, run_episodes
 from vlatency.agent.realtime.episode import Episode, episode
 from vlatency.agent.realtime.requests import Act, Encode, Infer, Request
@@ -124,15 +125,20 @@ def run_together(jobs: Sequence[Job]) -> list[Row]:
 
 def _run_guest(job: Job) -> Row:
     """One episode with a policy of others, begun once more if its server went away."""
-    assert job.setting.guest
-    worlds, calls = idle_worlds(job.setting), _source(job.policy, job.setting.guest.key_map).timings()
+    setting = job.setting
+    assert setting.guest
+    worlds, calls = idle_worlds(setting), _source(job.policy, setting.guest.key_map).timings()
+    if setting.timing.latency.basis == "live":
+        timing = replace(setting.timing, latency=LiveLatency(lambda: calls[-1].ms))
+        job = replace(job, setting=replace(setting, timing=timing))
     for last in (False, True):
         try:
-            before = len(calls)
+            calls.clear()
             with started(job, "") as policy:
                 (row,) = run_episodes([_played(job, worlds)], policy)
-            if job.setting.guest.kind != "script":  # a script's time is its host's
-                row["calls_ms"] = [round(call.ms, 3) for call in calls[before:]]
+            if setting.guest.kind != "script":  # a script's time is its host's
+                row["calls_ms"] = [round(call.ms, 3) for call in calls]
+                row["server_ms"] = [call.server_ms for call in calls]
             return row
         except ServerGone:
             if last:

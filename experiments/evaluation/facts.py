@@ -1,10 +1,12 @@
 """What only a worker can find out before the first episode, by opening the world and loading the policy."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from vlatency.agent.optimization import plain
 from vlatency.agent.policies.protocol import PolicyKind
+from vlatency.agent.policies.source import find_source
 from vlatency.agent.realtime.requests import Encode
 from vlatency.experiments.evaluation.episodes import Job, started, worlds_and_policy
 from vlatency.experiments.evaluation.setting import Device, Guest
@@ -27,6 +29,7 @@ class Facts:
         kind: of the policy.
         parameters: of the policy; None where it is not ours to count them.
         feature_error: of its first look, against the same policy with nothing approximated; None if nothing is.
+        identity: of a policy of others, what it says of itself and what it depends on; empty for our own.
     """
 
     instruction: str
@@ -35,6 +38,7 @@ class Facts:
     kind: PolicyKind
     parameters: int | None
     feature_error: float | None
+    identity: Mapping[str, Any] = field(default_factory=dict)
 
 
 def probe(job: Job) -> Facts:
@@ -78,6 +82,7 @@ def _probe_guest(job: Job, guest: Guest) -> Facts:
         kind=guest.kind,
         parameters=None,
         feature_error=None,
+        identity=find_source(job.policy, guest.key_map).identity(),
     )
 
 

@@ -20,6 +20,7 @@ from vlatency.agent.optimization import (
     with_preset,
 )
 from vlatency.agent.realtime.cost.latency import NoFigure, NoLatency, parse_latency
+from vlatency.agent.realtime.cost.live import MEASURED, LiveLatency
 from vlatency.agent.realtime.execution import Execution, Hold, parse_execution
 from vlatency.agent.realtime.reuse import Latest, Reuse, Stagger, parse_reuse
 from vlatency.agent.realtime.robot_timing import RobotTiming
@@ -156,8 +157,9 @@ class ClockOptions:
     """pause: the world stops while the model thinks; sync: the arm holds its set-point meanwhile; async: the encoder
     runs beside the control loop. Several are joined by commas."""
     latency: str = "insertion_vla"
-    """none; fixed:VL_MS,HEAD_MS; a profile (a name in assets/latency, or a path); or what a device needs at least,
-    modelled (roofline:DEVICE)."""
+    """none; fixed:VL_MS,HEAD_MS, or fixed:MS for a policy of one stage; a profile (a name in assets/latency or a path);
+    what a device needs at least, modelled (roofline:DEVICE); or, for a server of others, what every answer really
+    takes (measured), which no other run repeats."""
     perf_factor: float = 1.0
     """Multiply every latency: 0.5 is a device twice as fast."""
     servers: Literal["auto", ServersName] = "auto"
@@ -200,7 +202,8 @@ class ClockOptions:
             raise UsageError("reuse stagger encodes views apart, which encoding joint cannot; use encoding batched")
         latency: Latency
         try:
-            latency = parse_latency(self.latency, optimization, self.perf_factor)
+            live = self.latency == MEASURED and stages == 1
+            latency = LiveLatency() if live else parse_latency(self.latency, optimization, self.perf_factor)
         except NoFigure:
             if self.mode != ("pause",):
                 raise

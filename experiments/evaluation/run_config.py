@@ -30,6 +30,7 @@ def describe(settings: Sequence[Setting], policy: str, facts: Facts) -> dict[str
         "instruction": facts.instruction,
         "camera_px": facts.camera_px,
         "policy": {"name": policy, "kind": facts.kind, "parameters": facts.parameters},
+        "identity": dict(facts.identity),
         "feature_error": facts.feature_error,
         "latency": latency.describe(),
         "machine": {"cores": provenance.cores(), "platform": platform.platform()},

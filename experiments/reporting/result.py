@@ -133,8 +133,10 @@ class Result:
 
     @property
     def loop_ms(self) -> float | None:
-        """What a control tick waits for, at nominal latencies [ms]; None where the world waits."""
+        """What a control tick waits for, at nominal latencies [ms]; None where the world waits, or nobody knows."""
         timing = self.setting.timing
+        if timing.latency.basis == "live":
+            return None
         return pace.loop_ms(timing, timing.latency.vl_ms, timing.latency.head_ms)
 
     @property

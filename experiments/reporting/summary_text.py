@@ -81,7 +81,13 @@ def _table(summary: Summary, place: Place) -> tuple[list[str], list[list[str]]]:
     columns = MODE_COLUMNS if summary.by_mode else ARM_COLUMNS
     columns += (LETTERS,) * summary.lettered
     dashes = [[arm, *[DASH] * (len(columns) - 1)] for arm, _ in summary.plan.left_out]
-    return [head for head, _ in columns], [*([value(result) for _, value in columns] for result in here), *dashes]
+    heads = [head.replace("VL", "inference") if one_stage(summary) else head for head, _ in columns]
+    return heads, [*([value(result) for _, value in columns] for result in here), *dashes]
+
+
+def one_stage(summary: Summary) -> bool:
+    """Whether no policy has an encoder of its own: what is charged is a whole inference."""
+    return all(result.setting.timing.stages == 1 for result in summary.results)
 
 
 def text(summary: Summary) -> list[str]:

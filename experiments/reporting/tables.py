@@ -10,7 +10,7 @@ from vlatency.experiments.analysis.paired import Interval
 from vlatency.experiments.reporting.headline import Answer
 from vlatency.experiments.reporting.result import Result
 from vlatency.experiments.reporting.summary import Summary
-from vlatency.experiments.reporting.summary_text import comparisons, drawn_by, gone, notes
+from vlatency.experiments.reporting.summary_text import comparisons, drawn_by, gone, notes, one_stage
 from vlatency.experiments.reporting.wording import DASH, NOT_MEASURED, features, loop, policy_line, rate, vl_ms
 from vlatency.experiments.shared.table import markdown_table, milliseconds
 from vlatency.experiments.sweeps.plan import Place, show
@@ -34,7 +34,15 @@ def heads(summary: Summary) -> list[str]:
     """Names of the columns."""
     keeps = f"keeps {summary.control_hz:g} Hz"
     falls = [f"break-even {summary.load}" + f", {show(rest)}" * (len(_rests(summary)) > 1) for rest in _rests(summary)]
-    return ["configuration", "VL ms", "loop ms", "loop Hz", keeps, *falls, *map(show, summary.plan.places)]
+    return [
+        "configuration",
+        "inference ms" if one_stage(summary) else "VL ms",
+        "loop ms",
+        "loop Hz",
+        keeps,
+        *falls,
+        *map(show, summary.plan.places),
+    ]
 
 
 def lines(summary: Summary) -> list[Line]:
@@ -91,8 +99,11 @@ def caption(summary: Summary) -> list[str]:
     """How to read the table and what it assumes, in sentences."""
     columns = (
         "VL ms is one encode; loop ms is what a control tick waits for: encode and head in sync, the head in async, "
-        "on a shared GPU beside an encode; to keep up, the clock must also have recorded at most 1 % of ticks as late"
+        "on a shared GPU beside an encode"
     )
+    if one_stage(summary):
+        columns = "inference ms is one answer of the policy; loop ms adds the delays of camera and actuators"
+    columns += "; to keep up, the clock must also have recorded at most 1 % of ticks as late"
     said = [f"verdicts are against {summary.reference}", columns, *notes(summary), *gone(summary), drawn_by(summary)]
     return [f"{line[0].upper()}{line[1:]}." for line in said]
 

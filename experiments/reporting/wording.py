@@ -29,6 +29,8 @@ FIT, DASH = "fit", "\N{EM DASH}"
 
 def vl_ms(result: Result) -> str:
     """Latency of an encode [ms], such as "381" or "376 fit"."""
+    if result.setting.timing.latency.basis == "live" and result.mode != "pause":
+        return "live"
     return milliseconds(result.vl_ms) + f" {FIT}" * result.fitted
 
 

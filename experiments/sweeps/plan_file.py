@@ -183,6 +183,8 @@ def _cell(place: Place, arm: str, options: dict[str, Any], seed: int, episodes: 
     try:
         settings, policy = parse_options(options).settings(seed, episodes)
         setting = settings[0]
+        if setting.timing.latency.basis == "live":
+            raise UsageError("latency measured differs from run to run, so that a sweep cannot compare it; use run.py")
         if not setting.guest:
             check_speed(find_task(setting.task), setting.speed)
         if "mode" not in options or len(settings) != 1:

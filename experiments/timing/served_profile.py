@@ -15,6 +15,8 @@ from vlatency.agent.realtime.cost.whole_call import WholeCall
 from vlatency.experiments.shared import provenance
 from vlatency.experiments.shared.files import write_text
 
+SERVED = "served.json"
+"""In the folder of a run."""
 MOST = 2_000
 """Samples in a file; of more, these are taken evenly."""
 
@@ -47,9 +49,12 @@ def served_profile(rows: Iterable[Mapping[str, Any]], source: str, server: Mappi
     )
 
 
-def write_served(path: Path, profile: WholeCall) -> None:
-    """Write it for `--latency FILE.json` to read."""
-    write_text(path, json.dumps(profile.model_dump(mode="json", exclude_none=True), indent=1) + "\n")
+def write_served(folder: Path, rows: Iterable[Mapping[str, Any]], source: str, server: Mapping[str, Any]) -> None:
+    """Write the profile of a run's calls into its folder, for `--latency FOLDER/served.json`; nothing without calls."""
+    profile = served_profile(rows, source, server)
+    if profile:
+        content = profile.model_dump(mode="json", exclude_none=True)
+        write_text(folder / SERVED, json.dumps(content, indent=1) + "\n")
 
 
 def _chosen(samples: Sequence[float]) -> tuple[float, ...]:

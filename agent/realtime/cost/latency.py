@@ -28,9 +28,9 @@ NOTE_HEAD_MS = 10.97
 """Sensors and head as `vl_optimization_note.md` measured them. So small a job is bound by launches, not by a roof."""
 
 
-Basis = Literal["none", "chosen", "measured", "scaled", "modelled"]
+Basis = Literal["none", "chosen", "measured", "scaled", "modelled", "live"]
 """How the latency of an encode is known: there is none, the user chose it, it was measured, it was scaled from measured
-ones (by arithmetic, or by a factor), or it is a device's roof."""
+ones (by arithmetic, or by a factor), it is a device's roof, or every answer is timed as it comes."""
 
 
 class NoFigure(UsageError):

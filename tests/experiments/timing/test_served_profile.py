@@ -7,7 +7,7 @@ import pytest
 
 from vlatency.agent.optimization import Optimization
 from vlatency.agent.realtime.cost.latency import parse_latency
-from vlatency.experiments.timing.served_profile import MOST, served_profile, write_served
+from vlatency.experiments.timing.served_profile import MOST, SERVED, served_profile, write_served
 
 ROWS: list[dict[str, Any]] = [
     {"calls_ms": [500.0, 40.0, 42.0], "server_ms": [480.0, 35.0, None]},
@@ -28,10 +28,8 @@ def test_the_first_call_of_an_episode_is_apart() -> None:
 
 
 def test_what_is_written_can_be_charged(tmp_path: Path) -> None:
-    profile = served_profile(ROWS, "openpi://h:1", {"name": "pi0", "reads": ["a"]})
-    assert profile is not None
-    write_served(tmp_path / "served.json", profile)
-    latency = parse_latency(str(tmp_path / "served.json"), Optimization())
+    write_served(tmp_path, ROWS, "openpi://h:1", {"name": "pi0", "reads": ["a"]})
+    latency = parse_latency(str(tmp_path / SERVED), Optimization())
     assert latency.vl_ms == pytest.approx(41.5)
     assert latency.head_ms == 0
 
@@ -51,5 +49,7 @@ def test_many_calls_keep_their_distribution() -> None:
     assert profile.distribution.p50_ms == pytest.approx(5 * MOST, rel=0.01)
 
 
-def test_without_calls_there_is_no_profile() -> None:
+def test_without_calls_there_is_no_profile(tmp_path: Path) -> None:
     assert served_profile([{}], "openpi://h:1", {}) is None
+    write_served(tmp_path, [{}], "openpi://h:1", {})
+    assert not list(tmp_path.iterdir())

@@ -13,6 +13,7 @@ import mujoco
 import numpy as np
 import pytest
 
+from vlatency.agent.policies.rules import Lift, reach
 from vlatency.agent.realtime.cost.latency import FixedLatency
 from vlatency.agent.realtime.driver import run_episodes
 from vlatency.agent.realtime.episode import episode
@@ -177,15 +178,18 @@ class TestOneSuite:
         ],
     )
     def test_what_holding_means_decides_as_much_as_latency(self, hold: Hold, ms: float, least: int, most: int) -> None:
-        def rule(seen: Any) -> Any:
-            return np.append(np.clip(10 * (seen["desired_goal"] - seen["achieved_goal"]), -1, 1), 0)
-
         plant = open_world("robotics:FetchReach-v4")
         reached = 0
         for seed in range(20):
             plant.reset(seed)
-            reached += play(plant, rule, "sync", ms, hold).success
+            reached += play(plant, reach, "sync", ms, hold).success
         assert least <= reached <= most
+
+    def test_a_rule_lifts_robosuites_cube(self) -> None:
+        plant = open_world("robosuite:Lift")
+        plant.reset(1)
+        assert play(plant, Lift(), "sync", 100).success
+        plant.close()
 
     @pytest.mark.parametrize("name", ["aloha:AlohaInsertion-v0", "pusht"])
     def test_before_the_first_command_absolute_actions_stay_where_they_are(self, name: str) -> None:

@@ -22,6 +22,7 @@ from vlatency.agent.realtime.requests import Act, Encode, Infer, Request
 from vlatency.agent.realtime.trace import EpisodeTrace
 from vlatency.experiments.evaluation.feature_ages import HISTOGRAM, USED_HISTOGRAM, histogram
 from vlatency.experiments.evaluation.rows_file import Row
+from vlatency.experiments.evaluation.scenes import SCENE
 from vlatency.experiments.evaluation.setting import Device, Setting
 from vlatency.experiments.evaluation.worlds import (
     World,
@@ -185,7 +186,7 @@ def _episode(job: Job, world: World) -> Generator[Request, Any, Row]:
         row = _row(job, world, trace) | watch.outcome(setting)
     else:
         trace = yield from steps
-        row = _row(job, world, trace)
+        row = _row(job, world, trace) | {SCENE: getattr(world, SCENE)}
     if job.video:
         assert isinstance(plant, FilmedPlant)
         outcome = f"success at {row['time_to_success_s']:.1f} s" if world.success else "failure: out of time"

@@ -6,6 +6,7 @@ from vlatency.experiments.analysis.interim_looks import sizes
 from vlatency.experiments.analysis.paired import LEVEL, detectable
 from vlatency.experiments.evaluation.episodes import Job
 from vlatency.experiments.evaluation.rows_file import Row
+from vlatency.experiments.evaluation.scenes import Scenes
 from vlatency.experiments.evaluation.setting import Setting
 from vlatency.experiments.shared.progress import bars
 from vlatency.experiments.sweeps.cell_store import Cells
@@ -92,7 +93,14 @@ def measure(
         append: keeps a new row, on disk before it returns.
         run_jobs: gives the rows of jobs, in their order.
         bar: names the progress bar that a cell's episodes advance.
+
+    Raises:
+        UsageError: scenes and seeds do not go together, see `evaluation.scenes`.
     """
+    scenes = Scenes()
+    for setting in plan.settings:
+        for row in read(setting):
+            scenes.check(setting, row)
     with bars() as progress:
         for look, size in enumerate(sizes(plan.episodes, plan.looks), 1):
             prefix = f"look {look} " * (plan.looks > 1)
@@ -102,6 +110,7 @@ def measure(
                 progress.add(f"{prefix}{name}", size * len(left), size * len(left) - sum(left))
             jobs = {Job(cell.setting, cell.policy, seed): cell for cell, seeds in todo.items() for seed in seeds}
             for row, cell in zip(run_jobs(list(jobs)), jobs.values(), strict=True):
+                scenes.check(cell.setting, row)
                 append(cell, row)
                 progress.advance(f"{prefix}{bar(cell)}")
 

@@ -81,6 +81,8 @@ def replays_of(folder: RunFolder, cameras: tuple[str, ...], size: tuple[int, int
 def _charged(recorded: Setting) -> Setting:
     """The setting with a latency that can be drawn from. UsageError if that is another one by now."""
     latency = recorded.timing.latency
+    if latency.basis == "live":
+        raise UsageError("its clock charged what every answer really took, so its episodes cannot be run again")
     parsed = parse_latency(latency.name, recorded.optimization, latency.factor)
     setting = replace(recorded, timing=replace(recorded.timing, latency=parsed))
     if setting != recorded:

@@ -11,6 +11,7 @@ from vlatency.agent.realtime.cost.latency import FixedLatency, NoLatency
 from vlatency.agent.realtime.timing import Mode
 from vlatency.envs.pick import PickEnv
 from vlatency.experiments.evaluation import episodes
+from vlatency.experiments.evaluation.configuration import parse_options
 from vlatency.experiments.evaluation.episodes import Job, RunError, run_episode
 from vlatency.experiments.evaluation.replay import Replay, record_episode
 from vlatency.experiments.recording.lerobot_dataset import CLOCK, RecordedEpisode, pixels
@@ -63,6 +64,24 @@ def test_at_400_ms_sync_begins_with_its_first_action_and_each_is_that_old() -> N
     assert column(recorded, "sim_time")[0] == pytest.approx(0.4)
     assert column(recorded, "latency") == pytest.approx(0.4)
     assert column(recorded, "capture_time") == pytest.approx([0.0] * 4)
+
+
+def in_the_middle(observation: object) -> list[float]:
+    """A script."""
+    return [0.5, 0.0, 0.25, 0.0, 0.0]
+
+
+def test_an_episode_of_a_script_is_recorded_through_cameras_that_the_script_does_not_have(
+    world: PickEnv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(episodes, "idle_worlds", lambda setting: [world])
+    options = {"policy": f"script:{__name__}:in_the_middle", "latency": "fixed:200", "mode": "async"}
+    ((setting,), policy) = parse_options(options).settings(10_000, 1)
+    done = Job(setting, policy, 10_000)
+    recorded = record_episode(Replay(done, run_episode(done)["trajectory_hash"], ("front",), (64, 36)))
+    assert set(recorded.images) == {"front"}
+    assert column(recorded, "latency").min() == pytest.approx(0.2)
+    assert recorded.action == pytest.approx(np.tile([0.5, 0.0, 0.25, 0.0, 0.0], (len(recorded.tasks), 1)))
 
 
 def test_images_have_the_size_that_is_asked_for() -> None:

@@ -158,8 +158,9 @@ class ClockOptions:
     runs beside the control loop. Several are joined by commas."""
     latency: str = "insertion_vla"
     """none; fixed:VL_MS,HEAD_MS, or fixed:MS for a policy of one stage; a profile (a name in assets/latency or a path);
-    what a device needs at least, modelled (roofline:DEVICE); or, for a server of others, what every answer really
-    takes (measured), which no other run repeats."""
+    a published figure (MODEL/DEVICE/SOFTWARE, see latencies.py); what a device needs at least, modelled
+    (roofline:DEVICE); or, for a server of others, what every answer really takes (measured), which no other run
+    repeats."""
     perf_factor: float = 1.0
     """Multiply every latency: 0.5 is a device twice as fast."""
     servers: Literal["auto", ServersName] = "auto"
@@ -203,7 +204,7 @@ class ClockOptions:
         latency: Latency
         try:
             live = self.latency == MEASURED and stages == 1
-            latency = LiveLatency() if live else parse_latency(self.latency, optimization, self.perf_factor)
+            latency = LiveLatency() if live else parse_latency(self.latency, optimization, self.perf_factor, stages)
         except NoFigure:
             if self.mode != ("pause",):
                 raise

@@ -83,7 +83,7 @@ def _charged(recorded: Setting) -> Setting:
     latency = recorded.timing.latency
     if latency.basis == "live":
         raise UsageError("its clock charged what every answer really took, so its episodes cannot be run again")
-    parsed = parse_latency(latency.name, recorded.optimization, latency.factor)
+    parsed = parse_latency(latency.name, recorded.optimization, latency.factor, recorded.timing.stages)
     setting = replace(recorded, timing=replace(recorded.timing, latency=parsed))
     if setting != recorded:
         raise UsageError(f"the content of the latency {latency.name} has changed; its episodes cannot be run again")

@@ -169,6 +169,8 @@ def find_device(name: str) -> str:
         try:
             parse_latency(found, Optimization())
             return found
+        except NoFigure:
+            return found  # of the default configuration; it may have one of others
         except UsageError as error:
             complaint = complaint or error
     raise UsageError(f"--device: {complaint}")

@@ -91,11 +91,15 @@ def _sha256(setting: Setting) -> str:
 
 def _models(settings: Sequence[Setting]) -> dict[str, LatencyModel]:
     """The latency models that charged these settings, by hash, where their text still means what was charged."""
-    texts = {(setting.timing.latency.name, setting.optimization, setting.timing.latency.factor) for setting in settings}
+    texts = {
+        (latency.name, setting.optimization, latency.factor, setting.timing.stages)
+        for setting in settings
+        if (latency := setting.timing.latency)
+    }
     found: dict[str, LatencyModel] = {}
-    for name, optimization, factor in texts:
+    for name, optimization, factor, stages in texts:
         with suppress(UsageError):
-            model = parse_latency(name, optimization, factor)
+            model = parse_latency(name, optimization, factor, stages)
             found[model.sha256] = model
     return found
 

@@ -16,6 +16,7 @@ from vlatency.agent.optimization import Optimization
 from vlatency.agent.realtime.cost.devices import DEVICES, find_device
 from vlatency.agent.realtime.cost.distribution import Distribution, Steady
 from vlatency.agent.realtime.cost.profile import available_profiles, load_profile
+from vlatency.agent.realtime.cost.published import CALLS, Record, zoo
 from vlatency.agent.realtime.cost.roofline import encode_work
 from vlatency.agent.realtime.cost.schema import CONTENTION, MAX_MS, Profile
 from vlatency.agent.realtime.cost.whole_call import WholeCall, load_whole_call
@@ -171,7 +172,8 @@ class ProfileLatency:
     """The latencies of one configuration on one device: measured, scaled from other measurements, or modelled."""
 
     name: str
-    """The text that `parse_latency` takes, without the factor: a profile's name or path, or a roofline."""
+    """The text that `parse_latency` takes, without the factor: the name or path of a profile, the name of a published
+    figure, or a roofline."""
     device: str
     origin: str
     """How the latency of an encode is known, in words."""
@@ -228,7 +230,7 @@ class ProfileLatency:
     def describe(self) -> str:
         """One line for the header."""
         times = f"VL {_figure(self.vl_ms)} ms, sensor + head {_figure(self.head_ms)} ms"
-        title = Path(self.name).name.removesuffix(".json")
+        title = Path(self.name).stem if self.name.endswith(".json") else self.name
         return f"{title}{_times(self.factor)} ({self.device}, {self.origin}): {times}"
 
 
@@ -257,18 +259,23 @@ class _Drawn:
 LatencyModel: TypeAlias = NoLatency | FixedLatency | ProfileLatency
 
 
-def parse_latency(text: str, optimization: Optimization, factor: float = 1.0) -> LatencyModel:
+def parse_latency(
+    text: str, optimization: Optimization, factor: float = 1.0, stages: Literal[1, 2] = 2
+) -> LatencyModel:
     """The latency model that a user names.
 
     Args:
-        text: `none`, `fixed:VL_MS,HEAD_MS`, `roofline:DEVICE`, a profile's name, or the path of one.
+        text: `none`, `fixed:VL_MS,HEAD_MS`, `roofline:DEVICE`, a profile's name, the path of one, or the name of a
+            published figure.
         optimization: the configuration whose latencies a profile or a roofline is asked for. An encode of fewer views
             is looked up as a configuration of its own.
         factor: multiplies every latency.
+        stages: of the policy. A published whole call is for a policy of one stage.
 
     Raises:
         UsageError: the text is none of these, or the profile cannot be used.
-        NoFigure: nobody has measured or published what this quantization takes there.
+        NoFigure: nobody has measured or published what this quantization takes there, or the published figure is of
+            another configuration.
 
     Example:
         >>> parse_latency("fixed:380,11", Optimization(), factor=0.5).vl_ms
@@ -285,10 +292,15 @@ def parse_latency(text: str, optimization: Optimization, factor: float = 1.0) ->
     profiles = available_profiles()
     path = profiles.get(text, Path(text))
     if not os.path.isfile(path):  # unlike Path.is_file, never raises
+        if "/" in text and (records := zoo().find(text)):
+            return _published(text, records, optimization, factor, stages)
+        if "/" in text and (near := zoo().near(text)):
+            raise UsageError(f"unknown latency {text!r}; published are {', '.join(near)}")
         raise UsageError(
             f"unknown latency {text!r}; use none, fixed:VL_MS,HEAD_MS (such as fixed:380,11), "
             f"roofline:DEVICE ({', '.join(DEVICES)}), "
-            f"a profile ({', '.join(profiles) or 'none found'}) or the path of a profile's JSON file"
+            f"a profile ({', '.join(profiles) or 'none found'}), the path of a profile's JSON file, or a published "
+            "figure, MODEL/DEVICE/SOFTWARE (experiments/latencies.py lists them)"
         )
     whole = load_whole_call(Path(path))
     if whole is not None:
@@ -309,6 +321,45 @@ def _whole(name: str, whole: WholeCall, optimization: Optimization, factor: floa
         cold_start_ms=whole.cold_start_ms,
         factor=factor,
         fewer=(law,) * len(_fewer(optimization)),
+    )
+
+
+def _published(
+    name: str, records: Sequence[Record], asked: Optimization, factor: float, stages: Literal[1, 2]
+) -> ProfileLatency:
+    """One published record, as it was measured. An encode of fewer views, which was not, takes as long as that of all.
+
+    A policy of one stage does not say here which views it looks at, so only the name chooses its record.
+    """
+    usable = [record for record in records if record.charged(stages)]
+    if not usable:
+        covers = ", ".join(dict.fromkeys(record.covers for record in records))
+        wanted = "a whole call, for a policy of one stage" if stages == 1 else "an encode, or encoder and head apart"
+        raise UsageError(f"latency {name} covers {covers}; needed is {wanted} (experiments/latencies.py lists all)")
+    other = [word for word in (asked.quant, asked.compile, *asked.shortcuts) if word != "none"]
+    found = [record for record in usable if stages == 1 or (record.answers(asked) and not other)]
+    if not found:
+        wanted = f"{len(asked.cameras)} x {asked.width}x{asked.height} {' '.join(other)}".strip()
+        have = "; ".join(dict.fromkeys(record.configuration for record in usable))
+        raise NoFigure(f"latency {name} was not measured for {wanted}; it was for {have}; {INSTEAD}")
+    if len(found) > 1:
+        choices = ", ".join(f"{record.name}/{record.id} ({record.configuration})" for record in found)
+        raise UsageError(f"latency {name} stands for {len(found)} figures; name one of {choices}")
+    record = found[0]
+    charged = record.charged(stages)
+    assert charged
+    said = [f"published {record.id}", record.timed, record.configuration]
+    said += [record.covers] * (record.covers not in CALLS) + ["head as in the note"] * (charged.head is None)
+    return ProfileLatency(
+        name=name,
+        device=record.device,
+        origin=", ".join(said),
+        encode=charged.encode,
+        head=charged.head or Steady(NOTE_HEAD_MS),
+        contention=CONTENTION,
+        preprocess=charged.preprocess,
+        factor=factor,
+        fewer=(charged.encode,) * len(_fewer(asked)),
     )
 
 

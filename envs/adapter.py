@@ -81,7 +81,7 @@ class GymPlant:
         """Start the episode of `seed`: the same scene, whatever happened before.
 
         Raises:
-            UsageError: it is not the same scene as before, or that of another seed.
+            UsageError: it is not the same scene as before, or that of another seed; or a camera is not there.
         """
         self._observation: Any
         self.info: dict[str, Any]
@@ -94,6 +94,7 @@ class GymPlant:
         self.scene = self._scene()
         self._check_scene(seed)
         self.instruction = self._instruct()
+        self._views.check(self._observation)
 
     # The plant.
 

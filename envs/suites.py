@@ -169,7 +169,9 @@ def _foreign(name: str, mapping: Mapping) -> Any:
 def _gym(task: str, mapping: Mapping) -> Any:
     import gymnasium
 
-    own = {"max_episode_steps": _steps(mapping), "disable_env_checker": True}
+    own: Table = {"max_episode_steps": _steps(mapping), "disable_env_checker": True}
+    if any(camera.render for camera in mapping.cameras.values()):
+        own["render_mode"] = "rgb_array"
     return gymnasium.make(task, **own | mapping.make)
 
 

@@ -76,6 +76,26 @@ class Views:
             images[name] = np.ascontiguousarray(np.flip(image, _FLIPS[camera.flip]))
         return images
 
+    def check(self, observation: Any) -> None:
+        """Find out whether every camera is there, before anything is measured. UsageError if one is not."""
+        for name, camera in self._cameras.items():
+            if camera.model or camera.free:
+                model, _ = self._physics()
+                if camera.model:
+                    _camera_id(model, camera.model)
+            elif camera.observation:
+                _checked(find_part(observation, camera.observation), name, camera)
+            elif self._env.render_mode is None:
+                _checked(None, name, camera)
+
+    def _physics(self) -> tuple[mujoco.MjModel, mujoco.MjData]:
+        inside = physics_inside(self._env)
+        if inside is None:
+            raise UsageError(
+                "this environment has no MuJoCo model inside; its cameras can be 'observation' or 'render'"
+            )
+        return inside
+
     def _prepare(self) -> None:
         """Copy the simulation, and let the environment arrange the copy for a drawing."""
         inside = physics_inside(self._env)

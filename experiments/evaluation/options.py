@@ -204,6 +204,8 @@ class ClockOptions:
         latency: Latency
         try:
             live = self.latency == MEASURED and stages == 1
+            if live and self.perf_factor != 1:
+                raise UsageError("latency measured is what it is: leave --perf-factor out, or charge the run's profile")
             latency = LiveLatency() if live else parse_latency(self.latency, optimization, self.perf_factor, stages)
         except NoFigure:
             if self.mode != ("pause",):

@@ -21,14 +21,15 @@ MOST = 2_000
 """Samples in a file; of more, these are taken evenly."""
 
 
-def served_profile(rows: Iterable[Mapping[str, Any]], source: str, server: Mapping[str, Any]) -> WholeCall | None:
+def served_profile(rows: Iterable[Mapping[str, Any]], source: str, identity: Mapping[str, Any]) -> WholeCall | None:
     """The profile of a run's calls, the first of each episode apart; None if there were none.
 
     Args:
         rows: of the episodes; `calls_ms` are the round trips of one, and `server_ms` what the server stated.
         source: the policy, as the command line spells it.
-        server: what the server says of itself.
+        identity: of the policy; `metadata` is what its server says of itself.
     """
+    rows, server = list(rows), dict(identity.get("metadata", {}))
     calls = [row["calls_ms"] for row in rows if row.get("calls_ms")]
     first, later = [each[0] for each in calls], [ms for each in calls for ms in each[1:]]
     if not first:
@@ -42,19 +43,20 @@ def served_profile(rows: Iterable[Mapping[str, Any]], source: str, server: Mappi
         samples_ms=_chosen(later),
         cold_start_ms=max(0.0, round(statistics.median(first) - statistics.median(later), 3)),
         server_ms=Duration(samples_ms=_chosen(stated)) if stated else None,
-        server=dict(server),
+        server=server,
         note=f"{len(first) + len(later)} calls in {len(first)} episodes, measured where they ran",
         date=datetime.date.today().isoformat(),
         command=provenance.command_line(sys.argv),
     )
 
 
-def write_served(folder: Path, rows: Iterable[Mapping[str, Any]], source: str, server: Mapping[str, Any]) -> None:
+def write_served(folder: Path, rows: Iterable[Mapping[str, Any]], source: str, identity: Mapping[str, Any]) -> None:
     """Write the profile of a run's calls into its folder, for `--latency FOLDER/served.json`; nothing without calls."""
-    profile = served_profile(rows, source, server)
+    profile = served_profile(rows, source, identity)
     if profile:
         content = profile.model_dump(mode="json", exclude_none=True)
-        write_text(folder / SERVED, json.dumps(content, indent=1) + "\n")
+        fields = [f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in content.items()]
+        write_text(folder / SERVED, "{\n" + ",\n".join(fields) + "\n}\n")
 
 
 def _chosen(samples: Sequence[float]) -> tuple[float, ...]:

@@ -70,6 +70,7 @@ def test_a_mapping_counts_by_its_content(tmp_path: Any) -> None:
         ({"env": "vlatency", "hold": "zero"}, "repeat"),
         ({"env": "vlatency", "policy": "tiny", "env_config": "x.yaml"}, "env_config"),
         ({"env": "vlatency", "policy": "tiny", "latency": "measured"}, "measured"),
+        ({"latency": "measured", "perf_factor": 0.5}, "perf-factor"),
     ],
 )
 def test_what_does_not_go_together_is_one_line_that_says_what_would(change: dict[str, Any], said: str) -> None:

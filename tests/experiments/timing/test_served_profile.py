@@ -18,7 +18,7 @@ ROWS: list[dict[str, Any]] = [
 
 
 def test_the_first_call_of_an_episode_is_apart() -> None:
-    profile = served_profile(ROWS, "openpi://h:1", {"device": "a GPU"})
+    profile = served_profile(ROWS, "openpi://h:1", {"metadata": {"device": "a GPU"}})
     assert profile is not None
     assert profile.samples_ms == (40.0, 41.0, 42.0, 43.0)
     assert profile.cold_start_ms == 400.0 - 41.5
@@ -28,7 +28,7 @@ def test_the_first_call_of_an_episode_is_apart() -> None:
 
 
 def test_what_is_written_can_be_charged(tmp_path: Path) -> None:
-    write_served(tmp_path, ROWS, "openpi://h:1", {"name": "pi0", "reads": ["a"]})
+    write_served(tmp_path, ROWS, "openpi://h:1", {"metadata": {"name": "pi0", "reads": ["a"]}})
     latency = parse_latency(str(tmp_path / SERVED), Optimization())
     assert latency.vl_ms == pytest.approx(41.5)
     assert latency.head_ms == 0

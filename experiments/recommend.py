@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.text import Text
 
-from vlatency.experiments.evaluation.policies import find_policy, hash_policy
 from vlatency.experiments.reporting.candidates import dominated, make_candidates, rank, without_figure
 from vlatency.experiments.reporting.interpolation import read_cells
 from vlatency.experiments.reporting.question import Question
@@ -31,15 +30,15 @@ def main(args: Args) -> None:
     """Print the candidates, the answer, the margin, what would change it, and the commands."""
     question = args.question
     question.check()
-    device, policy = question.on_device(), hash_policy(find_policy(question.policy))
-    cells = read_cells(question.cells)
+    device, policy = question.on_device(), question.policy_sha256
+    cells = read_cells(question.cells, question.is_there)
     known = [result for result in cells.results if result.setting.policy_sha256 == policy]
     everywhere = [result for result in known if question.suits(result.setting, at_speed=False)]
     here = [result for result in everywhere if question.suits(result.setting)]
     candidates = rank(make_candidates(here, device))
 
     console = Console(highlight=False, soft_wrap=True)
-    asked = f"{question.place}, {question.control_hz:g} Hz, success of at least {question.wanted}; device {device.name}"
+    asked = f"{question.place}, {question.rate_hz:g} Hz, success of at least {question.wanted}; device {device.name}"
     console.print(Text(asked))
     unused = {
         "come from other software": cells.other_software,

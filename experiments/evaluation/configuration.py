@@ -2,11 +2,10 @@
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from vlatency.agent.optimization import Head, Optimization, Pool, check_device
 from vlatency.agent.policies.source import find_source, is_source
@@ -15,10 +14,13 @@ from vlatency.agent.realtime.reuse import OnEvent
 from vlatency.agent.realtime.robot_timing import RobotTiming
 from vlatency.agent.vla.setpoints import SETPOINTS
 from vlatency.experiments.evaluation.options import ClockOptions, EncodeOptions
-from vlatency.experiments.evaluation.policies import find_policy, find_policy_of, hash_policy
+from vlatency.experiments.evaluation.policies import find_policy, find_policy_of, hash_policy, hash_source
 from vlatency.experiments.evaluation.setting import FIRST_TRAINING_SEED, Device, Guest, Setting
 from vlatency.experiments.shared.command import check_range, parse
 from vlatency.sim.errors import UsageError
+
+if TYPE_CHECKING:
+    from vlatency.envs.mapping import Mapping as EnvMapping
 
 OURS = "vlatency"
 """The environment that is ours."""
@@ -113,9 +115,7 @@ class Configuration:
         source, actions = find_source(self.policy, self.key_map), SETPOINTS
         guest = Guest(source.name, source.kind, self.key_map, source.cameras, self.encode.res)
         if self.env != OURS:
-            from vlatency.envs.suites import open_mapping
-
-            mapping = open_mapping(self.env, Path(self.env_config) if self.env_config else None)
+            mapping = find_mapping(self.env, self.env_config)
             actions = mapping.actions
             if missing := [camera for camera in source.cameras if camera not in mapping.cameras]:
                 has = ", ".join(mapping.cameras) or "none"
@@ -126,14 +126,14 @@ class Configuration:
                 env_config=self.env_config and str(Path(self.env_config).resolve()),
                 packages=mapping.packages,
             )
-        identity = json.dumps(source.identity(), sort_keys=True)
+        sha256 = hash_source(source)
         return tuple(
             Setting(
                 task=self.task if self.env == OURS else self.env,
                 optimization=Optimization(),
                 timing=timing,
                 seed=seed,
-                policy_sha256=hashlib.sha256(identity.encode()).hexdigest(),
+                policy_sha256=sha256,
                 speed=self.speed,
                 guest=guest,
             )
@@ -156,6 +156,13 @@ class Configuration:
             )
         if isinstance(self.clock.reuse, OnEvent) and self.env != OURS:
             raise UsageError("reuse event reads our own sensors; use latest or a number of control ticks")
+
+
+def find_mapping(env: str, config: str = "") -> "EnvMapping":
+    """What the clock has to know of an environment of others. UsageError if there is none, or its file is wrong."""
+    from vlatency.envs.suites import open_mapping
+
+    return open_mapping(env, Path(config) if config else None)
 
 
 def _leaves(kind: type) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from vlatency import assets
+from vlatency.agent.policies.protocol import PolicySource
 from vlatency.agent.vla.model.zoo import find_model
 from vlatency.sim.errors import UsageError
 
@@ -51,6 +52,11 @@ def hash_policy(folder: Path) -> str:
     if Path(backbone).is_absolute() and Path(backbone).is_dir():
         return _hash_files(files + _files_of(Path(backbone)))
     return _hash_files(files, _snapshot(backbone) if "/" in backbone else "")
+
+
+def hash_source(source: PolicySource) -> str:
+    """SHA-256 of what identifies a policy of others: what its server says of itself, or the content of a script."""
+    return hashlib.sha256(json.dumps(source.identity(), sort_keys=True).encode()).hexdigest()
 
 
 def _files_of(folder: Path) -> tuple[tuple[Path, int, int], ...]:

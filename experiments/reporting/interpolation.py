@@ -1,6 +1,6 @@
 """What measured cells say of a configuration at a latency that none of them may have had."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -62,8 +62,12 @@ class Interpolated:
         return shown if self.how == "at" else f"{self.how} {shown}"
 
 
-def read_cells(root: Path) -> MeasuredCells:
+def read_cells(root: Path, asked: Callable[[Setting], bool] = lambda setting: True) -> MeasuredCells:
     """The cells below a folder.
+
+    Args:
+        root: the folder.
+        asked: which cells count at all; those of other environments come from other software.
 
     Raises:
         UsageError: one of them is damaged.
@@ -74,7 +78,7 @@ def read_cells(root: Path) -> MeasuredCells:
             cells.append(RunFolder(path.parent))
         except OtherSchema:
             older += 1
-    cells = [cell for cell in cells if cell.rows]
+    cells = [cell for cell in cells if cell.rows and asked(cell.settings[0])]
     if not cells:
         return MeasuredCells(older=older)
     newest = max(cells, key=lambda cell: (cell.path / CONFIG).stat().st_mtime).config.get("software")

@@ -75,7 +75,7 @@ def _none(
     if not known and not unknown:
         fastest = max(candidates, key=lambda candidate: candidate.rate_hz)
         pace = f" ({fastest.rate_hz:.2g} Hz)" if math.isfinite(fastest.rate_hz) else ""
-        said = f"none: no measured configuration keeps {question.control_hz:g} Hz; {fastest.name} is the fastest{pace}"
+        said = f"none: no measured configuration keeps {question.rate_hz:g} Hz; {fastest.name} is the fastest{pace}"
         return [("answer", said)]
     below = f"the best that keeps up is {known[0].describe()}, below {question.wanted}" if known else ""
     behind = _behind(known[0]) if known else []
@@ -95,9 +95,7 @@ def _none(
 def _nothing(everywhere: Sequence[Result], question: Question) -> str:
     speeds = sorted({result.setting.speed for result in everywhere if result.setting.speed is not None})
     there = f" (measured speeds: {', '.join(f'{speed:g}' for speed in speeds)})" if speeds else ""
-    return (
-        f"cannot tell: nothing is measured on {question.place} at {question.control_hz:g} Hz in {question.cells}{there}"
-    )
+    return f"cannot tell: nothing is measured on {question.place} at {question.rate_hz:g} Hz in {question.cells}{there}"
 
 
 def _margin(candidate: Candidate, question: Question) -> str:
@@ -129,7 +127,7 @@ def _flips(candidate: Candidate, everywhere: Sequence[Result], question: Questio
     if fall and fall.low is not None and fall.low < fall.fastest:
         found.append(f"a VL p95 above {fall.low:.0f} ms")
     found.append(f"--min-success above {math.floor(100 * candidate.interpolated.success.low) / 100:.2f}")
-    if math.isfinite(candidate.rate_hz):
+    if math.isfinite(candidate.rate_hz) and candidate.timing.stages == 2:
         found.append(f"--control-hz above {candidate.rate_hz:.3g}, which it does not keep")
     speeds: dict[float, list[Result]] = {}
     wanted = replace(configuration(candidate.results[0]), speed=None)
@@ -168,7 +166,7 @@ def table(
         beaten: as of `candidates.dominated`.
         question: what is asked for.
     """
-    keeps = f"keeps\n{question.control_hz:g} Hz"
+    keeps = f"keeps\n{question.rate_hz:g} Hz"
     enough = f"{question.wanted}\nor more"
     heads = ["configuration", "VL p95\nms", "loop\nHz", keeps, "success", enough, "measured at VL p95"]
     rows = []
@@ -179,7 +177,7 @@ def table(
                 f"{number} {candidate.name}",
                 f"{'>= ' * candidate.at_best}{candidate.charged.vl_p95_ms:.0f}",
                 f"{candidate.rate_hz:.1f}",
-                "yes" if candidate.keeps_up else "no",
+                "-" if candidate.timing.stages == 1 else "yes" if candidate.keeps_up else "no",
                 *_success(candidate, question, more),
             ]
         )

@@ -148,8 +148,11 @@ class Result:
     def keeps_up(self) -> bool | None:
         """Whether it serves the control ticks in time; None where the world waits for it.
 
-        The nominal latencies have to allow it, and the clock must not have recorded otherwise.
+        The nominal latencies have to allow it, and the clock must not have recorded otherwise. A policy of one stage
+        has no ticks of its own to serve: whether its chunks outlast its inferences is seen in its success.
         """
+        if self.setting.timing.stages == 1 and self.mode != "pause":
+            return True
         return self._promised and not self.overruled
 
     @property
@@ -159,7 +162,9 @@ class Result:
 
     @property
     def _promised(self) -> bool | None:
-        return None if self.loop_ms is None else self.loop_ms * self.setting.timing.control_hz <= 1000
+        if self.loop_ms is None or self.setting.timing.stages == 1:
+            return None
+        return self.loop_ms * self.setting.timing.control_hz <= 1000
 
     @property
     def verdict(self) -> str:

@@ -146,8 +146,10 @@ def ship(summary: Summary, least: Least) -> Answer:
     others = [f"{option.arm} succeeds in {rate(option.success)}, {why}"
               for option, (_, why) in zip(able, judged, strict=True) if option is not best]  # fmt: skip
     over = f"on {len(summary.tasks)} tasks" if len(summary.tasks) > 1 else f"on task {summary.tasks[0]}"
-    found = f"{best.describe()} {over}, {judged[able.index(best)][1]}, and keeps {hertz}."
-    rest = f" Of the others that do, {'; '.join(others)}." if others else f" No other configuration keeps {hertz}."
+    one_stage = best.results[0].setting.timing.stages == 1  # it has no ticks to keep
+    kept, alone = ("", " There is no other.") if one_stage else (f", and keeps {hertz}", f" No other keeps {hertz}.")
+    found = f"{best.describe()} {over}, {judged[able.index(best)][1]}{kept}."
+    rest = f" Of the others{' that do' * (not one_stage)}, {'; '.join(others)}." if others else alone
     beside = _beside(reference, best) if reference and reference.arm not in [option.arm for option in able] else ""
     several = f" The intervals hold at once for all {len(able)} that keep up." if len(able) > 1 else ""
     missing = _missing(summary, known)

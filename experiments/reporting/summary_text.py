@@ -45,6 +45,8 @@ def _seconds(result: Result) -> str:
 
 
 def _keeps_up(result: Result) -> str:
+    if result.setting.timing.stages == 1 and result.keeps_up:
+        return "-"
     return {None: "world waits", True: "yes", False: "no"}[result.keeps_up]
 
 

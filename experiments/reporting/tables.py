@@ -60,13 +60,14 @@ def _line(summary: Summary, number: int, arm: str) -> Line:
     loops = [loop(result, milliseconds(result.loop_ms)) for result in results if result.loop_ms is not None]
     rates = [loop(result, f"{result.rate_hz:.3g}") for result in results if result.rate_hz]
     keeps = {result.keeps_up for result in results}
+    kept = "world waits" if None in keeps else " / ".join(sorted("yes" if each else "no" for each in keeps))
     falls = [summary.falls.get((rest, arm)) for rest in _rests(summary)]
     return Line(
         number=number,
         arm=arm,
         features=features(results[0].setting),
         pace=(_span([vl_ms(result) for result in results]), _span(loops), _span(rates)),
-        keeps_up="world waits" if None in keeps else " / ".join(sorted("yes" if each else "no" for each in keeps)),
+        keeps_up="-" if results[0].setting.timing.stages == 1 and keeps == {True} else kept,
         falls=tuple(fall.describe() if fall else "" for fall in falls),
         results=tuple(results),
     )

@@ -54,7 +54,14 @@ def options_of(setting: Setting, question: Question) -> dict[str, Any]:
         "control_hz": timing.control_hz,
         **{name: value for name, value in robot.items() if value != ideal[name]},
     }
-    always = ("task", "cameras", "res", "mode", "latency")
+    guest = setting.guest
+    if guest:
+        sizes = {"res": f"{guest.size[0]}x{guest.size[1]}", "key_map": guest.key_map, "hold": timing.actions.hold}
+        clock = ("speed", "policy", "mode", "latency", "reuse", "execution", "control_hz", *robot)
+        chosen = {"task": setting.task, **{name: chosen[name] for name in clock if name in chosen}, **sizes}
+        if guest.env_sha256:
+            chosen |= {"env": chosen.pop("task"), "env_config": guest.env_config}
+    always = ("env", "task", "cameras", "res", "mode", "latency", "hold")
     return {name: value for name, value in chosen.items() if name in always or value not in (None, _usual(usual, name))}
 
 

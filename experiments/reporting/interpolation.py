@@ -95,15 +95,12 @@ def _sha256(setting: Setting) -> str:
 
 def _models(settings: Sequence[Setting]) -> dict[str, LatencyModel]:
     """The latency models that charged these settings, by hash, where their text still means what was charged."""
-    texts = {
-        (latency.name, setting.optimization, latency.factor, setting.timing.stages)
-        for setting in settings
-        if (latency := setting.timing.latency)
-    }
+    clocks = ((setting.timing.latency, setting.optimization, setting.timing.stages) for setting in settings)
+    texts = {(latency.name, optimization, latency.factor, stages) for latency, optimization, stages in clocks}
     found: dict[str, LatencyModel] = {}
-    for name, optimization, factor, stages in texts:
+    for text in texts:
         with suppress(UsageError):
-            model = parse_latency(name, optimization, factor, stages)
+            model = parse_latency(*text)
             found[model.sha256] = model
     return found
 

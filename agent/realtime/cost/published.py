@@ -120,7 +120,7 @@ class Record(BaseModel):
         """What was measured, in words."""
         views = f"{self.views} view{'s' * (self.views > 1)}" if self.views else "views not stated"
         said = [f"{views} of {self.resolution}" if self.resolution else views]
-        said += [f"{self.tokens.removesuffix(' prompt')} prompt tokens"] if self.tokens else []
+        said += [self.tokens if "tokens" in self.tokens else f"{self.tokens} tokens"] if self.tokens else []
         said += [f"batch {self.batch}"] if self.batch > 1 else []
         said += [self.precision] if self.precision else []
         said += [f"{self.denoise_steps} denoising steps"] if self.denoise_steps else []
@@ -160,6 +160,13 @@ class Zoo:
         name, _, last = text.rpartition("/")
         one = tuple(record for record in self.profiles.get(name, ()) if record.id == last)
         return one or self.profiles.get(text, ())
+
+    def look_up(self, text: str) -> tuple[Record, ...]:
+        """The records of a name, or the one of an id. UsageError if there is none."""
+        found = tuple(record for record in self.records if record.id == text) or self.find(text)
+        if not found:
+            raise UsageError(f"{text} is neither the name nor the id of a published figure (experiments/latencies.py)")
+        return found
 
     def near(self, text: str) -> list[str]:
         """The names that share model and device with an unknown one, else those that share the model."""

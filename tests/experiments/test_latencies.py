@@ -33,8 +33,8 @@ def test_ids_and_names_are_shown_in_full(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_a_figure_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(Args(model="gr00t", plot=tmp_path / "new" / "a.svg"))
-    assert "gr17-025" in (tmp_path / "new" / "a.svg").read_text()
+    main(Args(model="gr00t", plot=tmp_path / "a.svg"))
+    assert "gr17-025" in (tmp_path / "a.svg").read_text()
     assert "a.svg" in capsys.readouterr().out
 
 

@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass, replace
 from functools import partial
 
-from vlatency.experiments.evaluation.configuration import Configuration, TaskName
+from vlatency.experiments.evaluation.configuration import OURS, Configuration, TaskName, find_mapping
 from vlatency.experiments.evaluation.episodes import Job
 from vlatency.experiments.evaluation.facts import probe
 from vlatency.experiments.evaluation.options import ClockOptions, EncodeOptions, Size
@@ -29,6 +29,10 @@ class Args:
     The exit status is 1 if they disagree. The wall clock needs an idle machine: other load makes threads late.
     """
 
+    env: str = OURS
+    """vlatency: our pick tasks, see --task; or another environment, as run.py takes it."""
+    env_config: str = ""
+    """The YAML file of that environment."""
     task: TaskName = "static"
     """Pick task."""
     views: int = 3
@@ -47,7 +51,7 @@ class Args:
     seed: int = 10_000
     """Seed of the first episode; evaluation seeds are below 1000000."""
     policy: str = "tiny"
-    """A policy in assets/policies, or the folder of another one."""
+    """A policy in assets/policies, the folder of another one, or a policy of others, as run.py takes it."""
 
 
 def main(args: Args) -> None:
@@ -57,6 +61,8 @@ def main(args: Args) -> None:
     from vlatency.experiments.checks.agreement import compare, in_simulation, on_the_wall_clock, run_arm, spread
 
     (setting,), policy = Configuration(
+        env=args.env,
+        env_config=args.env_config,
         task=args.task,
         policy=args.policy,
         encode=EncodeOptions(views=args.views, res=args.res),
@@ -68,7 +74,9 @@ def main(args: Args) -> None:
     facts = probe(Job(setting, policy, args.seed))
     print("\n".join(header(describe([setting], policy, facts))))
     print(f"spread p95 of constant encode latencies is {args.spread:g} times the median")
-    limit_s = args.episodes * find_task(args.task).time_limit_s
+    ours = args.env == OURS
+    task = find_task(args.task) if ours else find_mapping(args.env, args.env_config)
+    limit_s = args.episodes * task.time_limit_s
     print(f"the wall clock takes as long as the episodes last: at most {limit_s:.0f} s", flush=True)
     timing = replace(setting.timing, latency=spread(setting.timing.latency, args.spread))
     setting = replace(setting, timing=timing)

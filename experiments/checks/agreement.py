@@ -6,23 +6,24 @@ distribution, and the same share of picks must succeed.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from scipy.stats import ks_2samp
 
 from vlatency.agent.realtime.cost.distribution import Lognormal, Steady
 from vlatency.agent.realtime.cost.latency import ProfileLatency
-from vlatency.agent.realtime.driver import Policy, run_episodes
+from vlatency.agent.realtime.driver import OneStagePolicy, Policy, run_episodes
 from vlatency.agent.realtime.timing import Latency
 from vlatency.agent.realtime.trace import EpisodeTrace
-from vlatency.envs.pick import PickEnv
 from vlatency.experiments.analysis.paired import Paired, paired, wilson
-from vlatency.experiments.checks.wall_clock import Host, Late, WallLoop
-from vlatency.experiments.evaluation.episodes import LATENCY_STREAM, Job, in_simulated_time, worlds_and_policy
-from vlatency.experiments.evaluation.worlds import lay_out
+from vlatency.experiments.checks.wall_clock import Host, Late, WallLoop, WholeLoop
+from vlatency.experiments.evaluation.episodes import LATENCY_STREAM, Job, in_simulated_time, started, worlds_and_policy
+from vlatency.experiments.evaluation.worlds import World, idle_worlds, lay_out, open_world
 from vlatency.experiments.reporting.wording import comparison, limits
 from vlatency.experiments.shared.command import RunError
 from vlatency.experiments.shared.provenance import cores
@@ -75,7 +76,7 @@ class Arm:
         ]
 
 
-Run = Callable[[Job, PickEnv, Policy], tuple[EpisodeTrace, Late]]
+Run = Callable[[Job, World, Policy | OneStagePolicy], tuple[EpisodeTrace, Late]]
 """Runs an episode whose scene is laid out."""
 HEADS = ("", "success", "95 % CI", "age ms\np50", "\np95", "\nages", "late\nencodes", "\nheads", "\nticks")
 
@@ -84,28 +85,43 @@ def run_arm(name: str, jobs: Sequence[Job], run: Run, advance: Callable[[], None
     """The episodes of one arm, each by `run`; `advance` is called after each."""
     arm = Arm(name)
     for job in jobs:
-        (env, *_), policy = worlds_and_policy(job.setting, job.policy)
-        lay_out(job.setting, job.seed, env)
-        trace, late = run(job, env, policy)
-        arm.outcomes.append(env.success)
+        with _world_and_policy(job) as (world, policy):
+            lay_out(job.setting, job.seed, world)
+            trace, late = run(job, world, policy)
+        arm.outcomes.append(world.success)
         arm.traces.append(trace)
         arm.late.append(late)
         advance()
     return arm
 
 
-def in_simulation(job: Job, env: PickEnv, policy: Policy) -> tuple[EpisodeTrace, Late]:
+@contextmanager
+def _world_and_policy(job: Job) -> Iterator[tuple[World, Policy | OneStagePolicy]]:
+    if not job.setting.guest:
+        (world, *_), policy = worlds_and_policy(job.setting, job.policy)
+        yield world, policy
+        return
+    worlds = idle_worlds(job.setting)
+    if not worlds:
+        worlds.append(open_world(job.setting))
+    with started(job, "") as guest:
+        yield worlds[0], guest
+
+
+def in_simulation(job: Job, world: World, policy: Policy | OneStagePolicy) -> tuple[EpisodeTrace, Late]:
     """Run an episode in simulated time, in which nothing is ever late."""
-    (trace,) = run_episodes([in_simulated_time(job, env)], policy)
+    (trace,) = run_episodes([in_simulated_time(job, world)], policy)
     return trace, Late()
 
 
-def on_the_wall_clock(job: Job, env: PickEnv, policy: Policy) -> tuple[EpisodeTrace, Late]:
+def on_the_wall_clock(job: Job, world: World, policy: Any) -> tuple[EpisodeTrace, Late]:
     """Run an episode with real threads. It takes as long as the simulated time that it covers."""
-    timing = job.setting.timing
+    setting, timing = job.setting, job.setting.timing
     latency = timing.latency.stream(np.random.default_rng((job.seed, LATENCY_STREAM)))
     with Host() as host:
-        return WallLoop(env, job.setting.optimization.cameras, latency, timing.control_hz, policy, host).run()
+        if setting.guest:
+            return WholeLoop(world, setting.guest.cameras, latency, timing, policy, host).run()
+        return WallLoop(world, setting.optimization.cameras, latency, timing.control_hz, policy, host).run()
 
 
 def spread(model: Latency, ratio: float) -> Latency:

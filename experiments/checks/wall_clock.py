@@ -7,7 +7,8 @@ as long as the latency drawn for it: the encoder's thread sleeps for the rest of
 it is due. While views are drawn the physics stands still, and it catches up afterwards; a tick that falls into this
 time comes late and is counted.
 
-It runs async mode with back-to-back encodes and holds the first set-point of a chunk, as `Timing` does by default.
+It runs async mode with back-to-back encodes and holds the first row of a chunk, as `Timing` does by default. A policy
+of one stage answers in the second thread, and there is no head.
 """
 
 import time
@@ -19,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlatency.agent.realtime.cost.latency import LatencyStream
-from vlatency.agent.realtime.driver import Policy
-from vlatency.agent.realtime.requests import Act, Encode
+from vlatency.agent.realtime.driver import OneStagePolicy, Policy
+from vlatency.agent.realtime.requests import Act, Encode, Infer
 from vlatency.agent.realtime.reuse import Latest
+from vlatency.agent.realtime.timing import Timing
 from vlatency.agent.realtime.trace import CommandRecord, EpisodeTrace, Lateness, Span, control_ticks
 from vlatency.sim.clock import PHYSICS_STEP_NS, hz_to_period_ns, ns_to_s
 from vlatency.sim.plant import Plant
@@ -76,6 +78,7 @@ class _Decided:
     due_ns: int
     basis: Span
     read_ns: int
+    fresh: bool = True
 
 
 class WallLoop:
@@ -96,7 +99,7 @@ class WallLoop:
         cameras: tuple[str, ...],
         latency: LatencyStream,
         control_hz: float,
-        policy: Policy,
+        policy: Policy | None,
         host: Host,
     ) -> None:
         self.plant, self.cameras, self.latency = plant, cameras, latency
@@ -146,6 +149,7 @@ class WallLoop:
 
     def _encode(self, request: Encode, end_ns: int) -> _Encoded:
         """Runs in the encoder's thread."""
+        assert self.policy
         (features,) = self.policy.encode([request])
         computed_ns = self.host.now_ns()
         self.host.sleep_until_ns(end_ns)
@@ -162,6 +166,7 @@ class WallLoop:
         self.instants.append(now_ns)
         if self.newest is None or self.head_free_ns > now_ns:
             return
+        assert self.policy
         features, basis = self.newest
         request = Act(features, self.plant.sensors(), now_ns - basis.capture_ns)
         setpoints: Any = self.policy.act([request])[0]
@@ -173,8 +178,9 @@ class WallLoop:
     def _command(self, now_ns: int, decided: _Decided) -> None:
         self.plant.command(decided.setpoint)
         basis = decided.basis
-        vl_ns, head_ns = basis.end_ns - basis.start_ns, decided.due_ns - decided.read_ns
-        self.commands.append(CommandRecord(now_ns, basis.capture_ns, vl_ns, head_ns, decided.read_ns))
+        vl_ns = basis.end_ns - basis.start_ns
+        head_ns = decided.due_ns - decided.read_ns if decided.fresh else 0
+        self.commands.append(CommandRecord(now_ns, basis.capture_ns, vl_ns, head_ns, decided.read_ns, decided.fresh))
 
     def _result(self) -> tuple[EpisodeTrace, Late]:
         ticks = control_ticks(self.instants, self.spans, self.commands, Lateness(self.period_ns))
@@ -182,3 +188,53 @@ class WallLoop:
         late_ns = [t_ns - number * self.period_ns for number, t_ns in enumerate(self.instants)]
         late_ticks = sum(ns > PHYSICS_STEP_NS for ns in late_ns)
         return trace, Late(self.late_encodes, self.late_heads, late_ticks, max(late_ns, default=0))
+
+
+class WholeLoop(WallLoop):
+    """The control loop of a policy of one stage: nothing happens at a control tick, and an answer is used once.
+
+    Args:
+        plant, cameras, latency, host: as in `WallLoop`; an answer lasts as long as encode and head together.
+        timing: control rate, and what holding means.
+        policy: answers a look with a chunk, whose first row is carried out and held.
+    """
+
+    def __init__(
+        self,
+        plant: Plant,
+        cameras: tuple[str, ...],
+        latency: LatencyStream,
+        timing: Timing,
+        policy: OneStagePolicy,
+        host: Host,
+    ) -> None:
+        super().__init__(plant, cameras, latency, timing.control_hz, None, host)
+        self.whole, self.actions = policy, timing.actions
+
+    def _look(self, now_ns: int) -> None:
+        request = Infer(self.plant.capture(self.cameras), self.plant.instruction, self.plant.sensors(), now_ns)
+        end_ns = now_ns + self.latency.encode_ns(1, 1) + self.latency.head_ns()
+        self.encode_span = len(self.spans)
+        self.spans.append(Span("encode", now_ns, end_ns, now_ns, self.cameras))
+        self.encoding = self.host.submit(self._infer, request, end_ns)
+
+    def _infer(self, request: Infer, end_ns: int) -> _Encoded:
+        """Runs in the second thread."""
+        (rows,) = self.whole.infer([request])
+        computed_ns = self.host.now_ns()
+        self.host.sleep_until_ns(end_ns)
+        return _Encoded(rows, computed_ns, self.host.now_ns())
+
+    def _take(self, encoded: _Encoded) -> None:
+        super()._take(encoded)
+        assert self.newest
+        rows, span = self.newest
+        now_ns, first = self.plant.now_ns, np.asarray(rows)[0]
+        self.spans.append(Span("head", now_ns, now_ns, span.capture_ns))
+        self.decided = [*(each for each in self.decided if each.fresh), _Decided(first, now_ns, span, now_ns)]
+        if self.actions.expires:
+            held = self.actions.held(first)
+            self.decided.append(_Decided(held, now_ns + self.actions.row_ns, span, now_ns, fresh=False))
+
+    def _tick(self, now_ns: int) -> None:
+        self.instants.append(now_ns)

@@ -1,14 +1,19 @@
 """Laws of the loop on the wall clock, which need no luck with it."""
 
 from concurrent.futures import Executor, Future
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import pytest
 
-from tests.builders.world import CAMERAS, FakePlant, FakePolicy, Jitter, play
+from tests.builders.world import CAMERAS, FakePlant, FakePolicy, Jitter, Streamed, play
 from vlatency.agent.realtime.cost.latency import Constant
-from vlatency.agent.realtime.requests import Encode
-from vlatency.experiments.checks.wall_clock import Host, Late, WallLoop
+from vlatency.agent.realtime.driver import run_episodes
+from vlatency.agent.realtime.episode import episode
+from vlatency.agent.realtime.requests import Encode, Infer
+from vlatency.agent.realtime.timing import Timing
+from vlatency.experiments.checks.wall_clock import Host, Late, WallLoop, WholeLoop
+from vlatency.sim.actions import ActionSpec, Hold, Kind
 from vlatency.sim.clock import ms_to_ns
 
 
@@ -129,3 +134,24 @@ def test_real_threads_sleep_out_every_latency_and_never_wake_early() -> None:
     assert encodes and all(span.end_ns - span.start_ns >= ms_to_ns(110) for span in encodes)
     assert all(command.applied_ns - command.read_ns >= ms_to_ns(10) for command in trace.commands)
     assert all(tick.t_ns >= i * ms_to_ns(100) for i, tick in enumerate(trace.ticks))
+
+
+class Whole:
+    """Answers a look with a chunk that says when it looked and where the mass was."""
+
+    def infer(self, requests: list[Infer]) -> list[np.ndarray]:
+        return [np.tile([each.t_ns / 1e9, -each.readings.position, 0.1, 0.0, 0.0], (3, 1)) for each in requests]
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("hold", ["repeat", "zero"])
+def test_the_same_holds_of_a_policy_of_one_stage(seed: int, hold: Hold) -> None:
+    kinds: tuple[Kind, ...] = ("delta", "delta", "absolute", "absolute", "absolute")
+    timing = Timing(latency=Streamed(source=Jitter(seed)), stages=1, actions=ActionSpec(kinds, ms_to_ns(20), hold))
+    simulated = FakePlant()
+    steps = episode(simulated, CAMERAS, timing, np.random.default_rng(0))
+    (expected,) = run_episodes([steps], Whole())
+    plant, host = FakePlant(), cast(Host, Imagined())
+    trace, late = WholeLoop(plant, CAMERAS, Jitter(seed), timing, Whole(), host).run()
+    assert plant.trajectory_hash == simulated.trajectory_hash
+    assert trace == expected and late == Late()

@@ -10,6 +10,7 @@ This file needs numpy, msgpack and websockets alone, so that `lerobot_serve.py` 
 from __future__ import annotations
 
 import http
+import logging
 import math
 import threading
 import time
@@ -27,6 +28,9 @@ from websockets.sync.server import Server, ServerConnection, serve
 KINDS = "biuf"
 """Kinds of dtype that may travel: booleans, integers and floats. Objects and records would need pickle."""
 INTERNAL_ERROR = 1011
+QUIET = logging.getLogger("vlatency.openpi")
+QUIET.addHandler(logging.NullHandler())  # who knocks and says nothing is no news
+QUIET.propagate = False
 
 Answer = Callable[[dict[str, Any]], Mapping[str, Any]]
 """From an observation to a map with `actions`."""
@@ -116,6 +120,7 @@ def start_server(connect: Callable[[], Answer], metadata: Mapping[str, Any], hos
             except ConnectionClosed:
                 raise
             except Exception:
+                traceback.print_exc()
                 socket.send(traceback.format_exc())
                 socket.close(INTERNAL_ERROR, "the error stands in the text message before")
 
@@ -123,6 +128,5 @@ def start_server(connect: Callable[[], Answer], metadata: Mapping[str, Any], hos
         return socket.respond(http.HTTPStatus.OK, "OK\n") if request.path == "/healthz" else None
 
     # An inference may take longer than a keep-alive waits, and images are more than the default size.
-    return serve(
-        handle, host, port, process_request=healthy, compression=None, max_size=None, ping_interval=None
-    )  # fmt: skip
+    limits: dict[str, Any] = {"compression": None, "max_size": None, "ping_interval": None}
+    return serve(handle, host, port, process_request=healthy, logger=QUIET, **limits)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vlatency.agent.optimization import Head, Optimization
+from vlatency.agent.policies.connection import ServerGone
 from vlatency.agent.policies.protocol import PolicySource
-from vlatency.agent.policies.remote import ServerGone
 from vlatency.agent.policies.source import find_source
 from vlatency.agent.realtime.cost.live import LiveLatency
 from vlatency.agent.realtime.driver import OneStagePolicy, Policy, run_episodes

@@ -24,7 +24,7 @@ from tests.builders.policy_server import (
     to_bytes,
     well_behaved,
 )
-from vlatency.agent.policies.remote import Connection, RemoteSource, ServerGone
+from vlatency.agent.policies.connection import Address, Connection, ServerGone
 from vlatency.agent.policies.source import find_source
 from vlatency.agent.realtime.requests import Infer
 from vlatency.sim.errors import RunError, UsageError
@@ -187,9 +187,8 @@ def test_a_server_that_is_not_there_is_one_line_with_what_would_work() -> None:
 
 
 def test_a_host_that_does_not_exist_is_one_line() -> None:
-    source = RemoteSource("openpi://nowhere.invalid:1", "nowhere.invalid", 1)
     with pytest.raises(ServerGone, match="nowhere"):
-        _ = source.metadata
+        find_source("openpi://nowhere.invalid:1").identity()
 
 
 async def _close(sock: ServerConnection) -> None:
@@ -248,7 +247,7 @@ def test_a_process_that_does_not_read_does_not_hold_us_for_ever() -> None:
         finally:
             sock.transport.abort()
 
-    with serving(handler) as port, Connection(RemoteSource.parse(f"openpi://127.0.0.1:{port}?timeout=1")) as connection:
+    with serving(handler) as port, Connection(Address.parse(f"openpi://127.0.0.1:{port}?timeout=1")) as connection:
         started = time.monotonic()
         with pytest.raises(ServerGone):
             connection.ask({"large": np.zeros(2_000_000)})

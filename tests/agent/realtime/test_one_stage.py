@@ -426,3 +426,12 @@ def test_what_holding_means_changes_what_a_late_policy_does(pair: tuple[Any, Any
         play("sync", replace(DELTA, hold=hold, noop=(0.0, 0.0, -1.0)), Constant(100, 0))[0].applied for hold in pair
     )
     assert not np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("seed", range(5))
+def test_where_an_answer_has_one_row_sync_and_async_are_the_same(name: str, seed: int) -> None:
+    sync, waits, _ = play("sync", SPECS[name], Jitter(seed, 200, 50))
+    cart, goes_on, _ = play("async", SPECS[name], Jitter(seed, 200, 50))
+    assert np.array_equal(cart.applied, sync.applied)
+    assert goes_on.commands == waits.commands

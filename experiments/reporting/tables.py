@@ -142,21 +142,23 @@ def as_csv(summaries: Iterable[Summary]) -> str:
 
 
 def _record(summary: Summary, result: Result) -> dict[str, object]:
-    setting, o = result.setting, result.setting.optimization
+    setting, o, guest = result.setting, result.setting.optimization, result.setting.guest
     against, origin = result.against, result.origin
     falls = [
         fall for (rest, arm), fall in summary.falls.items() if arm == result.arm and set(rest) <= set(result.place)
     ]
     return {
         "study": summary.plan.name, "place": show(result.place), "task": result.task, "arm": result.arm,
-        "mode": result.mode, "cameras": " ".join(o.cameras), "width": o.width, "height": o.height,
-        "encoding": o.encoding, "reuse": setting.timing.reuse, "servers": setting.timing.servers, "k": result.k,
+        "mode": result.mode, "cameras": " ".join(guest.cameras if guest else o.cameras), "width": o.width, "height": o.height,
+        "encoding": o.encoding, "reuse": setting.timing.reuse, "execution": setting.timing.execution,
+        "hold": setting.timing.actions.hold, "servers": setting.timing.servers, "k": result.k,
         "n": result.n, **_ends(("success", "ci_low", "ci_high"), result.success), "vl_ms": result.vl_ms,
         "vl_basis": "none" if result.mode == "pause" else setting.timing.latency.basis,
         "feature_age_at_ticks_ms_p50": result.feature_age_ms_p50,
         "feature_age_at_ticks_ms_p95": result.feature_age_ms_p95,
         "feature_age_when_used_ms_p50": result.used_feature_age_ms_p50,
         "feature_age_when_used_ms_p95": result.used_feature_age_ms_p95,
+        "ticks": result.ticks, "ticks_missed": result.missed,
         "gone": result.gone, "gone_early": result.gone_early, "loop_ms": result.loop_ms,
         "fps": result.rate_hz, "control_hz": setting.timing.control_hz,
         "keeps_up": result.keeps_up, "verdict": result.verdict, "letters": result.letters,
@@ -165,7 +167,7 @@ def _record(summary: Summary, result: Result) -> dict[str, object]:
         **_ends(("break_even", "break_even_low", "break_even_high"), falls[0] if falls else None),
         "break_even_rises": falls[0].rise is not None and falls[0].rise.told if falls else None,
         "latency": origin and origin.latency, "policy": origin and policy_line(origin.policy),
-        "stand_in": origin and origin.policy.stand_in, "command": summary.command,
+        "kind": origin and origin.policy.kind, "stand_in": origin and origin.policy.stand_in, "command": summary.command,
     }  # fmt: skip
 
 

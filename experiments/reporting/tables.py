@@ -149,8 +149,8 @@ def _record(summary: Summary, result: Result) -> dict[str, object]:
     ]
     return {
         "study": summary.plan.name, "place": show(result.place), "task": result.task, "arm": result.arm,
-        "mode": result.mode, "cameras": " ".join(guest.cameras if guest else o.cameras), "width": o.width, "height": o.height,
-        "encoding": o.encoding, "reuse": setting.timing.reuse, "execution": setting.timing.execution,
+        "mode": result.mode, "cameras": " ".join(guest.cameras if guest else o.cameras),
+        "width": o.width, "height": o.height, "encoding": o.encoding, "reuse": setting.timing.reuse, "execution": setting.timing.execution,
         "hold": setting.timing.actions.hold, "servers": setting.timing.servers, "k": result.k,
         "n": result.n, **_ends(("success", "ci_low", "ci_high"), result.success), "vl_ms": result.vl_ms,
         "vl_basis": "none" if result.mode == "pause" else setting.timing.latency.basis,

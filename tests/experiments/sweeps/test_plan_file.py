@@ -1,5 +1,6 @@
 """A sweep's YAML is what it says, or one line that says what is wrong."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +50,18 @@ def test_a_name_that_is_there_twice_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(presets().keys() - {"ablations"}))
+@pytest.mark.parametrize("name", sorted(presets().keys() - {"ablations", "metaworld"}))
 def test_every_preset_can_be_planned(name: str) -> None:
     plan = read_plan(name)
     assert plan.about and len(plan.arms) > 1 and plan.comparisons > 0
+
+
+def test_metaworlds_sweep_wants_metaworld() -> None:
+    if find_spec("metaworld"):
+        assert len(read_plan("metaworld").places) == 50
+    else:
+        with pytest.raises(UsageError, match="make suites"):
+            read_plan("metaworld")
 
 
 def test_the_ablations_want_heads_that_are_trained_first() -> None:

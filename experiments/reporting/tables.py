@@ -150,7 +150,8 @@ def _record(summary: Summary, result: Result) -> dict[str, object]:
     return {
         "study": summary.plan.name, "place": show(result.place), "task": result.task, "arm": result.arm,
         "mode": result.mode, "cameras": " ".join(guest.cameras if guest else o.cameras),
-        "width": o.width, "height": o.height, "encoding": o.encoding, "reuse": setting.timing.reuse, "execution": setting.timing.execution,
+        "width": o.width, "height": o.height, "encoding": o.encoding,
+        "reuse": setting.timing.reuse, "execution": setting.timing.execution,
         "hold": setting.timing.actions.hold, "servers": setting.timing.servers, "k": result.k,
         "n": result.n, **_ends(("success", "ci_low", "ci_high"), result.success), "vl_ms": result.vl_ms,
         "vl_basis": "none" if result.mode == "pause" else setting.timing.latency.basis,
@@ -167,7 +168,8 @@ def _record(summary: Summary, result: Result) -> dict[str, object]:
         **_ends(("break_even", "break_even_low", "break_even_high"), falls[0] if falls else None),
         "break_even_rises": falls[0].rise is not None and falls[0].rise.told if falls else None,
         "latency": origin and origin.latency, "policy": origin and policy_line(origin.policy),
-        "kind": origin and origin.policy.kind, "stand_in": origin and origin.policy.stand_in, "command": summary.command,
+        "kind": origin and origin.policy.kind, "stand_in": origin and origin.policy.stand_in,
+        "command": summary.command,
     }  # fmt: skip
 
 

@@ -199,7 +199,7 @@ def test_what_cannot_be_is_one_clear_line(content: str | bytes, what: str, tmp_p
     with pytest.raises(UsageError) as error:
         main(Args(path, "RTX 4090", "pi0.5", what, out=tmp_path / "out.json"))
     assert "\n" not in str(error.value)
-    assert 20 < len(str(error.value)) < 500
+    assert 15 < len(str(error.value)) < 500
     assert not (tmp_path / "out.json").exists()
 
 
@@ -285,7 +285,8 @@ def test_an_imported_profile_is_charged_and_says_where_it_comes_from(
     assert (profile["device"], profile["source"]) == ("RTX 4090", "pi0")
     assert all(word in profile["note"] for word in ("timings.csv", "latency_ms", "sha256", "warm-up"))
     model = parse_latency(str(out), Optimization())
-    assert (model.basis, model.vl_ms) == ("measured", pytest.approx(np.median(MS)))
+    assert model.basis == "measured"
+    assert model.vl_ms == pytest.approx(np.median(MS))
 
 
 def test_three_quantiles_become_a_distribution_and_a_mean_a_constant(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ class Episode:
                     batch["observation.images"] = torch.stack([batch[key] for key in images], dim=-4)
                 populate_queues(self.queues, batch)
             chunk = served.after(policy.predict_action_chunk(batch, **options))
-        return {"actions": chunk[0].cpu().double().numpy()}
+        return {"actions": chunk[0, : self.rows or None].cpu().double().numpy()}
 
     def _array(self, key: str, name: str, observation: dict[str, Any]) -> np.ndarray:
         shape = tuple(self.served.config.input_features[name].shape)
@@ -106,6 +106,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8000, help="0 takes a free one")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or mps")
     parser.add_argument("--rtc", action="store_true", help="real-time chunking (pi0, pi05, smolvla): continue a plan")
+    parser.add_argument("--rows", type=int, default=0, help="end chunks after so many rows; 0: give all of them")
     parser.add_argument("--key-map", default="", help="key map to recommend to clients, such as libero or metaworld")
     parser.add_argument("--seed", type=int, default=0, help="of the noise in each episode")
     args = parser.parse_args()
@@ -114,8 +115,8 @@ def main() -> None:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "agent" / "policies"))
     try:
         openpi, served = importlib.import_module("openpi"), Checkpoint(args.policy, args.device, args.rtc)
-        about = served.metadata | {"key_map": args.key_map}
-        server = openpi.start_server(lambda: Episode(served, args.seed), about, args.host, args.port)
+        about = served.metadata | {"key_map": args.key_map, "rows": args.rows}
+        server = openpi.start_server(lambda: Episode(served, args.seed, args.rows), about, args.host, args.port)
     except ImportError as error:
         parser.error(f"{error.name} is not installed in {sys.prefix}: make lerobot, or pip install it there")
     except (OSError, ValueError) as error:

@@ -115,7 +115,7 @@ def main() -> None:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "agent" / "policies"))
     try:
         openpi, served = importlib.import_module("openpi"), Checkpoint(args.policy, args.device, args.rtc)
-        about = served.metadata | {"key_map": args.key_map, "rows": args.rows}
+        about = served.metadata | {"key_map": args.key_map, "rows": args.rows, "seed": args.seed}
         server = openpi.start_server(lambda: Episode(served, args.seed, args.rows), about, args.host, args.port)
     except ImportError as error:
         parser.error(f"{error.name} is not installed in {sys.prefix}: make lerobot, or pip install it there")

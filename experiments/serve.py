@@ -4,7 +4,7 @@ python experiments/serve.py --policy tiny --port 8000
 """
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from vlatency.agent.optimization import Head, Pool, check_device
 from vlatency.experiments.evaluation.options import EncodeOptions
@@ -63,6 +63,8 @@ def main(args: Args) -> None:
         "sha256": hash_policy(folder),
         "device": device_name(policy.device),
         "takes_plan": args.head == "flow",
+        "head": args.head,
+        "optimization": asdict(optimization),
         "rows": policy.model.config.chunk,
     }
     try:

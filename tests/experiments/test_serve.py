@@ -33,7 +33,9 @@ def test_it_says_where_it_is_and_what_it_is_and_stops_without_a_fuss() -> None:
         source = find_source(address)
         assert source.kind == "stand-in"
         assert source.cameras == ("top", "wrist")
-        assert source.identity()["metadata"]["name"] == "vlatency tiny"
+        about = source.identity()["metadata"]
+        assert (about["name"], about["head"]) == ("vlatency tiny", "regression")
+        assert about["optimization"]["cameras"] == ["top", "wrist"]
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0
 

@@ -58,8 +58,8 @@ class Checkpoint:
 class Episode:
     """Answers the observations of one connection; what a policy remembers of them is its own."""
 
-    def __init__(self, served: Checkpoint, seed: int) -> None:
-        self.served, self.seed, self.calls = served, seed, 0
+    def __init__(self, served: Checkpoint, seed: int, rows: int = 0) -> None:
+        self.served, self.seed, self.rows, self.calls = served, seed, rows, 0
         served.policy.reset()
         self.queues = getattr(served.policy, "_queues", None)
 

@@ -121,9 +121,7 @@ def main() -> None:
         parser.error(f"{error.name} is not installed in {sys.prefix}: make lerobot, or pip install it there")
     except (OSError, ValueError) as error:
         parser.error(f"{args.policy} cannot be served at {args.host}:{args.port}: {error}")
-    print(
-        f"{about['name']} at openpi://{args.host}:{server.socket.getsockname()[1]} reads", *about["reads"], flush=True
-    )
+    print(about["name"], f"at openpi://{args.host}:{server.socket.getsockname()[1]} reads", *about["reads"], flush=True)
     with server, suppress(KeyboardInterrupt):
         server.serve_forever()
 

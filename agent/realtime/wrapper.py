@@ -71,12 +71,15 @@ class RealTime(gymnasium.Wrapper[Any, Any, Any, Any]):
         self.trace: EpisodeTrace | None = None
         """Of the last episode that ended."""
         self._episode: Episode | None = None
+        self._rng = np.random.default_rng()
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Start an episode. The seed also draws the latencies."""
+        """Start an episode. The seed also draws the latencies, of this episode and of those that follow unseeded."""
         observation, info = self.env.reset(seed=seed, options=options)
         self._world = _World(self.env, self.timing.actions, observation, info)
-        self._episode = episode(self._world, (), self.timing, np.random.default_rng(seed))
+        if seed is not None:
+            self._rng = np.random.default_rng(seed)
+        self._episode = episode(self._world, (), self.timing, self._rng)
         next(self._episode)
         return observation, {**info, "time_s": 0.0}
 

@@ -51,6 +51,20 @@ def test_make_finds_the_environment_without_an_import_of_ours() -> None:
     assert done.stdout.startswith("(360, 640, 3) Pick up the ")
 
 
+def test_several_in_a_vector_environment_are_what_each_is_alone() -> None:
+    together: Any = gymnasium.make_vec("vlatency.envs:vlatency/Pick-v0", 2, "sync", cameras=("top",))
+    alone = [PickEnv(cameras=("top",)) for _ in range(2)]
+    together.reset(seed=[3, 4])
+    for seed, env in zip((3, 4), alone, strict=True):
+        env.reset(seed=seed)
+    goal = np.array([0.5, 0.05, 0.2, 0.3, 1.0])
+    for _ in range(3):
+        observations = together.step(np.tile(goal, (2, 1)))[0]
+        states = [env.step(goal)[0]["agent_pos"] for env in alone]
+        np.testing.assert_array_equal(observations["agent_pos"], states)
+    together.close()
+
+
 def test_check_env_is_silent_without_a_screen_but_for_unbounded_readings(
     monkeypatch: pytest.MonkeyPatch, surprises: Callable[[], list[str]]
 ) -> None:

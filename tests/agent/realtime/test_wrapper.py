@@ -135,6 +135,24 @@ def test_it_is_the_clock_of_the_commands(mode: Mode, ms: float) -> None:
     assert env.trace.commands == trace.commands
 
 
+def reacher() -> RealTime:
+    return RealTime(gymnasium.make("Reacher-v5"), FixedLatency(130, 0), TWO, "async")
+
+
+def test_in_a_vector_environment_each_is_what_it_is_alone() -> None:
+    alone = [reacher() for _ in range(3)]
+    together = gymnasium.vector.SyncVectorEnv([reacher] * 3)
+    seen = np.stack([env.reset(seed=seed)[0] for seed, env in enumerate(alone)])
+    observations, _ = together.reset(seed=[0, 1, 2])
+    for _ in range(6):
+        np.testing.assert_array_equal(observations, seen)
+        results = [env.step(steer(each)) for env, each in zip(alone, seen, strict=True)]
+        seen = np.stack([result[0] for result in results])
+        observations, rewards, _, _, info = together.step(np.stack([steer(each) for each in observations]))
+        np.testing.assert_array_equal(rewards, [result[1] for result in results])
+        np.testing.assert_array_equal(info["time_s"], [result[4]["time_s"] for result in results])
+
+
 def test_what_does_not_go_together_is_refused() -> None:
     with pytest.raises(UsageError, match="Box of 2 numbers"):
         RealTime(gymnasium.make("CartPole-v1"), 0, TWO)

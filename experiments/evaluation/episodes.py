@@ -191,7 +191,12 @@ def _episode(job: Job, world: World) -> Generator[Request, Any, Row]:
         assert isinstance(plant, FilmedPlant)
         outcome = f"success at {row['time_to_success_s']:.1f} s" if world.success else "failure: out of time"
         seen = setting.guest.cameras if setting.guest else setting.optimization.cameras
-        write_video(Path(job.video), plant.film, trace, Caption(setting.mode, seen, outcome, world.success))
+        write_video(
+            Path(job.video),
+            plant.film,
+            trace,
+            Caption(setting.mode, seen, outcome, world.success, setting.timing.stages),
+        )
     if job.trace:
         about = {"mode": setting.mode, "seed": job.seed, "instruction": world.instruction, "success": world.success}
         write_chrome_trace(Path(job.trace), trace, about)

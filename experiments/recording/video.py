@@ -8,6 +8,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import imageio.v2 as imageio
 import numpy as np
@@ -50,12 +51,14 @@ class Caption:
         used: cameras that the policy sees; the others are dimmed. Empty: it sees none, and the film is for people.
         outcome: shown when the episode is over, such as "success at 4.2 s".
         good: whether it is a success.
+        stages: of the policy; one of one stage has no lane for a head.
     """
 
     mode: str
     used: tuple[str, ...]
     outcome: str
     good: bool
+    stages: Literal[1, 2] = 2
 
 
 def write_video(path: Path, film: Film, trace: EpisodeTrace, caption: Caption) -> None:
@@ -129,7 +132,7 @@ def _frames(film: Film, trace: EpisodeTrace, caption: Caption) -> Iterator[NDArr
                 dimmed = ImageEnhance.Brightness(image.crop((x, y, x + TILE[0], y + TILE[1]))).enhance(DIMMED)
                 image.paste(dimmed, (x, y))
                 label_tile(draw, tile, f"{camera} (not used)", FAINT)
-        _draw_timeline(draw, corner_of(len(film.cameras)), t_ns, trace, longest_ns)
+        _draw_timeline(draw, corner_of(len(film.cameras)), t_ns, trace, longest_ns, caption.stages)
         said = (caption.outcome, _GOOD if caption.good else _BAD) if index == last else ("running", FAINT)
         _draw_strip(draw, film.size, f"t = {ns_to_s(t_ns):5.2f} s", f'"{film.instructions[index]}"', caption.mode, said)
         for _ in range(1 + HOLD_FRAMES * (index == last)):
@@ -145,7 +148,12 @@ def _longest_age(trace: EpisodeTrace) -> int:
 
 
 def _draw_timeline(
-    draw: ImageDraw.ImageDraw, corner: tuple[int, int], t_ns: int, trace: EpisodeTrace, longest_ns: int
+    draw: ImageDraw.ImageDraw,
+    corner: tuple[int, int],
+    t_ns: int,
+    trace: EpisodeTrace,
+    longest_ns: int,
+    stages: Literal[1, 2],
 ) -> None:
     """Draw encodes, head runs and commands of the last two seconds, and the feature age. Now is at the right edge."""
     left, top = corner
@@ -157,24 +165,26 @@ def _draw_timeline(
 
     draw.rectangle((left, top, left + TILE[0], top + TILE[1]), fill=BACKGROUND)
     draw.text((left + 12, top + 10), "last 2 s of simulated time", font=font(13), fill=FAINT)
-    lanes = {"VL": top + 38, "head": top + 78, "commands": top + 118}
+    first, head, last = top + 38, top + 78, top + 118
+    lanes = {"VL": first, "head": head} if stages == 2 else {"inference": first + 20}
+    lanes["commands"] = last
     for name, y in lanes.items():
         draw.text((left + 12, y + 6), name, font=font(14), fill=INK)
         draw.rectangle((x0, y, x1, y + 28), fill=_LANE)
     for second in range(-(-max(0, start_ns) // NS_PER_S), t_ns // NS_PER_S + 1):
         x = x_of(second * NS_PER_S)
-        draw.line((x, lanes["VL"], x, lanes["commands"] + 28), fill=FAINT)
-        draw.text((x + 3, lanes["commands"] + 29), f"{second} s", font=font(11), fill=FAINT)
+        draw.line((x, min(lanes.values()), x, last + 28), fill=FAINT)
+        draw.text((x + 3, last + 29), f"{second} s", font=font(11), fill=FAINT)
     for span in trace.spans:
-        if span.end_ns >= start_ns and span.start_ns <= t_ns:
-            y, colour = (lanes["VL"], _ENCODE) if span.name == "encode" else (lanes["head"], _HEAD)
+        if span.end_ns >= start_ns and span.start_ns <= t_ns and (stages == 2 or span.name == "encode"):
+            y, colour = (min(lanes.values()), _ENCODE) if span.name == "encode" else (head, _HEAD)
             # A span of no length still leaves a mark; the gap keeps neighbours apart.
             x, right = round(x_of(span.start_ns)), round(x_of(min(span.end_ns, t_ns)))
             draw.rectangle((min(x, x1 - 2), y + 4, min(max(x + 2, right - 3), x1), y + 24), fill=colour)
     for command in trace.commands:
         if start_ns <= command.applied_ns <= t_ns:
             x = min(x_of(command.applied_ns), x1 - 2)
-            draw.rectangle((x, lanes["commands"] + 4, x + 2, lanes["commands"] + 24), fill=_COMMAND)
+            draw.rectangle((x, last + 4, x + 2, last + 24), fill=_COMMAND)
 
     y = top + 178
     age_ns = feature_age_ns(trace, t_ns)

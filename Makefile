@@ -17,7 +17,7 @@ help:
 	@echo "make bench   compare speed with its targets: rendering, clock, workers, other loops (a few minutes)"
 	@echo "make suites  .venv-suites: the program beside MetaWorld, gymnasium-robotics, PushT, ALOHA and robosuite (3 GB)"
 	@echo "make lerobot .venv-lerobot: LeRobot beside MetaWorld and the simulator (3 GB)"
-	@echo "make act     train LeRobot's ACT on MetaWorld's scripts, where assets/policies/act-metaworld lacks a task"
+	@echo "make act     train LeRobot's ACT on MetaWorld's scripts; ARGS=\"--out runs/act\" trains what ships anew"
 	@echo "make setup   only the virtual environment and the OpenGL libraries"
 	@echo "make format  format the code the way 'make check' wants it"
 	@echo "make clean   remove the virtual environment and caches; runs/ stays"

@@ -23,7 +23,7 @@ def test_where_lerobot_is_missing_it_is_refused(tmp_path: Path) -> None:
 
 def test_what_ships_says_where_it_comes_from_and_is_small() -> None:
     tasks = sorted(path.name for path in SHIPPED.iterdir() if path.is_dir())
-    assert tasks
+    assert tasks == sorted(Args().tasks)
     for task in tasks:
         record = json.loads((SHIPPED / task / "training.json").read_text())
         assert record["task"] == task

@@ -98,6 +98,7 @@ answer(observation | {"plan": np.ones((3, 4)), "frozen": 2})
 assert seen["inference_delay"] == 2
 assert torch.equal(seen["prev_chunk_left_over"], torch.full((3, 4), 2.0))  # normalized, as training normalizes actions
 assert "action" not in seen["batch"]
+assert [len(Episode(served, 0, rows)(observation)["actions"]) for rows in (0, 2, 9)] == [5, 2, 5]
 """
 
 
@@ -158,7 +159,9 @@ def test_a_plan_reaches_a_policy_that_continues_one() -> None:
     in_lerobot("-c", CONTINUES, SERVE.parent)
 
 
-@pytest.mark.parametrize("options", [["--policy", "nowhere"], ["--policy", str(ACT), "--rtc"]])
+@pytest.mark.parametrize(
+    "options", [["--policy", "nowhere"], ["--policy", str(ACT), "--rtc"], ["--policy", str(ACT), "--rows", "-1"]]
+)
 def test_what_cannot_be_served_is_said_without_a_traceback(options: list[str]) -> None:
     found = subprocess.run([LEROBOT, SERVE, *options], capture_output=True, text=True, env=CLEAN, check=False)
     assert found.returncode == 2

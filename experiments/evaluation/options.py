@@ -19,8 +19,9 @@ from vlatency.agent.optimization import (
     parse_res,
     with_preset,
 )
-from vlatency.agent.realtime.cost.latency import NoFigure, NoLatency, parse_latency
+from vlatency.agent.realtime.cost.latency import NoLatency
 from vlatency.agent.realtime.cost.live import MEASURED, LiveLatency
+from vlatency.agent.realtime.cost.named import NoFigure, parse_latency
 from vlatency.agent.realtime.execution import Execution, Hold, parse_execution
 from vlatency.agent.realtime.reuse import Latest, Reuse, Stagger, parse_reuse
 from vlatency.agent.realtime.robot_timing import RobotTiming

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from vlatency.agent.realtime.cost.latency import parse_latency
+from vlatency.agent.realtime.cost.named import parse_latency
 from vlatency.agent.realtime.driver import OneStagePolicy, Policy, run_episodes
 from vlatency.agent.realtime.trace import EpisodeTrace
 from vlatency.experiments.evaluation import episodes

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from vlatency.agent.optimization import Optimization
-from vlatency.agent.realtime.cost.latency import ROOFLINE, Charged, NoFigure, parse_latency
+from vlatency.agent.realtime.cost.latency import Charged
+from vlatency.agent.realtime.cost.named import ROOFLINE, NoFigure, parse_latency
 from vlatency.agent.realtime.servers import Apart, ServersName
 from vlatency.agent.realtime.timing import Timing
 from vlatency.experiments.evaluation.options import ClockOptions

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from vlatency.agent.realtime.cost.latency import Charged, LatencyModel, parse_latency
+from vlatency.agent.realtime.cost.latency import Charged, LatencyModel
+from vlatency.agent.realtime.cost.named import parse_latency
 from vlatency.agent.realtime.timing import Timing
 from vlatency.experiments.analysis.break_even import BreakEven, break_even
 from vlatency.experiments.analysis.choosing import exact

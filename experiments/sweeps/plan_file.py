@@ -20,7 +20,7 @@ from typing import Any
 
 import yaml
 
-from vlatency.agent.realtime.cost.latency import NoFigure
+from vlatency.agent.realtime.cost.named import NoFigure
 from vlatency.experiments.analysis.interim_looks import MAX_LOOKS
 from vlatency.experiments.evaluation.configuration import OPTIONS, parse_options
 from vlatency.experiments.evaluation.setting import Setting, crossed

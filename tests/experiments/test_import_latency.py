@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vlatency.agent.optimization import Optimization
-from vlatency.agent.realtime.cost.latency import parse_latency
+from vlatency.agent.realtime.cost.named import parse_latency
 from vlatency.experiments.import_latency import Args, main
 from vlatency.experiments.shared.command import parse
 from vlatency.experiments.timing.log_checks import judge, two_modes

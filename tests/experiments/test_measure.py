@@ -15,7 +15,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from vlatency.agent.optimization import Optimization
-from vlatency.agent.realtime.cost.latency import ProfileLatency, parse_latency
+from vlatency.agent.realtime.cost.latency import ProfileLatency
+from vlatency.agent.realtime.cost.named import parse_latency
 from vlatency.agent.realtime.cost.profile import load_profile
 from vlatency.agent.realtime.cost.roofline import Work
 from vlatency.agent.vla.model.vla import VLA

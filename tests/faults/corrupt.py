@@ -16,7 +16,7 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 
 from vlatency import assets
 from vlatency.agent.optimization import Optimization
-from vlatency.agent.realtime.cost.latency import parse_latency
+from vlatency.agent.realtime.cost.named import parse_latency
 from vlatency.agent.realtime.cost.schema import read_profile
 from vlatency.agent.vla.model.backbones import tiny_config
 from vlatency.agent.vla.model.config import PolicyConfig, TextDims, VisionDims

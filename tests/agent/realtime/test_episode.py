@@ -187,7 +187,7 @@ def test_an_episode_that_is_over_before_it_begins_asks_for_nothing(mode: Mode) -
 
 def test_the_clock_needs_neither_torch_nor_a_physics_engine_nor_the_environments() -> None:
     modules = "event_loop driver episode execution requests reuse robot_timing servers trace cost.distribution "
-    modules += "cost.latency cost.profile cost.roofline"
+    modules += "cost.latency cost.named cost.profile cost.roofline"
     names = ", ".join(f"vlatency.agent.realtime.{module}" for module in modules.split())
     code = f"import sys, {names}; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()

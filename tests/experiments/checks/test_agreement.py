@@ -11,7 +11,8 @@ import pytest
 
 from tests.builders.world import play
 from vlatency.agent.optimization import Optimization
-from vlatency.agent.realtime.cost.latency import Constant, FixedLatency, parse_latency
+from vlatency.agent.realtime.cost.latency import Constant, FixedLatency
+from vlatency.agent.realtime.cost.named import parse_latency
 from vlatency.agent.realtime.trace import EpisodeTrace
 from vlatency.experiments.agree import Args, main
 from vlatency.experiments.analysis.paired import paired

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.builders.sweeps import SETTING
-from vlatency.agent.realtime.cost.latency import parse_latency
+from vlatency.agent.realtime.cost.named import parse_latency
 from vlatency.agent.realtime.timing import Timing
 from vlatency.agent.vla.setpoints import SETPOINTS
 from vlatency.experiments.evaluation.run_folder import CONFIG, EPISODES, SCHEMA, RunFolder, find_run

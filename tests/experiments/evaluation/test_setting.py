@@ -10,7 +10,8 @@ import pytest
 
 from tests.builders.sweeps import SETTING
 from vlatency.agent.optimization import Optimization
-from vlatency.agent.realtime.cost.latency import FixedLatency, parse_latency
+from vlatency.agent.realtime.cost.latency import FixedLatency
+from vlatency.agent.realtime.cost.named import parse_latency
 from vlatency.agent.realtime.execution import OpenLoop
 from vlatency.agent.realtime.reuse import Every
 from vlatency.agent.realtime.robot_timing import RobotTiming

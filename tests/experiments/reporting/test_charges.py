@@ -10,7 +10,8 @@ import pytest
 
 from tests.builders.studies import timed_cell
 from tests.builders.sweeps import SETTING
-from vlatency.agent.realtime.cost.latency import FixedLatency, parse_latency
+from vlatency.agent.realtime.cost.latency import FixedLatency
+from vlatency.agent.realtime.cost.named import parse_latency
 from vlatency.agent.realtime.reuse import parse_reuse
 from vlatency.agent.realtime.servers import ServersName, make_servers
 from vlatency.agent.realtime.timing import Mode, Timing

@@ -7,7 +7,8 @@ import pytest
 
 from tests.builders.studies import RUN, RUN_ROWS, run_config
 from tests.builders.sweeps import SETTING
-from vlatency.agent.realtime.cost.latency import FixedLatency, parse_latency
+from vlatency.agent.realtime.cost.latency import FixedLatency
+from vlatency.agent.realtime.cost.named import parse_latency
 from vlatency.agent.realtime.cost.schema import CONTENTION
 from vlatency.agent.realtime.execution import OpenLoop
 from vlatency.agent.realtime.servers import Apart, Servers, make_servers

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests.builders.sweeps import SETTING, SOFTWARE, SPEC, describe, measure_into, measured, none
-from vlatency.agent.realtime.cost.latency import FixedLatency, parse_latency
+from vlatency.agent.realtime.cost.latency import FixedLatency
+from vlatency.agent.realtime.cost.named import parse_latency
 from vlatency.agent.realtime.reuse import Every
 from vlatency.agent.realtime.robot_timing import RobotTiming
 from vlatency.agent.realtime.timing import Timing

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from vlatency.agent.optimization import Optimization
-from vlatency.agent.realtime.cost.latency import parse_latency
+from vlatency.agent.realtime.cost.named import parse_latency
 from vlatency.experiments.timing.served_profile import MOST, SERVED, served_profile, write_served
 
 ROWS: list[dict[str, Any]] = [

@@ -11,7 +11,8 @@ from scipy import stats
 
 from vlatency.agent.optimization import Optimization
 from vlatency.agent.realtime.cost.distribution import Lognormal, Samples, Steady
-from vlatency.agent.realtime.cost.latency import LatencyModel, parse_latency
+from vlatency.agent.realtime.cost.latency import LatencyModel
+from vlatency.agent.realtime.cost.named import parse_latency
 from vlatency.sim.clock import ms_to_ns
 from vlatency.sim.errors import UsageError
 from vlatency.sim.names import CAMERA_ORDER

@@ -9,7 +9,8 @@ import pytest
 
 from vlatency import assets
 from vlatency.agent.optimization import Encoding, Optimization, Quant
-from vlatency.agent.realtime.cost.latency import FixedLatency, LatencyModel, NoFigure, NoLatency, parse_latency
+from vlatency.agent.realtime.cost.latency import FixedLatency, LatencyModel, NoLatency
+from vlatency.agent.realtime.cost.named import NoFigure, parse_latency
 from vlatency.agent.realtime.cost.profile import available_profiles, load_profile
 from vlatency.agent.realtime.cost.roofline import encode_tflop
 from vlatency.sim.errors import UsageError

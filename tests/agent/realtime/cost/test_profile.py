@@ -11,7 +11,7 @@ import pytest
 from vlatency import assets
 from vlatency.agent.optimization import Optimization
 from vlatency.agent.realtime.cost import profile
-from vlatency.agent.realtime.cost.latency import parse_latency
+from vlatency.agent.realtime.cost.named import parse_latency
 from vlatency.experiments.sweeps.plan_file import read_plan
 
 SHIPPED = assets.FOLDER / "latency" / "insertion_vla.json"

@@ -12,7 +12,8 @@ import yaml
 from vlatency.agent.optimization import Optimization
 from vlatency.agent.realtime.cost import published
 from vlatency.agent.realtime.cost.distribution import Lognormal, Samples
-from vlatency.agent.realtime.cost.latency import LatencyModel, NoFigure, ProfileLatency, parse_latency
+from vlatency.agent.realtime.cost.latency import LatencyModel, ProfileLatency
+from vlatency.agent.realtime.cost.named import NoFigure, parse_latency
 from vlatency.agent.realtime.cost.published import APART, Record, zoo
 from vlatency.experiments.evaluation.options import ClockOptions
 from vlatency.sim.errors import UsageError

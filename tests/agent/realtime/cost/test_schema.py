@@ -9,7 +9,7 @@ import pytest
 
 from vlatency import assets
 from vlatency.agent.optimization import Optimization
-from vlatency.agent.realtime.cost.latency import parse_latency
+from vlatency.agent.realtime.cost.named import parse_latency
 from vlatency.agent.realtime.cost.profile import load_profile
 from vlatency.agent.realtime.cost.schema import read_profile
 from vlatency.sim.errors import UsageError

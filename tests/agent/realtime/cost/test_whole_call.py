@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from vlatency.agent.optimization import Optimization
-from vlatency.agent.realtime.cost.latency import ProfileLatency, parse_latency
+from vlatency.agent.realtime.cost.latency import ProfileLatency
+from vlatency.agent.realtime.cost.named import parse_latency
 from vlatency.agent.realtime.cost.whole_call import load_whole_call
 from vlatency.sim.errors import UsageError
 

@@ -6,6 +6,7 @@ import os.path
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from vlatency.agent.optimization import Optimization
 from vlatency.agent.realtime.cost.devices import DEVICES, find_device

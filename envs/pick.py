@@ -346,10 +346,10 @@ class PickEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
         self._check_begun()
         self._arm.command(action)
 
-    def capture(self, cameras: Sequence[str]) -> dict[str, NDArray[np.uint8]]:
-        """Current images of the cameras, uint8 (360, 640, 3) each."""
+    def capture(self, cameras: Sequence[str]) -> Mapping[str, NDArray[np.uint8]]:
+        """Current images of the cameras, uint8 (360, 640, 3) each. Each is drawn when it is first read."""
         self._check_begun()
-        return self._arm.renderer.render(self._arm.world.data, cameras)
+        return self._arm.capture(cameras)
 
     def sensors(self) -> Readings:
         """Current sensor readings."""
@@ -416,7 +416,7 @@ class PickEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
     def _observe(self) -> Observation:
         readings = self.sensors()
         return {
-            "pixels": self.capture(self.cameras),
+            "pixels": dict(self.capture(self.cameras)),
             "agent_pos": np.append(readings.ee_pose, readings.gripper_pos),
             "sensors": {
                 "joint_pos": readings.joint_pos,

@@ -18,13 +18,15 @@ from vlatency.experiments.shared.provenance import cores
 
 SEED = 10_000
 """Of the first episode."""
+LATENCIES = (ClockOptions.latency, "fixed:20,11")
+"""The default, and one at which there are five looks for each that is read."""
 PEER_EPISODES = 4
 """Episodes of the peers' loop. They are timed per control step, of which few episodes have many."""
 
 
 @dataclass(frozen=True)
 class Args:
-    """Measure the cost of drawing and of the clock and the gain of a second worker, in a few minutes.
+    """Measure the cost of drawing and of the clock, and the gains of lazy looks and of a second worker, in minutes.
 
     Beside another load the ratios of one process hold, but not those of two workers.
     """
@@ -39,14 +41,14 @@ def main(args: Args) -> None:
     """Print each figure as soon as it is measured. RunError if a target is missed."""
     # Imported here so that --help answers at once.
     from vlatency.experiments.checks.clock_share import measure_clock
+    from vlatency.experiments.checks.laziness import measure_laziness
     from vlatency.experiments.checks.peer_loop import against_peers
     from vlatency.experiments.checks.raw_drawing import measure_drawing
     from vlatency.experiments.checks.target import Target
 
     check_range("rounds", args.rounds, 1)
     check_range("episodes", args.episodes, 2)
-    (setting,), policy = Configuration(clock=ClockOptions(mode=("async",))).settings(SEED, args.episodes)
-    jobs = [Job(setting, policy, seed) for seed in range(SEED, SEED + args.episodes)]
+    jobs, fast = (_jobs(ClockOptions(mode=("async",), latency=latency), args.episodes) for latency in LATENCIES)
     load = f", load {os.getloadavg()[0]:.1f} before the start" if hasattr(os, "getloadavg") else ""
     print(f"{cores()} cores{load}", flush=True)
     targets = []
@@ -58,6 +60,8 @@ def main(args: Args) -> None:
     with Workers(1) as one, Workers(2) as two, Workers(1) as peer:
         report(one.call(measure_drawing, args.rounds))
         report(one.call(measure_clock, jobs))
+        report(one.call(measure_laziness, ("default latency", None, jobs)))
+        report(one.call(measure_laziness, ("encodes of 20 ms", 0.35, fast[: args.episodes // 2])))
         alone_h, both_h = _episodes_per_hour(one, jobs, 1), _episodes_per_hour(two, jobs, 2)
         detail = f"{both_h:.0f} against {alone_h:.0f} episodes per hour"
         report(Target("two workers against one", both_h / alone_h, least=1.8, detail=detail))
@@ -65,6 +69,11 @@ def main(args: Args) -> None:
             report(target)
     if missed := [target.what for target in targets if not target.met]:
         raise RunError(f"{len(missed)} of {len(targets)} targets missed: {', '.join(missed)}")
+
+
+def _jobs(clock: ClockOptions, count: int) -> list[Job]:
+    (setting,), policy = Configuration(clock=clock).settings(SEED, count)
+    return [Job(setting, policy, seed) for seed in range(SEED, SEED + count)]
 
 
 def _episodes_per_hour(workers: Workers, jobs: Sequence[Job], count: int) -> float:

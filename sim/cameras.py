@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from vlatency.sim import gl
 from vlatency.sim.errors import UsageError
+from vlatency.sim.lazy_images import LazyImages
 from vlatency.sim.names import CAMERA_ORDER, HEIGHT, WIDTH
 
 
@@ -172,6 +173,29 @@ class CameraRenderer:
         self._size = (width, height)
         self._ids = {name: model.camera(name).id for name in CAMERA_ORDER}
         self._renderer: Renderer | None = None
+        self._past: mujoco.MjData | None = None
+        self._exposed: list[weakref.ref[LazyImages]] = []  # since the model last changed
+
+    def expose(self, data: mujoco.MjData, cameras: Sequence[str]) -> LazyImages:
+        """As `render`, but an image is drawn when it is first read, as `data` is now."""
+        qpos, ids = data.qpos.copy(), {name: self._ids[name] for name in cameras}
+        images = LazyImages(ids, lambda name: self._render_past(qpos, name))
+        self._exposed.append(weakref.ref(images))
+        return images
+
+    def _render_past(self, qpos: NDArray[np.float64], camera: str) -> NDArray[np.uint8]:
+        past = self._past = self._past or mujoco.MjData(self._model)
+        past.qpos[:] = qpos
+        # All that an image depends on besides the model.
+        mujoco.mj_kinematics(self._model, past)
+        mujoco.mj_camlight(self._model, past)
+        return self.render(past, (camera,))[camera]
+
+    def draw_exposed(self) -> None:
+        """Draw what is exposed and still held by somebody. To be called before the model changes."""
+        for exposed in self._exposed:
+            dict(exposed() or {})
+        self._exposed.clear()
 
     def render(self, data: mujoco.MjData, cameras: Sequence[str]) -> dict[str, NDArray[np.uint8]]:
         """One uint8 image (height, width, 3) per camera of the state in `data`, whose kinematics must be up to date."""
@@ -197,4 +221,4 @@ class CameraRenderer:
             self._renderer = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_renderer": None}
+        return self.__dict__ | {"_renderer": None, "_past": None, "_exposed": []}

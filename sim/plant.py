@@ -1,7 +1,7 @@
 """The plant: what an agent controls in simulated time, and the simulated arm behind it."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -61,8 +61,8 @@ class Plant(Protocol):
     def command(self, action: ArrayLike) -> None:
         """Follow a new set-point from now on. ValueError unless it is five finite numbers."""
 
-    def capture(self, cameras: Sequence[str]) -> dict[str, NDArray[np.uint8]]:
-        """Current images of the cameras, uint8 (360, 640, 3) each."""
+    def capture(self, cameras: Sequence[str]) -> Mapping[str, NDArray[np.uint8]]:
+        """Images of the cameras, uint8 (360, 640, 3) each, as they are now, even if they are drawn when first read."""
 
     def sensors(self) -> Readings:
         """Current sensor readings."""
@@ -123,6 +123,7 @@ class ArmPlant:
     def begin(self, things: Sequence[Thing], pose: NDArray[np.float64], scenery: Scenery = STILL) -> None:
         """Start an episode with `things` on the table, the end effector at rest at `pose` (4,) and the fingers open."""
         data = self.world.data
+        self.renderer.draw_exposed()
         mujoco.mj_resetData(self.world.model, data)
         self.world.lay_out(things, scenery)
         joints = self._kinematics.solve(pose)
@@ -184,6 +185,10 @@ class ArmPlant:
         data = self.world.data
         return float(np.linalg.norm(data.site_xpos[self._tcp] - data.xpos[self.world.bodies[slot]]))
 
+    def capture(self, cameras: Sequence[str]) -> Mapping[str, NDArray[np.uint8]]:
+        """Current images of the cameras; each is drawn when it is first read."""
+        return self.renderer.expose(self.world.data, cameras)
+
     def sensors(self) -> Readings:
         """Current sensor readings."""
         return self._reader.read(self.now_ns)
@@ -201,6 +206,7 @@ class ArmPlant:
     def set_state(self, state: ArmState) -> None:
         """Return to `state`, bit for bit."""
         model, data = self.world.model, self.world.data
+        self.renderer.draw_exposed()
         self.world.configure(state.things, state.scenery)
         mujoco.mj_setState(model, data, state.physics, mujoco.mjtState.mjSTATE_INTEGRATION)
         warmstart = data.qacc_warmstart.copy()

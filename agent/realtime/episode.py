@@ -77,10 +77,10 @@ def _paused(plant: Plant, cameras: Sequence[str], timing: Timing) -> Episode:
         if fresh:
             images, instruction, readings = plant.capture(cameras), plant.instruction, plant.sensors()
             if timing.stages == 1:
-                infer = Infer(images, instruction, readings, now_ns)
+                infer = Infer(dict(images), instruction, readings, now_ns)
                 rows = yield execution.ask(infer, chunks, now_ns, 0, position)
             else:
-                features = yield Encode(images, instruction, readings, now_ns, features)
+                features = yield Encode(images, instruction, readings, now_ns, features, deferrable=True)
                 rows = yield execution.ask(Act(features, plant.sensors(), 0), chunks, now_ns, 0, position)
             encode = Span("encode", now_ns, now_ns, now_ns, tuple(cameras))
             spans += [encode, Span("head", now_ns, now_ns, now_ns)]

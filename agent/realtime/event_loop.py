@@ -17,6 +17,7 @@ from vlatency.agent.realtime.timing import Timing
 from vlatency.agent.realtime.trace import CommandRecord, EpisodeTrace, Lateness, Span, control_ticks
 from vlatency.sim.actions import Commanded, Vector
 from vlatency.sim.clock import EventQueue, hz_to_period_ns
+from vlatency.sim.lazy_images import LazyImages
 
 if TYPE_CHECKING:
     from vlatency.sim.plant import Plant
@@ -211,13 +212,15 @@ class EventLoop:
         self.frames = {number: kept for number, kept in self.frames.items() if kept.t_ns > exposure.t_ns}
         self.number, views = self._next_encode(exposure.instruction)
         self.instruction = exposure.instruction
-        images = {camera: exposure.images[camera] for camera in views}
+        images = LazyImages(views, exposure.images.__getitem__)
         if self.stages == 1:
             answer = yield self._ask(
-                Infer(images, exposure.instruction, exposure.readings, exposure.t_ns), exposure, now_ns
+                Infer(dict(images), exposure.instruction, exposure.readings, exposure.t_ns), exposure, now_ns
             )
         else:
-            answer = yield Encode(images, exposure.instruction, exposure.readings, exposure.t_ns, self.features)
+            answer = yield Encode(
+                images, exposure.instruction, exposure.readings, exposure.t_ns, self.features, deferrable=True
+            )
         self.features = answer
         # After the answer, which may say itself how long it took.
         work_ns = self.latency.encode_ns(len(views), len(self.cameras))

@@ -29,6 +29,11 @@ class Encode:
     """Time of the exposure [ns]."""
     before: object | None = None
     """Answer to the previous `Encode` of the episode, if any. Two looks show motion, one does not."""
+    deferrable: bool = False
+    """Whether the policy may answer now and compute when `Act` first needs it: what nobody reads then costs nothing.
+
+    So it is in simulated time, which does not pass while the policy computes.
+    """
 
 
 @dataclass(frozen=True, eq=False)

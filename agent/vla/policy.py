@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,7 +15,7 @@ from vlatency.agent.optimization import Head, Optimization
 from vlatency.agent.realtime.requests import Act, Encode
 from vlatency.agent.vla import folder
 from vlatency.agent.vla.model.encoder import PLAIN
-from vlatency.agent.vla.model.features import Features, Look, earlier_looks, renewed
+from vlatency.agent.vla.model.features import Features, ForwardPass, Look, earlier_looks, renewed
 from vlatency.agent.vla.model.flow import absolute, guide_of, noise_of, sample
 from vlatency.agent.vla.model.heads import HeadOutput, Past, SensorBatch, ViewBatch
 from vlatency.agent.vla.model.views import resize, resize_on_device
@@ -148,28 +149,39 @@ class VLAPolicy:
     def encode(self, requests: Sequence[Encode]) -> list[Features]:
         """Features for each request. Views without an image in the request keep their features from `before`.
 
+        Where a request is deferrable the encoder runs only when `act` reads the answer, which then raises what is wrong
+        with the images.
+
         Raises:
             ValueError: An image has the wrong type or shape, or a configured camera has no image, neither now nor
                 before under the same instruction.
         """
-        alike = (same for sharing in self._shared(requests) for _, same in groupby(sharing, self._cameras))
-        return [features for same in alike for features in self._encode(list(same))]
+        answers = [self._answer(request) for request in requests]
+        self._finish(answer.newest for request, answer in zip(requests, answers, strict=True) if not request.deferrable)
+        return answers
 
     def _shared(self, requests: Sequence[R]) -> list[Sequence[R]]:
         """The requests in their order, grouped by forward pass."""
         return [[request] for request in requests] if self.device.type == "cpu" else [requests]
 
+    def _finish(self, looks: Iterable[Look]) -> None:
+        """Run the encoder for what it has not read yet of these looks."""
+        waiting = dict.fromkeys(each for look in looks for each, _ in look.sources if not each.done)
+        for sharing in self._shared(list(waiting)):
+            for _, same in groupby(sharing, attrgetter("cameras")):
+                self._run(list(same))
+
     @torch.inference_mode()
-    def _encode(self, requests: Sequence[Encode]) -> list[Features]:
-        """Answer requests that have images of the same cameras."""
+    def _run(self, passes: Sequence[ForwardPass]) -> None:
+        """Run the encoder once, for passes of the same cameras."""
         readout = self.model.encoder(
-            torch.stack([self._pixels(request) for request in requests]).to(self.device),
-            [request.instruction for request in requests],
-            self._cameras(requests[0]),
+            torch.stack([self._pixels(each) for each in passes]).to(self.device),
+            [each.instruction for each in passes],
+            passes[0].cameras,
             self.optimization.encoding,
         )
-        views = readout.features.cpu().numpy()
-        return [self._features(request, each) for request, each in zip(requests, views, strict=True)]
+        for each, features in zip(passes, readout.features.cpu().numpy(), strict=True):
+            each.finish(features)
 
     def _cameras(self, request: Encode) -> tuple[str, ...]:
         """Cameras to encode. ValueError if another configured one has no image, now or before."""
@@ -182,27 +194,28 @@ class VLAPolicy:
             raise ValueError(f"no image of camera {missing[0]!r} among {', '.join(request.images)}, now or before")
         return tuple(camera for camera in chosen.cameras if camera in request.images)
 
-    def _features(self, request: Encode, views: np.ndarray) -> Features:
-        """The answer to `request`, whose encoded views are `views` (V, F)."""
-        cameras, before = self.optimization.cameras, _before(request)
+    def _answer(self, request: Encode) -> Features:
+        """The answer to `request`, before the encoder has run."""
+        cameras, seen, before = self.optimization.cameras, self._cameras(request), _before(request)
         hand = np.append(request.readings.ee_pose, request.readings.gripper_pos)
+        forward = ForwardPass(seen, request.images, request.instruction)
         newest = Look(
             t_ns=request.t_ns,
             instruction=request.instruction,
-            views=views,
-            ee_at_capture=np.tile(hand, (len(views), 1)),
-            lag_s=np.zeros(len(views)),
+            sources=tuple((forward, row) for row in range(len(seen))),
+            ee_at_capture=np.tile(hand, (len(seen), 1)),
+            lag_s=np.zeros(len(seen)),
         )
-        if before is not None and len(views) < len(cameras):
-            newest = renewed(before.newest, newest, [cameras.index(camera) for camera in self._cameras(request)])
+        if before is not None and len(seen) < len(cameras):
+            newest = renewed(before.newest, newest, [cameras.index(camera) for camera in seen])
         return Features(cameras, newest, earlier_looks(newest, before))
 
-    def _pixels(self, request: Encode) -> torch.Tensor:
+    def _pixels(self, look: ForwardPass) -> torch.Tensor:
         """The views to encode, resized: uint8 (V, H, W, 3)."""
         chosen = self.optimization
         images = []
-        for camera in self._cameras(request):
-            image = request.images[camera]
+        for camera in look.cameras:
+            image = look.images[camera]
             if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
                 raise ValueError(f"image of {camera!r}: {image.dtype} {image.shape}, expected uint8 (H, W, 3)")
             images.append(image)
@@ -216,8 +229,10 @@ class VLAPolicy:
 
         Raises:
             TypeError: The features of a request are not an answer of `encode`.
-            ValueError: A request has a plan to continue, which only a flow head can do.
+            ValueError: A request has a plan to continue, which only a flow head can do; or as in `encode`.
         """
+        features = [_answered(request) for request in requests]
+        self._finish(look for each in features for look in (each.newest, each.past) if look is not None)
         return [chunk for sharing in self._shared(requests) for chunk in self._act(sharing)]
 
     # Not inference mode, because guidance needs gradients.

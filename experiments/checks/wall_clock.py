@@ -140,7 +140,7 @@ class WallLoop:
 
     def _look(self, now_ns: int) -> None:
         before = self.newest and self.newest[0]
-        images = self.plant.capture(self.cameras)
+        images = dict(self.plant.capture(self.cameras))  # drawn in this thread, and now
         request = Encode(images, self.plant.instruction, self.plant.sensors(), now_ns, before)
         end_ns = now_ns + self.latency.encode_ns(len(self.cameras), len(self.cameras))
         self.encode_span = len(self.spans)
@@ -212,7 +212,8 @@ class WholeLoop(WallLoop):
         self.whole, self.actions = policy, timing.actions
 
     def _look(self, now_ns: int) -> None:
-        request = Infer(self.plant.capture(self.cameras), self.plant.instruction, self.plant.sensors(), now_ns)
+        images = dict(self.plant.capture(self.cameras))  # drawn in this thread, and now
+        request = Infer(images, self.plant.instruction, self.plant.sensors(), now_ns)
         end_ns = now_ns + self.latency.encode_ns(1, 1) + self.latency.head_ns()
         self.encode_span = len(self.spans)
         self.spans.append(Span("encode", now_ns, end_ns, now_ns, self.cameras))

@@ -2,7 +2,7 @@
 
 import time
 import traceback
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -37,6 +37,7 @@ from vlatency.experiments.recording.perfetto import write_chrome_trace
 from vlatency.experiments.shared.command import RunError
 from vlatency.sim.clock import ns_to_ms, ns_to_s
 from vlatency.sim.errors import UsageError
+from vlatency.sim.lazy_images import LazyImages
 
 if TYPE_CHECKING:
     from vlatency.agent.vla.policy import VLAPolicy
@@ -280,6 +281,10 @@ class _Watch:
         self.lifted.update(number for number in range(len(self.env.things)) if self.env.lifted(number))
 
 
+def _black(images: Mapping[str, np.ndarray]) -> LazyImages:
+    return LazyImages(images, lambda camera: np.zeros_like(images[camera]))
+
+
 class Blindfold:
     """A policy that sees black images and is otherwise the same."""
 
@@ -288,10 +293,7 @@ class Blindfold:
 
     def encode(self, requests: list[Encode]) -> Sequence[object]:
         """Features of black images."""
-        black = [{name: np.zeros_like(image) for name, image in request.images.items()} for request in requests]
-        return self._policy.encode(
-            [replace(request, images=images) for request, images in zip(requests, black, strict=True)]
-        )
+        return self._policy.encode([replace(request, images=_black(request.images)) for request in requests])
 
     def act(self, requests: list[Act]) -> Sequence[np.ndarray]:
         """The policy's own action."""

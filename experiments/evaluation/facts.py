@@ -69,7 +69,9 @@ def _probe_guest(job: Job, guest: Guest) -> Facts:
         worlds.append(open_world(job.setting))
     (world, *_) = worlds
     lay_out(job.setting, job.seed, world)
-    world.capture(guest.cameras)  # a view that cannot be drawn is said now, and there is a renderer to name
+    dict(
+        world.capture(guest.cameras)
+    )  # drawn: a view that cannot be drawn is said now, and there is a renderer to name
     with started(job, world.instruction):
         pass
     from vlatency.sim.gl import renderer_name

@@ -4,7 +4,7 @@ The physics takes the same steps as without a film, and the policy sees and does
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -48,7 +48,7 @@ class Film:
         tiles = len(self.cameras) + 1
         return min(tiles, COLUMNS) * TILE[0], -(-tiles // COLUMNS) * TILE[1]
 
-    def add(self, t_ns: int, images: dict[str, NDArray[np.uint8]], instruction: str) -> None:
+    def add(self, t_ns: int, images: Mapping[str, NDArray[np.uint8]], instruction: str) -> None:
         """Append a frame from the images of all cameras, (H, W, 3) uint8 each."""
         mosaic = Image.new("RGB", self.size)
         for index, camera in enumerate(self.cameras):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -66,7 +66,7 @@ class SampledPlant:
         self._commanded(self.now_ns, action)
         self._plant.command(action)
 
-    def capture(self, cameras: Sequence[str]) -> dict[str, NDArray[np.uint8]]:
+    def capture(self, cameras: Sequence[str]) -> Mapping[str, NDArray[np.uint8]]:
         """Images (H, W, 3) uint8 of the cameras."""
         return self._plant.capture(cameras)
 

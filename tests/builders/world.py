@@ -32,6 +32,7 @@ from vlatency.agent.realtime.timing import Mode, Timing
 from vlatency.agent.realtime.trace import EpisodeTrace
 from vlatency.agent.vla.setpoints import SETPOINTS
 from vlatency.sim.clock import ms_to_ns, s_to_ns
+from vlatency.sim.readings import Readings
 
 STEP_NS = ms_to_ns(2)
 CAMERAS = ("top", "wrist")
@@ -109,6 +110,21 @@ class Eventful(FakePlant):
         wrench[self.now_ns + STEP_NS * np.arange(-49, 1) >= ms_to_ns(850), 2] = 30.0
         moving = ms_to_ns(300) <= self.now_ns < ms_to_ns(490)
         return replace(super().sensors(), gripper_vel=1.5 * moving, wrench=wrench)
+
+
+class Scene(FakePlant):
+    """Views of the right size, and readings of a robot whose end effector is where the mass is."""
+
+    def __init__(self, readings: Readings, seconds: float) -> None:
+        super().__init__(seconds)
+        self.readings = readings
+
+    def capture(self, cameras: Sequence[str]) -> dict[str, np.ndarray]:
+        rng = np.random.default_rng(self.now_ns)
+        return {camera: rng.integers(0, 256, (36, 64, 3), np.uint8) for camera in super().capture(cameras)}
+
+    def sensors(self) -> Readings:
+        return replace(self.readings, t_ns=self.now_ns, ee_pose=np.array([self.position, 0.1, 0.2, 0.3]))
 
 
 @dataclass

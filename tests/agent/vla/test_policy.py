@@ -59,7 +59,11 @@ def test_an_answer_does_not_depend_on_other_requests(model: VLA, request_of: Req
 
 @pytest.mark.parametrize("encoding", ["batched", "joint"])
 def test_a_shared_forward_pass_answers_as_one_by_one_up_to_rounding(
-    model: VLA, request_of: Requests, readings: Readings, encoding: Encoding
+    model: VLA,
+    request_of: Requests,
+    readings: Readings,
+    encoding: Encoding,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What a GPU does, on the CPU: features within 1e-5 of values near 1, set-points within a micrometre."""
     policy = VLAPolicy(model, Optimization(CAMERA_ORDER[:3], encoding=encoding))
@@ -67,15 +71,18 @@ def test_a_shared_forward_pass_answers_as_one_by_one_up_to_rounding(
     requests = [request_of(seed, text) for seed, text in enumerate(texts)]
     (before,) = policy.encode(requests[:1])
     requests[0] = replace(request_of(3, texts[0]), t_ns=10**9, before=before)  # one of them knows motion
-    alone, together = policy.encode(requests), policy._encode(requests)
+    alone = policy.encode(requests)
     acts = [
         act_of(features, replace(readings, gripper_pos=0.1 * n), n * CHUNK_STEP_NS) for n, features in enumerate(alone)
     ]
+    chunks = policy.act(acts)
+    monkeypatch.setattr(policy, "_shared", lambda requests: [requests])
+    together = policy.encode(requests)
     for one, shared in zip(alone, together, strict=True):
         np.testing.assert_allclose(shared.newest.views, one.newest.views, rtol=0, atol=1e-5)
         assert np.array_equal(shared.newest.ee_at_capture, one.newest.ee_at_capture)
     assert np.abs(alone[0].newest.views - alone[1].newest.views).max() > 0.1  # a mix-up would show
-    for chunk, shared_chunk in zip(policy.act(acts), policy._act(acts), strict=True):
+    for chunk, shared_chunk in zip(chunks, policy.act(acts), strict=True):
         np.testing.assert_allclose(shared_chunk, chunk, rtol=0, atol=1e-6)
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.builders.world import FakePlant, play
+from tests.builders.world import Scene, play
 from vlatency.agent.optimization import Optimization
 from vlatency.agent.realtime.cost.latency import Constant
 from vlatency.agent.realtime.requests import Act, Encode
@@ -76,21 +76,6 @@ def test_the_head_gets_the_age_of_each_view(model: VLA, request_of: Requests, re
     aged = replace(features, newest=replace(features.newest, lag_s=np.array([0.5, 0, 0.5])))
     fresh, old = policy.act([Act(features, readings, 0), Act(aged, readings, 0)])
     assert not np.array_equal(fresh, old)
-
-
-class Scene(FakePlant):
-    """Views of the right size, and readings of a robot whose end effector is where the mass is."""
-
-    def __init__(self, readings: Readings, seconds: float) -> None:
-        super().__init__(seconds)
-        self.readings = readings
-
-    def capture(self, cameras: Sequence[str]) -> dict[str, np.ndarray]:
-        rng = np.random.default_rng(self.now_ns)
-        return {camera: rng.integers(0, 256, (36, 64, 3), np.uint8) for camera in super().capture(cameras)}
-
-    def sensors(self) -> Readings:
-        return replace(self.readings, t_ns=self.now_ns, ee_pose=np.array([self.position, 0.1, 0.2, 0.3]))
 
 
 class Recorded(VLAPolicy):

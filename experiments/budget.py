@@ -5,15 +5,16 @@ python experiments/budget.py --task conveyor --speed 0.05 --min-success 0.9
 
 import sys
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vlatency.experiments.analysis.threshold import Design
+from vlatency.experiments.analysis.threshold import Design, Limit
 from vlatency.experiments.evaluation.configuration import Configuration
 from vlatency.experiments.evaluation.episodes import Job, run_episode
 from vlatency.experiments.evaluation.facts import probe
 from vlatency.experiments.evaluation.options import ClockOptions, EngineOptions
 from vlatency.experiments.evaluation.setting import Setting, name_of
+from vlatency.experiments.parallel.engine import Engine
 from vlatency.experiments.shared import command, provenance
 from vlatency.experiments.shared.files import check_writable, locked
 from vlatency.experiments.sweeps.limit_search import (
@@ -25,9 +26,9 @@ from vlatency.experiments.sweeps.limit_search import (
     levels_between,
     one_setting,
     search,
+    tornado,
     tried,
 )
-from vlatency.sim.errors import UsageError
 
 RUNS = Path("runs")
 
@@ -44,7 +45,9 @@ class Args:
     configuration: Configuration = Configuration(clock=ClockOptions(mode=("async",)))
     axis: AxisName = "vl-latency"
     """What is varied: the latency of the encode or of the head [ms], the delay of cameras or actuators [ms], or the
-    speed of belt or rim [m/s]."""
+    speed of belt or rim [m/s]. The rest stays as --latency and the other options say."""
+    all_axes: bool = False
+    """Search every axis in milliseconds, one after the other, and say which millisecond hurts most."""
     min_success: float = 0.9
     """The success rate that is high enough, above 0 and below 1."""
     low: float | None = None
@@ -57,8 +60,6 @@ class Args:
     """The search ends after so many episodes, whatever the width. A finished one goes on with more."""
     batch: int = 10
     """Episodes that are run at one value before the next is chosen."""
-    other_ms: float = 11.0
-    """vl-latency: latency of sensors and head [ms]; head-latency: that of the encode."""
     seed: int = 100_000
     """Seed of the first episode; no scene is used twice."""
     out: Path | None = None
@@ -67,24 +68,34 @@ class Args:
 
 
 def main(args: Args) -> None:
-    """Declare the search, run it, print the interval and what it rests on."""
-    axis = AXES[args.axis]
-    design = _design(args)
-    if axis.charges and args.configuration.clock.latency != ClockOptions.latency:
-        raise UsageError(f"{args.axis} is what is varied; leave --latency out")
+    """Search one axis, or all in milliseconds, and print the intervals and what they rest on."""
+    names = [name for name, axis in AXES.items() if axis.unit == "ms"] if args.all_axes else [args.axis]
+    tasks = [
+        replace(args, axis=name, out=args.out and (args.out / name if args.all_axes else args.out)) for name in names
+    ]
+    with ExitStack() as stack:
+        workers = stack.enter_context(args.parallel.open(gpu=args.configuration.device == "cuda"))
+        limits = {task.axis: _search(task, workers) for task in tasks}
+    if args.all_axes:
+        print("\n".join(["", *tornado(limits)]))
+    print(f"again  {provenance.command_line(sys.argv)}")
+
+
+def _search(args: Args, workers: Engine) -> Limit:
+    """Declare the search of one axis, run it, and print it."""
+    axis, design = AXES[args.axis], _design(args)
+    seeds = args.seed, args.most + args.batch
+    base = one_setting(args.configuration, *seeds)[0].timing.latency
 
     def at(value: float) -> tuple[Setting, str]:
-        configuration = axis.apply(args.configuration, value, args.other_ms)
-        return one_setting(configuration, args.seed, args.most + args.batch)
+        return one_setting(axis.apply(args.configuration, value, base), *seeds)
 
     at(design.levels[-1])  # what is wrong there is said before the first episode
     setting, policy = at(design.levels[0])
     folder = args.out or RUNS / f"budget-{args.axis}-{name_of([setting])}-{args.min_success:g}"
     check_writable(folder)
-    with ExitStack() as stack:
-        workers = stack.enter_context(args.parallel.open(gpu=args.configuration.device == "cuda"))
-        facts = workers.call(probe, Job(setting, policy, args.seed))
-        stack.enter_context(locked(folder))
+    facts = workers.call(probe, Job(setting, policy, args.seed))
+    with locked(folder):
         record = Record(folder, declaration(design, args.axis, setting, policy, facts.software))
         print(f"{args.axis} from {design.levels[0]:g} to {design.levels[-1]:g} {axis.unit}; {folder}/", flush=True)
         found = search(
@@ -96,8 +107,8 @@ def main(args: Args) -> None:
             lambda state, value: print(f"  {value:g} {axis.unit}: {interval(state.limit, axis.unit)}", flush=True),
         )
     print("\n".join(["", *tried(found, axis.unit), ""]))
-    print(f"limit  {interval(found.limit, axis.unit)}, for a success of at least {args.min_success:.0%}")
-    print(f"again  {provenance.command_line(sys.argv)}")
+    print(f"limit  {interval(found.limit, axis.unit)}, for a success of at least {args.min_success:.0%}", flush=True)
+    return found.limit
 
 
 def _design(args: Args) -> Design:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from vlatency.agent.realtime.timing import Latency
 from vlatency.experiments.analysis.threshold import Design, Limit, Search
 from vlatency.experiments.evaluation.configuration import Configuration
 from vlatency.experiments.evaluation.episodes import Job
@@ -33,15 +34,13 @@ class Axis:
     Attributes:
         unit: of its values.
         low, high: the range that is searched unless another one is asked for.
-        apply: the configuration at a value, given the latency [ms] of encode or head, whichever is not varied.
-        charges: whether it varies what the clock charges, so that --latency has nothing to say.
+        apply: the configuration at a value, given what the clock charges where it is not varied.
     """
 
     unit: str
     low: float
     high: float
-    apply: Callable[[Configuration, float, float], Configuration]
-    charges: bool = False
+    apply: Callable[[Configuration, float, Latency], Configuration]
 
 
 def _latency(configuration: Configuration, vl_ms: float, head_ms: float) -> Configuration:
@@ -59,11 +58,11 @@ def _actuation(configuration: Configuration, delay_ms: float) -> Configuration:
 
 
 AXES: dict[AxisName, Axis] = {
-    "vl-latency": Axis("ms", 0, 1600, _latency, charges=True),
-    "head-latency": Axis("ms", 0, 400, lambda options, value, other: _latency(options, other, value), charges=True),
-    "camera-delay": Axis("ms", 0, 800, lambda options, value, other: _camera(options, value)),
-    "actuation": Axis("ms", 0, 800, lambda options, value, other: _actuation(options, value)),
-    "speed": Axis("m/s", 0.01, 0.12, lambda options, value, other: replace(options, speed=value)),
+    "vl-latency": Axis("ms", 0, 1600, lambda options, value, base: _latency(options, value, base.head_ms)),
+    "head-latency": Axis("ms", 0, 400, lambda options, value, base: _latency(options, base.vl_ms, value)),
+    "camera-delay": Axis("ms", 0, 800, lambda options, value, base: _camera(options, value)),
+    "actuation": Axis("ms", 0, 800, lambda options, value, base: _actuation(options, value)),
+    "speed": Axis("m/s", 0.01, 0.12, lambda options, value, base: replace(options, speed=value)),
 }
 
 
@@ -176,3 +175,15 @@ def tried(found: Search, unit: str) -> list[str]:
         if count
     ]
     return text_table(["tried", "k/n", "rate %"], rows)
+
+
+def tornado(limits: Mapping[AxisName, Limit]) -> list[str]:
+    """Lines of text: a bar for each axis, the one whose milliseconds hurt most first; what is not certain is dotted."""
+    ends = {name: (limit.low or 0.0, AXES[name].high if limit.high is None else limit.high)
+            for name, limit in limits.items() if not limit.rises}  # fmt: skip
+    px = 50 / max(high for _, high in ends.values()) if ends else 0.0
+    rows = [
+        [name, "#" * round(low * px) + "." * (round(high * px) - round(low * px)), interval(limits[name], "ms")]
+        for name, (low, high) in sorted(ends.items(), key=lambda each: sum(each[1]))
+    ]
+    return [f"{name:<14} {bar:<50}  {words}" for name, bar, words in rows]

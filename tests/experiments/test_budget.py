@@ -60,7 +60,7 @@ def searched(monkeypatch: pytest.MonkeyPatch, args: list[str], die_after: int = 
     ("axis", "limit", "more"),
     [
         ("vl-latency", 700, []),
-        ("head-latency", 120, ["--other-ms", "380"]),
+        ("head-latency", 120, []),
         ("camera-delay", 300, []),
         ("actuation", 200, []),
         ("speed", 0.07, ["--task", "conveyor", "--latency", "fixed:100,11"]),
@@ -116,7 +116,7 @@ def test_a_search_declared_otherwise_is_refused(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize(
     ("args", "word"),
     [
-        (["--latency", "none"], "--latency"),
+        (["--latency", "fixed:x"], "fixed"),
         (["--mode", "sync,async"], "one mode"),
         (["--mode", "pause"], "pause"),
         (["--min-success", "1"], "min-success"),
@@ -134,3 +134,20 @@ def test_what_cannot_be_searched_is_one_line(
         searched(monkeypatch, [*args, "--out", str(tmp_path)])
     assert "\n" not in str(error.value)
     assert not (tmp_path / RECORD).exists()
+
+
+def test_all_axes_end_in_one_figure_the_worst_millisecond_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    searched(monkeypatch, ["--all-axes", "--out", str(tmp_path), "--latency", "fixed:100,11"])
+    bars = capsys.readouterr().out.splitlines()[-5:-1]
+    assert [line.split()[0] for line in bars] == ["head-latency", "actuation", "camera-delay", "vl-latency"]
+    assert sorted(folder.name for folder in tmp_path.iterdir()) == sorted(line.split()[0] for line in bars)
+    lengths = [line.count("#") for line in bars]
+    assert lengths == sorted(lengths)
+
+
+def test_what_is_not_varied_stays_as_the_options_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = searched(monkeypatch, ["--axis", "head-latency", "--latency", "fixed:150,30", "--out", str(tmp_path)]).jobs
+    assert {job.setting.timing.latency.vl_ms for job in jobs} == {150}
+    assert len({job.setting.timing.latency.head_ms for job in jobs}) > 2

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from vlatency.agent.realtime.cost.schema import MAX_MS
 from vlatency.experiments.timing.log_files import NAMES, PERIOD, TIME, Fields, LogFile
 from vlatency.sim.errors import UsageError
 
@@ -147,9 +148,10 @@ def _summary(log: LogFile, what: str, unit: Unit | None, columns: dict[str, str]
         raise UsageError(f"{len(found)} rows are meant by {what!r}; say --what with words of one of: {some}")
     place = (exact or found)[0]
     record, label = log.records[place], labels[place]
-    if label.split()[0].lower() in LAUNCH:
+    first = label.partition(" ")[0]
+    if first.lower() in LAUNCH:
         raise UsageError(f"{label} {ALONE}")
-    own = _unit_of(label.split()[0]) if label else None
+    own = _unit_of(first)
     figures = {
         name: _ms(record[column], column, unit or own, f"row {place + 1}")
         for name, column in columns.items()
@@ -163,7 +165,8 @@ def _summary(log: LogFile, what: str, unit: Unit | None, columns: dict[str, str]
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) or bool(re.match(r"\s*[-+]?[\d.]", str(value)))
+    found = CELL.fullmatch(str(value).strip(" *"))
+    return found is not None and SPELT.get(found[2].lower(), found[2].lower()) in ("", *IN_MS)
 
 
 def _unit_of(column: str) -> Unit | None:
@@ -190,6 +193,8 @@ def _ms(value: Any, column: str, unit: Unit | None, place: str) -> float:
     known = spelt or unit or _unit_of(column)
     if not known:
         raise UsageError(f"the unit of {column} is not stated; say --unit ms, or s, us or ns")
+    if number * IN_MS[known] > MAX_MS:
+        raise UsageError(f"{place}: {column} is {value}, more than an hour in {known}")
     return number * IN_MS[known]
 
 

@@ -58,7 +58,7 @@ def read_log(path: Path) -> LogFile:
         found = _json(text, lines) if text.lstrip()[0] in "{[" else _table(lines) or _csv(lines) or _text(lines)
     except RecursionError:
         raise UsageError(f"{path} cannot be used: it is nested too deeply") from None
-    except ValueError as error:
+    except (ValueError, csv.Error) as error:
         raise UsageError(f"{path} cannot be used: {error}") from None
     if not found.records:
         raise UsageError(f"{path} ({found.kind}) has no records")

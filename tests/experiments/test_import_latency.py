@@ -188,6 +188,7 @@ MALFORMED: dict[str, tuple[str | bytes, str]] = {
     "p99 below p50": ("name,p50_ms,p95_ms,p99_ms\ncall,100,110,90\n", ""),
     "p95 above p99": ("name,p50_ms,p95_ms,p99_ms\ncall,100,150,120\n", ""),
     "a mean above the maximum": ("name,mean_ms,min_ms,max_ms\ncall,100,80,90\n", ""),
+    "more than an hour": (column("latency_ms", [*MS, 4e6]), ""),
     "a launch alone": (column("latency_ms", [1.2 + ms / 1e4 for ms in MS]), ""),
 }
 
@@ -201,6 +202,38 @@ def test_what_cannot_be_is_one_clear_line(content: str | bytes, what: str, tmp_p
     assert "\n" not in str(error.value)
     assert 15 < len(str(error.value)) < 500
     assert not (tmp_path / "out.json").exists()
+
+
+WORDS = ('"', "{", "}", "|", ",", "\n", "nan", "-", "1e999", "\t", ":", "=", "null", "[]", "é", "0")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_damaged_anywhere_a_log_is_one_line_or_a_profile(seed: int, tmp_path: Path) -> None:
+    rng, path = random.Random(seed), tmp_path / "timings.log"
+    whole = [GR00T, OPENPI, NVTX, NVTX_TRACE, LEROBOT, RTC, column("latency_ms")]
+    whole += [content for content, _ in MALFORMED.values() if isinstance(content, str) and len(content) < 9_000]
+    for content in whole:
+        text = content
+        for _ in range(rng.randint(0, 4)):
+            first = rng.randrange(len(text) + 1)
+            last = first + rng.randint(0, 20)
+            text = rng.choice(
+                [text[:first] + text[last:], text[:first] + rng.choice(WORDS) + text[first:], text[:first]]
+            )
+        path.write_text(text, encoding="utf-8")
+        try:
+            main(
+                Args(path, "thor", "pi0.5", rng.choice(["", "infer", "eager", "latency_ms"]), out=tmp_path / "out.json")
+            )
+        except UsageError as error:
+            said = str(error)
+        else:
+            said = parse_latency(str(tmp_path / "out.json"), Optimization()).describe()
+        assert "\n" not in said
+
+
+def test_a_row_without_a_name_is_read(tmp_path: Path) -> None:
+    assert chosen(tmp_path, "p50_ms,p95_ms,p99_ms\n100,110,120\n").statistics == {"p50": 100, "p95": 110, "p99": 120}
 
 
 def test_at_least_forty_malformed_logs_are_tried() -> None:

@@ -110,8 +110,6 @@ def main() -> None:
     parser.add_argument("--key-map", default="", help="key map to recommend to clients, such as libero or metaworld")
     parser.add_argument("--seed", type=int, default=0, help="of the noise in each episode")
     args = parser.parse_args()
-    if args.rows < 0:
-        parser.error(f"--rows must be 0 or more, not {args.rows}")
     if not (args.policy / "config.json").is_file():
         parser.error(f"no LeRobot checkpoint in {args.policy}: give the folder that has its config.json")
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "agent" / "policies"))

@@ -159,9 +159,7 @@ def test_a_plan_reaches_a_policy_that_continues_one() -> None:
     in_lerobot("-c", CONTINUES, SERVE.parent)
 
 
-@pytest.mark.parametrize(
-    "options", [["--policy", "nowhere"], ["--policy", str(ACT), "--rtc"], ["--policy", str(ACT), "--rows", "-1"]]
-)
+@pytest.mark.parametrize("options", [["--policy", "nowhere"], ["--policy", str(ACT), "--rtc"]])
 def test_what_cannot_be_served_is_said_without_a_traceback(options: list[str]) -> None:
     found = subprocess.run([LEROBOT, SERVE, *options], capture_output=True, text=True, env=CLEAN, check=False)
     assert found.returncode == 2

@@ -17,7 +17,7 @@ case "${1:-}" in suites | lerobot) venv=.venv-$1 ;; esac
 stamp=$venv/set-up
 test_stamp=$venv/set-up-for-tests
 case "${1:-}" in
-    test) extras='[dev,quant,ray]' wanted=$test_stamp ;;
+    test) extras='[dev,lerobot,quant,ray]' wanted=$test_stamp ;;
     *) extras= wanted=$stamp ;;
 esac
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1

@@ -110,8 +110,8 @@ def main() -> None:
     parser.add_argument("--key-map", default="", help="key map to recommend to clients, such as libero or metaworld")
     parser.add_argument("--seed", type=int, default=0, help="of the noise in each episode")
     args = parser.parse_args()
-    if not (args.policy / "config.json").is_file():
-        parser.error(f"no LeRobot checkpoint in {args.policy}: give the folder that has its config.json")
+    if not (args.policy / "config.json").is_file() or args.rows < 0:
+        parser.error("give the folder of a LeRobot checkpoint, which has a config.json, and no negative --rows")
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "agent" / "policies"))
     try:
         openpi, served = importlib.import_module("openpi"), Checkpoint(args.policy, args.device, args.rtc)

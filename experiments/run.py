@@ -13,7 +13,7 @@ from shlex import quote
 
 from vlatency.experiments.evaluation.configuration import Configuration
 from vlatency.experiments.evaluation.episodes import Job, run_episode, run_together
-from vlatency.experiments.evaluation.facts import probe
+from vlatency.experiments.evaluation.facts import prepare
 from vlatency.experiments.evaluation.options import EngineOptions
 from vlatency.experiments.evaluation.rows_file import Row
 from vlatency.experiments.evaluation.run_config import check_same_software, describe
@@ -77,7 +77,8 @@ def main(args: Args) -> None:
             place.check_continues(settings, args.episodes)
         workers = stack.enter_context(args.parallel.open(gpu=args.configuration.device == "cuda"))
         # A worker opens the world and loads the policy, so that what is wrong with them is said before we write.
-        facts = workers.call(probe, Job(settings[0], policy, args.seed))
+        count = 1 if isinstance(place, RunFolder) else min(workers.slots, args.episodes)
+        facts = prepare(workers, Job(settings[0], policy, args.seed), count)
         config = describe(settings, policy, facts) | {"episodes": args.episodes}
         if isinstance(place, RunFolder):
             folder = place

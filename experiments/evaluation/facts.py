@@ -1,6 +1,6 @@
 """What only a worker can find out before the first episode, by opening the world and loading the policy."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from vlatency.agent.realtime.requests import Encode
 from vlatency.experiments.evaluation.episodes import Job, started, worlds_and_policy
 from vlatency.experiments.evaluation.setting import Device, Guest
 from vlatency.experiments.evaluation.worlds import camera_px, idle_worlds, lay_out, open_world
+from vlatency.experiments.parallel.engine import Engine
 from vlatency.experiments.shared import provenance
 
 if TYPE_CHECKING:
@@ -39,6 +40,29 @@ class Facts:
     parameters: int | None
     feature_error: float | None
     identity: Mapping[str, Any] = field(default_factory=dict)
+
+
+def prepare(workers: Engine, job: Job, count: int) -> Facts:
+    """What `probe` finds in one worker, while others open the same world and load the same policy.
+
+    Args:
+        workers: run it.
+        job: an episode.
+        count: how many workers get ready, at most as many as there are slots.
+    """
+    facts, *_ = workers.map(_call, [(probe, job), *[(_load, job)] * (count - 1)])
+    assert isinstance(facts, Facts)
+    return facts
+
+
+def _call(task: tuple[Callable[[Job], Facts | None], Job]) -> Facts | None:
+    function, job = task
+    return function(job)
+
+
+def _load(job: Job) -> None:
+    if not job.setting.guest:  # a policy of others may serve one episode at a time
+        worlds_and_policy(job.setting, job.policy)
 
 
 def probe(job: Job) -> Facts:

@@ -69,8 +69,13 @@ def open_world(setting: Setting) -> Any:
 
 
 def lay_out(setting: Setting, seed: int, world: Any) -> None:
-    """Begin the scene of a seed."""
-    world.reset(seed=seed)
+    """Begin the scene of a seed, as `reset` does, but without an observation, which would be drawn."""
+    if is_pick(world):
+        from gymnasium.utils.seeding import np_random
+
+        world.begin(np_random(seed)[0], {})
+    else:
+        world.reset(seed=seed)
     if setting.swap_instruction:
         world.lay_out(world.script, swapped_target(world.script, seed))
 

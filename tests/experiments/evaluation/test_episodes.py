@@ -16,6 +16,7 @@ from vlatency.envs.pick import PickEnv
 from vlatency.experiments.evaluation import episodes
 from vlatency.experiments.evaluation.episodes import run_episode, run_together
 from vlatency.experiments.evaluation.feature_ages import HISTOGRAM, USED_HISTOGRAM
+from vlatency.experiments.evaluation.worlds import lay_out
 
 pytestmark = pytest.mark.gl
 
@@ -80,6 +81,18 @@ def test_episodes_that_advance_together_are_those_that_advance_alone(rule: Rule,
     for _ in range(2):  # in worlds that are opened, and in those that other episodes have left
         assert [scientific(row) for row in run_together(jobs[:3])] == alone[:3]
         assert len(worlds) == 3
+
+
+def test_a_scene_that_is_laid_out_is_that_of_a_reset_and_nothing_is_drawn(
+    world: PickEnv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.reset(seed=7)
+    script, state = world.script, world.get_state().arm.physics
+    world.reset(seed=8)
+    monkeypatch.setattr(world.arm.renderer, "render", None)
+    lay_out(job().setting, 7, world)
+    assert world.script == script
+    assert np.array_equal(world.get_state().arm.physics, state)
 
 
 def test_filming_changes_nothing(rule: Rule, tmp_path: Path) -> None:

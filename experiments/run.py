@@ -77,8 +77,7 @@ def main(args: Args) -> None:
             place.check_continues(settings, args.episodes)
         workers = stack.enter_context(args.parallel.open(gpu=args.configuration.device == "cuda"))
         # A worker opens the world and loads the policy, so that what is wrong with them is said before we write.
-        count = 1 if isinstance(place, RunFolder) else min(workers.slots, args.episodes)
-        facts = prepare(workers, Job(settings[0], policy, args.seed), count)
+        facts = prepare(workers, Job(settings[0], policy, args.seed), 1 if args.resume else args.episodes)
         config = describe(settings, policy, facts) | {"episodes": args.episodes}
         if isinstance(place, RunFolder):
             folder = place

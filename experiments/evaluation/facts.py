@@ -42,15 +42,16 @@ class Facts:
     identity: Mapping[str, Any] = field(default_factory=dict)
 
 
-def prepare(workers: Engine, job: Job, count: int) -> Facts:
+def prepare(workers: Engine, job: Job, episodes: int) -> Facts:
     """What `probe` finds in one worker, while others open the same world and load the same policy.
 
     Args:
         workers: run it.
         job: an episode.
-        count: how many workers get ready, at most as many as there are slots.
+        episodes: how many there are to run; no more workers than that get ready.
     """
-    facts, *_ = workers.map(_call, [(probe, job), *[(_load, job)] * (count - 1)])
+    others = min(workers.slots, episodes) - 1
+    facts, *_ = workers.map(_call, [(probe, job), *[(_load, job)] * others])
     assert isinstance(facts, Facts)
     return facts
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from vlatency.sim.arena import PLAIN, STILL, Arena, Scenery, add_arena, set_scenery, surface_velocity
 from vlatency.sim.arm import arm_spec
 from vlatency.sim.cameras import add_cameras
+from vlatency.sim.names import HEIGHT, WIDTH
 
 COLOURS: dict[str, tuple[float, float, float]] = {
     "red": (0.85, 0.10, 0.10),
@@ -195,7 +196,7 @@ def _scene(arena: Arena) -> mujoco.MjSpec:
     spec.visual.headlight.diffuse = [0.30, 0.30, 0.30]
     spec.visual.headlight.specular = [0.05, 0.05, 0.05]
     spec.visual.map.znear = 0.01
-    spec.visual.global_.offwidth, spec.visual.global_.offheight = 1280, 720
+    spec.visual.global_.offwidth, spec.visual.global_.offheight = WIDTH, HEIGHT
     spec.add_texture(
         name="sky", type=mujoco.mjtTexture.mjTEXTURE_SKYBOX, builtin=mujoco.mjtBuiltin.mjBUILTIN_FLAT,
         rgb1=[0.75, 0.79, 0.83], rgb2=[0.75, 0.79, 0.83], width=32, height=192,

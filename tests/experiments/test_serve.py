@@ -16,10 +16,16 @@ pytestmark = pytest.mark.slow
 COMMAND = (sys.executable, str(ROOT / "experiments" / "serve.py"))
 
 
+def _heed_ctrl_c() -> None:
+    """A shell that runs the tests in the background has them, and so their children, ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @contextmanager
 def running(*options: str) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
     """serve.py once it listens; gives its address."""
-    with subprocess.Popen([*COMMAND, "--port", "0", *options], stdout=subprocess.PIPE, text=True) as process:
+    command = [*COMMAND, "--port", "0", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=_heed_ctrl_c) as process:
         try:
             assert process.stdout
             line = process.stdout.readline()

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.builders.processes import heed_ctrl_c
 from vlatency.agent.policies.source import find_source
 from vlatency.agent.realtime.requests import Infer
 from vlatency.experiments.shared.files import ROOT
@@ -109,7 +110,7 @@ def in_lerobot(*arguments: str | Path) -> None:
 @contextmanager
 def serving(folder: Path, *options: str) -> Iterator[str]:
     command = [str(LEROBOT), "-W", "ignore", str(SERVE), "--policy", str(folder), "--port", "0", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=CLEAN) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=CLEAN, preexec_fn=heed_ctrl_c) as process:
         try:
             assert process.stdout
             line = next(line for line in process.stdout if "openpi://" in line)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.builders.processes import heed_ctrl_c
 from vlatency.agent.policies.source import find_source
 from vlatency.experiments.shared.files import ROOT
 
@@ -16,16 +17,11 @@ pytestmark = pytest.mark.slow
 COMMAND = (sys.executable, str(ROOT / "experiments" / "serve.py"))
 
 
-def _heed_ctrl_c() -> None:
-    """A shell that runs the tests in the background has them, and so their children, ignore Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
 @contextmanager
 def running(*options: str) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
     """serve.py once it listens; gives its address."""
     command = [*COMMAND, "--port", "0", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=_heed_ctrl_c) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c) as process:
         try:
             assert process.stdout
             line = process.stdout.readline()

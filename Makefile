@@ -11,8 +11,8 @@ PY := .venv/bin/python
 
 help:
 	@echo "make run     20 episodes of each mode with three views at 224x224: success table and videos"
-	@echo "make check   lint, types and the fast tests: one minute"
-	@echo "make test    lint, types and all tests, also those in .venv-suites: eight minutes"
+	@echo "make check   lint, types and the fast tests: a minute and a half"
+	@echo "make test    lint, types and all tests, also those in .venv-suites: ten to thirteen minutes"
 	@echo "make train   train the policy that ships"
 	@echo "make bench   compare speed with its targets: rendering, clock, workers, other loops (a few minutes)"
 	@echo "make suites  .venv-suites: the program beside MetaWorld, gymnasium-robotics, PushT, ALOHA and robosuite (3 GB)"

@@ -23,7 +23,7 @@ from vlatency.agent.realtime.trace import EpisodeTrace
 from vlatency.experiments.analysis.paired import Paired, paired, wilson
 from vlatency.experiments.checks.wall_clock import Host, Late, WallLoop, WholeLoop
 from vlatency.experiments.evaluation.episodes import LATENCY_STREAM, Job, in_simulated_time, started, worlds_and_policy
-from vlatency.experiments.evaluation.worlds import World, idle_worlds, lay_out, open_world
+from vlatency.experiments.evaluation.worlds import World, lay_out, opened_worlds
 from vlatency.experiments.reporting.wording import comparison, limits
 from vlatency.experiments.shared.command import RunError
 from vlatency.experiments.shared.provenance import cores
@@ -101,11 +101,9 @@ def _world_and_policy(job: Job) -> Iterator[tuple[World, Policy | OneStagePolicy
         (world, *_), policy = worlds_and_policy(job.setting, job.policy)
         yield world, policy
         return
-    worlds = idle_worlds(job.setting)
-    if not worlds:
-        worlds.append(open_world(job.setting))
+    (world, *_) = opened_worlds(job.setting)
     with started(job, "") as guest:
-        yield worlds[0], guest
+        yield world, guest
 
 
 def in_simulation(job: Job, world: World, policy: Policy | OneStagePolicy) -> tuple[EpisodeTrace, Late]:
@@ -120,8 +118,8 @@ def on_the_wall_clock(job: Job, world: World, policy: Any) -> tuple[EpisodeTrace
     latency = timing.latency.stream(np.random.default_rng((job.seed, LATENCY_STREAM)))
     with Host() as host:
         if setting.guest:
-            return WholeLoop(world, setting.guest.cameras, latency, timing, policy, host).run()
-        return WallLoop(world, setting.optimization.cameras, latency, timing.control_hz, policy, host).run()
+            return WholeLoop(world, setting.cameras, latency, timing, policy, host).run()
+        return WallLoop(world, setting.cameras, latency, timing.control_hz, policy, host).run()
 
 
 def spread(model: Latency, ratio: float) -> Latency:

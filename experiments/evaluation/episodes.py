@@ -31,7 +31,7 @@ from vlatency.experiments.evaluation.worlds import (
     is_pick,
     lay_out,
     open_world,
-    pick_outcome,
+    opened_worlds,
 )
 from vlatency.experiments.recording.perfetto import write_chrome_trace
 from vlatency.experiments.shared.command import RunError
@@ -72,9 +72,8 @@ def worlds_and_policy(setting: Setting, policy: str) -> tuple[list[Any], "VLAPol
 
     UsageError for what the user can mend.
     """
-    worlds = idle_worlds(setting)
-    if not worlds:  # before the policy: what is wrong with a world is found long before torch is loaded
-        worlds.append(open_world(setting))
+    # The worlds come first: what is wrong with one is found long before torch is loaded.
+    worlds = opened_worlds(setting)
     return worlds, _load_policy(policy, setting.policy_sha256, setting.optimization, setting.device, setting.head)
 
 
@@ -100,7 +99,7 @@ def started(job: Job, instruction: str) -> AbstractContextManager[OneStagePolicy
     """The policy of others for one episode."""
     setting = job.setting
     assert setting.guest
-    task = setting.task.partition(":")[2] if setting.guest.env_sha256 else setting.task
+    task = setting.task.partition(":")[2] if setting.in_foreign_env else setting.task
     source = _source(job.policy, setting.guest.key_map)
     return source.start(task=task, instruction=instruction, width=setting.timing.actions.size)
 
@@ -191,12 +190,11 @@ def _episode(job: Job, world: World) -> Generator[Request, Any, Row]:
     if job.video:
         assert isinstance(plant, FilmedPlant)
         outcome = f"success at {row['time_to_success_s']:.1f} s" if world.success else "failure: out of time"
-        seen = setting.guest.cameras if setting.guest else setting.optimization.cameras
         write_video(
             Path(job.video),
             plant.film,
             trace,
-            Caption(setting.mode, seen, outcome, world.success, setting.timing.stages),
+            Caption(setting.mode, setting.cameras, outcome, world.success, setting.timing.stages),
         )
     if job.trace:
         about = {"mode": setting.mode, "seed": job.seed, "instruction": world.instruction, "success": world.success}
@@ -208,8 +206,7 @@ def in_simulated_time(job: Job, plant: "Plant") -> Episode:
     """The episode of a job, on a plant that stands at its beginning."""
     setting = job.setting
     rng = np.random.default_rng((job.seed, LATENCY_STREAM))
-    cameras = setting.guest.cameras if setting.guest else setting.optimization.cameras
-    return episode(plant, cameras, setting.timing, rng)
+    return episode(plant, setting.cameras, setting.timing, rng)
 
 
 def _row(job: Job, world: World, trace: EpisodeTrace) -> Row:
@@ -270,9 +267,13 @@ class _Watch:
             answer = yield request
 
     def outcome(self, setting: Setting) -> dict[str, Any]:
-        """What a row says of a pick task beside success, at the end of the episode."""
+        """What a row says of a pick task beside success; sub-goals and `target_gone` are those at the end."""
         env = self.env
-        row = pick_outcome(env) | {"looks_in_reach": self.looks_in_reach}
+        row = {
+            **env.subgoals(),
+            "target_gone": not env.in_reach(env.target_index),
+            "looks_in_reach": self.looks_in_reach,
+        }
         if setting.swap_instruction:
             row |= {"instructed_lifted": env.target_index in self.lifted, "former_target_lifted": 0 in self.lifted}
         return row

@@ -10,7 +10,7 @@ from vlatency.agent.policies.source import find_source
 from vlatency.agent.realtime.requests import Encode
 from vlatency.experiments.evaluation.episodes import Job, started, worlds_and_policy
 from vlatency.experiments.evaluation.setting import Device, Guest
-from vlatency.experiments.evaluation.worlds import camera_px, idle_worlds, lay_out, open_world
+from vlatency.experiments.evaluation.worlds import camera_px, lay_out, opened_worlds
 from vlatency.experiments.parallel.engine import Engine
 from vlatency.experiments.shared import provenance
 
@@ -89,14 +89,10 @@ def probe(job: Job) -> Facts:
 
 def _probe_guest(job: Job, guest: Guest) -> Facts:
     """The world is opened, and the policy is started as for an episode, but asked nothing."""
-    worlds = idle_worlds(job.setting)
-    if not worlds:
-        worlds.append(open_world(job.setting))
-    (world, *_) = worlds
+    (world, *_) = opened_worlds(job.setting)
     lay_out(job.setting, job.seed, world)
-    dict(
-        world.capture(guest.cameras)
-    )  # drawn: a view that cannot be drawn is said now, and there is a renderer to name
+    # Drawn: a view that cannot be drawn is said now, and there is a renderer to name.
+    dict(world.capture(guest.cameras))
     with started(job, world.instruction):
         pass
     from vlatency.sim.gl import renderer_name

@@ -81,6 +81,16 @@ class Setting:
     guest: Guest | None = None
 
     @property
+    def cameras(self) -> tuple[str, ...]:
+        """The views that the policy gets."""
+        return self.guest.cameras if self.guest else self.optimization.cameras
+
+    @property
+    def in_foreign_env(self) -> bool:
+        """Whether the environment is not one of our tasks."""
+        return self.guest is not None and bool(self.guest.env_sha256)
+
+    @property
     def mode(self) -> Mode:
         """Pause, sync or async."""
         return self.timing.mode

@@ -48,8 +48,16 @@ def idle_worlds(setting: Setting) -> list[Any]:
 
 @lru_cache(maxsize=1)
 def _idle_worlds(*configuration: object) -> list[Any]:
-    """The worlds of one configuration; those of another one are closed."""
+    """The worlds of one configuration; those of another one are forgotten."""
     return []
+
+
+def opened_worlds(setting: Setting) -> list[Any]:
+    """The idle worlds, of which there is at least one now. UsageError for what the user can mend."""
+    worlds = idle_worlds(setting)
+    if not worlds:
+        worlds.append(open_world(setting))
+    return worlds
 
 
 def open_world(setting: Setting) -> Any:
@@ -59,7 +67,7 @@ def open_world(setting: Setting) -> Any:
     guest = setting.guest
     with suppress(*[UsageError] * bool(guest and not guest.cameras)):  # what draws nothing needs no GL
         gl.configure()  # before MuJoCo is imported
-    if guest and guest.env_sha256:
+    if guest and setting.in_foreign_env:
         from vlatency.envs.suites import open_world as open_suite
 
         return open_suite(setting.task, Path(guest.env_config) if guest.env_config else None, guest.size)
@@ -82,11 +90,11 @@ def lay_out(setting: Setting, seed: int, world: Any) -> None:
 
 def filmed_cameras(setting: Setting, world: Any) -> tuple[str, ...]:
     """Through which a film is taken: those that the policy reads, and the first two. UsageError if there are none."""
-    if not (setting.guest and setting.guest.env_sha256):
+    if not setting.in_foreign_env:
         return CAMERA_ORDER
     from vlatency.experiments.recording.film import MOST_CAMERAS
 
-    cameras = tuple(dict.fromkeys((*setting.guest.cameras, *world.cameras[:2])))[:MOST_CAMERAS]
+    cameras = tuple(dict.fromkeys((*setting.cameras, *world.cameras[:2])))[:MOST_CAMERAS]
     if not cameras:
         raise UsageError(f"{setting.task} has no cameras to film through; add --videos 0, or cameras to its mapping")
     return cameras
@@ -94,7 +102,7 @@ def filmed_cameras(setting: Setting, world: Any) -> tuple[str, ...]:
 
 def camera_px(setting: Setting) -> tuple[int, int]:
     """Width and height of an image [px]."""
-    return setting.guest.size if setting.guest and setting.guest.env_sha256 else (WIDTH, HEIGHT)
+    return setting.guest.size if setting.guest and setting.in_foreign_env else (WIDTH, HEIGHT)
 
 
 def swapped_target(script: "Script", seed: int) -> int:
@@ -114,8 +122,3 @@ def is_pick(world: Any) -> "TypeIs[PickEnv]":
     from vlatency.envs.pick import PickEnv
 
     return isinstance(world, PickEnv)
-
-
-def pick_outcome(env: "PickEnv") -> dict[str, Any]:
-    """What a row says of a pick task beside success; sub-goals and `target_gone` are those at the end."""
-    return {**env.subgoals(), "target_gone": not env.in_reach(env.target_index)}

@@ -1,6 +1,7 @@
 """The question that a recommendation answers: a device, a task, and how much success is good enough."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -62,7 +63,7 @@ class Question:
         if self.cells != CELLS and not self.cells.is_dir():
             raise UsageError(f"--cells: there is no folder {self.cells}; sweeps write to {CELLS}")
 
-    @property
+    @cached_property
     def rate_hz(self) -> float:
         """Control ticks per second [Hz]. UsageError if there is no such environment."""
         if self.control_hz is not None:
@@ -89,8 +90,9 @@ class Question:
 
     def is_there(self, setting: Setting) -> bool:
         """Whether a setting is of this environment, whichever of our tasks it has."""
-        foreign = bool(setting.guest and setting.guest.env_sha256)
-        return not foreign if self.env == OURS else foreign and setting.task == self.env
+        if self.env == OURS:
+            return not setting.in_foreign_env
+        return setting.in_foreign_env and setting.task == self.env
 
     def suits(self, setting: Setting, at_speed: bool = True) -> bool:
         """Whether a setting answers the question. Pause is no way to run a robot, and controls are no policies."""

@@ -142,14 +142,14 @@ def as_csv(summaries: Iterable[Summary]) -> str:
 
 
 def _record(summary: Summary, result: Result) -> dict[str, object]:
-    setting, o, guest = result.setting, result.setting.optimization, result.setting.guest
+    setting, o = result.setting, result.setting.optimization
     against, origin = result.against, result.origin
     falls = [
         fall for (rest, arm), fall in summary.falls.items() if arm == result.arm and set(rest) <= set(result.place)
     ]
     return {
         "study": summary.plan.name, "place": show(result.place), "task": result.task, "arm": result.arm,
-        "mode": result.mode, "cameras": " ".join(guest.cameras if guest else o.cameras),
+        "mode": result.mode, "cameras": " ".join(setting.cameras),
         "width": o.width, "height": o.height, "encoding": o.encoding,
         "reuse": setting.timing.reuse, "execution": setting.timing.execution,
         "hold": setting.timing.actions.hold, "servers": setting.timing.servers, "k": result.k,

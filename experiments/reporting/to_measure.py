@@ -59,7 +59,7 @@ def options_of(setting: Setting, question: Question) -> dict[str, Any]:
         sizes = {"res": f"{guest.size[0]}x{guest.size[1]}", "key_map": guest.key_map, "hold": timing.actions.hold}
         clock = ("speed", "policy", "mode", "latency", "reuse", "execution", "control_hz", *robot)
         chosen = {"task": setting.task, **{name: chosen[name] for name in clock if name in chosen}, **sizes}
-        if guest.env_sha256:
+        if setting.in_foreign_env:
             chosen |= {"env": chosen.pop("task"), "env_config": guest.env_config}
     always = ("env", "task", "cameras", "res", "mode", "latency", "hold")
     return {name: value for name, value in chosen.items() if name in always or value not in (None, _usual(usual, name))}

@@ -122,7 +122,7 @@ def run_plan(settings: Sequence[Setting], policy: str, episodes: int) -> Plan:
         episodes: of each mode.
     """
     first = settings[0]
-    place: Place = (("env" if first.guest and first.guest.env_sha256 else "task", first.task),)
+    place: Place = (("env" if first.in_foreign_env else "task", first.task),)
     if first.speed is not None:
         place += (("speed", first.speed),)
     cells = tuple(Cell(place, setting.mode, AS_IS, setting, policy) for setting in settings)
